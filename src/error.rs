@@ -1,0 +1,95 @@
+//! Every way a call can be refused, each with the actual value, the allowed one and the way out.
+
+use crate::problem::Element;
+
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// Why a plan, a preparation or a download was refused. Nothing was recorded or written.
+#[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    #[error("{what} is {actual}; allowed is {allowed}")]
+    Size {
+        what: &'static str,
+        actual: u64,
+        allowed: String,
+    },
+    #[error("{what} is {actual}; allowed is {allowed}")]
+    Number {
+        what: &'static str,
+        actual: f32,
+        allowed: &'static str,
+    },
+    #[error("{what}[{index}] is {actual}; allowed is {allowed}")]
+    Element {
+        what: &'static str,
+        index: usize,
+        actual: i64,
+        allowed: String,
+    },
+    #[error("{what} has {actual} values; it needs one per batch, {expected}")]
+    Count {
+        what: &'static str,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("{what} is {start}..{end}; it must be an ordered range inside of 0..{len}")]
+    Range {
+        what: &'static str,
+        start: u32,
+        end: u32,
+        len: u32,
+    },
+    #[error(
+        "the {axis} stride of output {what} is {stride}, but what lies inside of it takes {least} elements; \
+             give rows that do not overlap (nested strides)"
+    )]
+    Overlap {
+        what: &'static str,
+        axis: &'static str,
+        stride: u64,
+        least: u64,
+    },
+    #[error("operand {what} ends at element {}; shaders index up to 4294967295 elements, so split the call by batch or heads",
+            .end.map_or("2^64 or beyond".to_string(), |end| end.to_string()))]
+    Extent {
+        what: &'static str,
+        end: Option<u64>,
+    },
+    #[error("q, k and v have the elements {q}, {k} and {v}; they must be of one type")]
+    Mixed { q: Element, k: Element, v: Element },
+}
+
+impl Error {
+    pub(crate) fn size(
+        what: &'static str,
+        actual: impl Into<u64>,
+        allowed: impl Into<String>,
+    ) -> Self {
+        Self::Size {
+            what,
+            actual: actual.into(),
+            allowed: allowed.into(),
+        }
+    }
+
+    pub(crate) fn number(what: &'static str, actual: f32, allowed: &'static str) -> Self {
+        Self::Number {
+            what,
+            actual,
+            allowed,
+        }
+    }
+
+    pub(crate) fn check_count(what: &'static str, actual: usize, expected: usize) -> Result<()> {
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(Self::Count {
+                what,
+                actual,
+                expected,
+            })
+        }
+    }
+}

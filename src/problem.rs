@@ -1,0 +1,199 @@
+//! What is to be computed: sizes, memory layouts, elements, mask, score and positions. Pure data.
+//!
+//! The conventions (which query stands where, which pairs are visible, the order of the score's parts) are those of
+//! the crate's front page; [`crate::reference`] is their definition in code.
+
+mod mask;
+mod operand;
+mod position;
+mod score;
+
+pub use mask::{Lengths, Mask, Offsets, Window};
+pub use operand::{Element, Layout, Operand};
+pub use position::Position;
+pub use score::Score;
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+
+/// Largest number of queries or keys: positions are `i32` in the shaders, with room for a window on either side.
+pub const MAX_LEN: u32 = 1 << 29;
+/// Largest head size, for q and k as for v.
+pub const MAX_DIM: u32 = 256;
+
+/// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Shape {
+    pub batch: u32,
+    pub q_heads: u32,
+    /// Divides `q_heads`; query head h reads KV head `h / (q_heads / kv_heads)` (GQA, MQA at 1).
+    pub kv_heads: u32,
+    pub q_len: u32,
+    pub kv_len: u32,
+    /// D, the size of a row of q and k.
+    pub head_dim: u32,
+    /// Dv, the size of a row of v and o.
+    pub value_dim: u32,
+}
+
+impl Shape {
+    /// As many KV heads, keys and value channels as query heads, queries and channels.
+    pub fn square(batch: u32, heads: u32, len: u32, dim: u32) -> Self {
+        Self {
+            batch,
+            q_heads: heads,
+            kv_heads: heads,
+            q_len: len,
+            kv_len: len,
+            head_dim: dim,
+            value_dim: dim,
+        }
+    }
+
+    /// Query heads that share one KV head.
+    pub fn group(&self) -> u32 {
+        self.q_heads / self.kv_heads
+    }
+
+    /// Rows of q, o and lse: `B · Hq · Nq`.
+    pub fn rows(&self) -> u64 {
+        u64::from(self.batch) * u64::from(self.q_heads) * u64::from(self.q_len)
+    }
+}
+
+/// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole
+/// problem, so a cut changes no mask, position or bias.
+///
+/// A call with a slice of the keys yields a partial `(o, lse)`; [`crate::Merge`] joins partials.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Slice {
+    pub q: Range<u32>,
+    pub k: Range<u32>,
+}
+
+/// One attention problem. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Problem {
+    pub shape: Shape,
+    pub q: Operand,
+    pub k: Operand,
+    pub v: Operand,
+    pub o: Operand,
+    /// Factor on q·k; `None` is `1/√D`.
+    pub scale: Option<f32>,
+    pub mask: Mask,
+    pub score: Score,
+    pub position: Position,
+    /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
+    pub slice: Option<Slice>,
+}
+
+impl Problem {
+    /// Contiguous `[B, H, N, D]` operands of one element type, nothing masked.
+    pub fn new(shape: Shape, element: Element) -> Self {
+        let q = Layout::heads_first(shape.q_heads, shape.q_len, shape.head_dim);
+        let k = Layout::heads_first(shape.kv_heads, shape.kv_len, shape.head_dim);
+        let v = Layout::heads_first(shape.kv_heads, shape.kv_len, shape.value_dim);
+        let o = Layout::heads_first(shape.q_heads, shape.q_len, shape.value_dim);
+        Self {
+            shape,
+            q: Operand::new(element, q),
+            k: Operand::new(element, k),
+            v: Operand::new(element, v),
+            o: Operand::new(element, o),
+            scale: None,
+            mask: Mask::default(),
+            score: Score::default(),
+            position: Position::default(),
+            slice: None,
+        }
+    }
+
+    /// The factor on q·k.
+    pub fn scale(&self) -> f32 {
+        self.scale
+            .unwrap_or_else(|| 1.0 / (self.shape.head_dim as f32).sqrt())
+    }
+
+    /// The slice that this call computes.
+    pub fn slice(&self) -> Slice {
+        self.slice.clone().unwrap_or(Slice {
+            q: 0..self.shape.q_len,
+            k: 0..self.shape.kv_len,
+        })
+    }
+
+    /// True when no row or no key is there, so that nothing is to be attended to.
+    pub fn is_empty(&self) -> bool {
+        let slice = self.slice();
+        self.shape.batch == 0 || slice.q.is_empty() || slice.k.is_empty()
+    }
+
+    /// Checks everything that the host can know.
+    pub fn validate(&self) -> Result<()> {
+        let s = &self.shape;
+        for (what, value) in [("q_heads", s.q_heads), ("kv_heads", s.kv_heads)] {
+            if value == 0 {
+                return Err(Error::size(what, value, "at least 1"));
+            }
+        }
+        if !s.q_heads.is_multiple_of(s.kv_heads) {
+            return Err(Error::size(
+                "q_heads",
+                s.q_heads,
+                format!("a multiple of kv_heads = {}", s.kv_heads),
+            ));
+        }
+        for (what, value) in [("head_dim", s.head_dim), ("value_dim", s.value_dim)] {
+            if value == 0 || value > MAX_DIM {
+                return Err(Error::size(what, value, format!("1 to {MAX_DIM}")));
+            }
+        }
+        for (what, value) in [("q_len", s.q_len), ("kv_len", s.kv_len)] {
+            if value > MAX_LEN {
+                return Err(Error::size(what, value, format!("at most {MAX_LEN}")));
+            }
+        }
+        self.validate_slice()?;
+        let q = [s.batch, s.q_heads, s.q_len];
+        let kv = [s.batch, s.kv_heads, s.kv_len];
+        self.q.validate("q", q, s.head_dim)?;
+        self.k.validate("k", kv, s.head_dim)?;
+        self.v.validate("v", kv, s.value_dim)?;
+        self.o.validate("o", q, s.value_dim)?;
+        self.o.validate_output("o", q, s.value_dim)?;
+        if self.k.element != self.v.element || self.q.element != self.k.element {
+            return Err(Error::Mixed {
+                q: self.q.element,
+                k: self.k.element,
+                v: self.v.element,
+            });
+        }
+        if let Some(scale) = self.scale
+            && !scale.is_finite()
+        {
+            return Err(Error::number("scale", scale, "a finite number"));
+        }
+        self.mask.validate(s)?;
+        self.score.validate(s)
+    }
+
+    fn validate_slice(&self) -> Result<()> {
+        let slice = self.slice();
+        for (what, range, len) in [
+            ("slice.q", &slice.q, self.shape.q_len),
+            ("slice.k", &slice.k, self.shape.kv_len),
+        ] {
+            if range.start > range.end || range.end > len {
+                return Err(Error::Range {
+                    what,
+                    start: range.start,
+                    end: range.end,
+                    len,
+                });
+            }
+        }
+        Ok(())
+    }
+}

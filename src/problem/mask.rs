@@ -1,0 +1,120 @@
+//! Which pairs of query and key are visible.
+
+use crate::error::{Error, Result};
+
+use super::Shape;
+
+/// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Window {
+    pub left: Option<u32>,
+    pub right: Option<u32>,
+}
+
+/// How many keys of each batch are there (the others are hidden); never moves the diagonal.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Lengths {
+    /// All `kv_len` keys.
+    #[default]
+    All,
+    /// One length a batch, each at most `kv_len`.
+    Host(Vec<u32>),
+    /// `u32 [B]` in the buffer `kv_lens` of the operands; clamped to `kv_len` in the shader.
+    Device,
+}
+
+/// The key index at which query 0 of each batch stands.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Offsets {
+    /// `kv_len − q_len`: the last query stands at the last key.
+    #[default]
+    BottomRight,
+    /// One offset a batch; 0 is top-left, a cache uses `len − q_len`.
+    Host(Vec<i32>),
+    /// `i32 [B]` in the buffer `q_offset` of the operands.
+    Device,
+}
+
+/// The masks that are intervals of keys. They combine freely; the default hides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Mask {
+    /// A query sees no key after its own.
+    pub causal: bool,
+    /// Keys before this one are exempt from `causal` (prefix-LM).
+    pub prefix: u32,
+    pub window: Option<Window>,
+    /// Keys before this one are exempt from `window` (attention sinks, StreamingLLM).
+    pub first: u32,
+    pub kv_lens: Lengths,
+    pub q_offset: Offsets,
+}
+
+impl Mask {
+    pub fn causal() -> Self {
+        Self {
+            causal: true,
+            ..Self::default()
+        }
+    }
+
+    /// A window of `left` keys before and `right` after each query.
+    pub fn window(left: u32, right: u32) -> Self {
+        Self {
+            window: Some(Window {
+                left: Some(left),
+                right: Some(right),
+            }),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
+        let batch = shape.batch as usize;
+        if let Lengths::Host(lens) = &self.kv_lens {
+            Error::check_count("kv_lens", lens.len(), batch)?;
+            for (b, &len) in lens.iter().enumerate() {
+                if len > shape.kv_len {
+                    return Err(Error::Element {
+                        what: "kv_lens",
+                        index: b,
+                        actual: i64::from(len),
+                        allowed: format!("0 to kv_len = {}", shape.kv_len),
+                    });
+                }
+            }
+        }
+        if let Offsets::Host(offsets) = &self.q_offset {
+            Error::check_count("q_offset", offsets.len(), batch)?;
+            let limit = super::MAX_LEN as i32;
+            for (b, &offset) in offsets.iter().enumerate() {
+                if !(-limit..=limit).contains(&offset) {
+                    return Err(Error::Element {
+                        what: "q_offset",
+                        index: b,
+                        actual: i64::from(offset),
+                        allowed: format!("-{limit} to {limit}"),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The key index of query 0 in batch `b`, where the host knows it.
+    pub fn offset(&self, shape: &Shape, b: u32) -> Option<i64> {
+        match &self.q_offset {
+            Offsets::BottomRight => Some(i64::from(shape.kv_len) - i64::from(shape.q_len)),
+            Offsets::Host(offsets) => offsets.get(b as usize).map(|&x| i64::from(x)),
+            Offsets::Device => None,
+        }
+    }
+
+    /// The keys of batch `b`, where the host knows them.
+    pub fn len(&self, shape: &Shape, b: u32) -> Option<u32> {
+        match &self.kv_lens {
+            Lengths::All => Some(shape.kv_len),
+            Lengths::Host(lens) => lens.get(b as usize).copied(),
+            Lengths::Device => None,
+        }
+    }
+}
