@@ -9,7 +9,10 @@ use super::tensor::{POISON, gather, normal, row_starts, scatter_row};
 /// What the operands are filled with.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Data {
-    /// Standard normal times this amplitude; 1 is what a model's layers look like, 30 makes one key win each row.
+    /// Standard normal times this amplitude; 1 is what a model's layers look like.
+    ///
+    /// Scores grow with its square, and with them what f32 rounds away: from 3 on, two honest f32 programs differ on
+    /// a small case by more than the factor 2 of the tolerances. Larger ones are for overflow, not for exactness.
     Normal(f64),
     /// A ramp over keys and channels: errors of indexing show, scores grow steadily (the running maximum moves at
     /// each tile).
