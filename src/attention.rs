@@ -30,7 +30,11 @@ impl Attention {
 
     /// For a caller who knows the device better; claiming more than it has leads to errors in `prepare`.
     pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Self {
-        Self { device: device.clone(), caps, kernels: Arc::default() }
+        Self {
+            device: device.clone(),
+            caps,
+            kernels: Arc::default(),
+        }
     }
 
     pub fn caps(&self) -> &Caps {

@@ -52,7 +52,10 @@ impl<'a> Operands<'a> {
     }
 
     fn get(&self, role: Role) -> Result<&'a wgpu::Buffer> {
-        self.buffers.get(&role).copied().ok_or(Error::Missing { what: role.name() })
+        self.buffers
+            .get(&role)
+            .copied()
+            .ok_or(Error::Missing { what: role.name() })
     }
 
     /// True when an output of `plan` shares its buffer with another operand that the plan binds.
@@ -64,7 +67,10 @@ impl<'a> Operands<'a> {
             .filter_map(|need| Some((need.role, *self.buffers.get(&need.role)?)))
             .collect();
         bound.iter().any(|(role, buffer)| {
-            role.is_output() && bound.iter().any(|(other, shared)| other != role && shared == buffer)
+            role.is_output()
+                && bound
+                    .iter()
+                    .any(|(other, shared)| other != role && shared == buffer)
         })
     }
 
@@ -84,7 +90,10 @@ impl<'a> Operands<'a> {
                 false => (wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
             };
             if need.bytes > 0 && !buffer.usage().contains(usage) {
-                return Err(Error::BufferUsage { what: need.role.name(), missing: name });
+                return Err(Error::BufferUsage {
+                    what: need.role.name(),
+                    missing: name,
+                });
             }
         }
         Ok(())
@@ -125,8 +134,16 @@ impl Call {
         for copy in &plan.copies {
             copies.push((operands.get(copy.role)?.clone(), *copy));
         }
-        let (aux, steps) = scoped(device, "preparing a call", || bind(device, &plan, operands, compiled)).await?;
-        Ok(Self { steps: steps?, plan, copies, aux })
+        let (aux, steps) = scoped(device, "preparing a call", || {
+            bind(device, &plan, operands, compiled)
+        })
+        .await?;
+        Ok(Self {
+            steps: steps?,
+            plan,
+            copies,
+            aux,
+        })
     }
 
     /// The plan that is carried out. It differs from the one prepared where an output shares its buffer with another
@@ -170,19 +187,33 @@ fn bind(
     operands: &Operands<'_>,
     compiled: Vec<Arc<Kernel>>,
 ) -> (wgpu::Buffer, Result<Vec<Bound>>) {
-    let aux = filled(device, "aux", wgpu::BufferUsages::STORAGE, bytemuck::cast_slice(&plan.aux));
+    let aux = filled(
+        device,
+        "aux",
+        wgpu::BufferUsages::STORAGE,
+        bytemuck::cast_slice(&plan.aux),
+    );
     let mut bytes = vec![0; plan.steps().len() * PARAMS_STRIDE as usize];
-    for (place, step) in bytes.chunks_exact_mut(PARAMS_STRIDE as usize).zip(plan.steps()) {
+    for (place, step) in bytes
+        .chunks_exact_mut(PARAMS_STRIDE as usize)
+        .zip(plan.steps())
+    {
         let params = bytemuck::bytes_of(&step.params);
         place[..params.len()].copy_from_slice(params);
     }
     let params = filled(device, "parameters", wgpu::BufferUsages::UNIFORM, &bytes);
-    let scratch: Vec<_> = plan.scratch().iter().map(|&size| scratch_buffer(device, size)).collect();
+    let scratch: Vec<_> = plan
+        .scratch()
+        .iter()
+        .map(|&size| scratch_buffer(device, size))
+        .collect();
     let bound = |(n, (step, kernel)): (usize, (&Step, Arc<Kernel>))| {
         let mut entries = vec![entry(0, &params, n as u64 * PARAMS_STRIDE, PARAMS_STRIDE)];
         for (binding, number) in step.bindings.iter().zip(1..) {
             entries.push(match binding.slot {
-                Slot::Operand(role) => entry(number, operands.get(role)?, binding.offset, binding.size),
+                Slot::Operand(role) => {
+                    entry(number, operands.get(role)?, binding.offset, binding.size)
+                }
                 Slot::Scratch(n) => entry(number, &scratch[n], binding.offset, binding.size),
                 Slot::Aux => entry(number, &aux, 0, aux.size()),
             });
@@ -192,15 +223,29 @@ fn bind(
             layout: &kernel.layout,
             entries: &entries,
         });
-        Ok(Bound { kernel, group, grid: step.grid })
+        Ok(Bound {
+            kernel,
+            group,
+            grid: step.grid,
+        })
     };
-    let steps = plan.steps().iter().zip(compiled).enumerate().map(bound).collect();
+    let steps = plan
+        .steps()
+        .iter()
+        .zip(compiled)
+        .enumerate()
+        .map(bound)
+        .collect();
     (aux, steps)
 }
 
 fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
     let size = wgpu::BufferSize::new(size);
-    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding { buffer, offset, size });
+    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer,
+        offset,
+        size,
+    });
     wgpu::BindGroupEntry { binding, resource }
 }
 
@@ -214,7 +259,12 @@ fn scratch_buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
 }
 
 /// A buffer with its contents, without a queue.
-fn filled(device: &wgpu::Device, label: &str, usage: wgpu::BufferUsages, bytes: &[u8]) -> wgpu::Buffer {
+fn filled(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> wgpu::Buffer {
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
         size: (bytes.len() as u64).max(16).next_multiple_of(4),

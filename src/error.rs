@@ -73,13 +73,17 @@ pub enum Error {
     },
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
     Missing { what: &'static str },
-    #[error("the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)")]
+    #[error(
+        "the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)"
+    )]
     BufferSize {
         what: &'static str,
         actual: u64,
         least: u64,
     },
-    #[error("the buffer of {what} lacks the usage {missing}; create it with BufferUsages::{missing}")]
+    #[error(
+        "the buffer of {what} lacks the usage {missing}; create it with BufferUsages::{missing}"
+    )]
     BufferUsage {
         what: &'static str,
         missing: &'static str,
@@ -140,9 +144,15 @@ impl Error {
     /// Gives a composition error that knows no line yet the one of `module` that led to it.
     pub(crate) fn at_line(self, at: &str, number: usize) -> Self {
         match self {
-            Self::Compose { module, line: 0, message } if module == at => {
-                Self::Compose { module, line: number, message }
-            }
+            Self::Compose {
+                module,
+                line: 0,
+                message,
+            } if module == at => Self::Compose {
+                module,
+                line: number,
+                message,
+            },
             other => other,
         }
     }

@@ -83,26 +83,50 @@ fn layout(device: &wgpu::Device, step: &Step, name: &str) -> wgpu::BindGroupLayo
     let entry = |binding: u32, ty| wgpu::BindGroupLayoutEntry {
         binding,
         visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer { ty, has_dynamic_offset: false, min_binding_size: None },
+        ty: wgpu::BindingType::Buffer {
+            ty,
+            has_dynamic_offset: false,
+            min_binding_size: None,
+        },
         count: None,
     };
     let storage = step.bindings.iter().zip(1..).map(|(binding, n)| {
-        entry(n, wgpu::BufferBindingType::Storage { read_only: !binding.writable })
+        entry(
+            n,
+            wgpu::BufferBindingType::Storage {
+                read_only: !binding.writable,
+            },
+        )
     });
-    let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform)).chain(storage).collect();
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor { label: Some(name), entries: &entries })
+    let entries: Vec<_> = std::iter::once(entry(0, wgpu::BufferBindingType::Uniform))
+        .chain(storage)
+        .collect();
+    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
+        label: Some(name),
+        entries: &entries,
+    })
 }
 
 /// Runs `make` with every error it causes on the device turned into ours.
-pub(crate) async fn scoped<T>(device: &wgpu::Device, what: &str, make: impl FnOnce() -> T) -> Result<T> {
+pub(crate) async fn scoped<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T> {
     let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
     let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
     let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
     let made = make();
     // Popped at once, so that nothing of the caller's own falls in; the answers may come later.
     let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
-    for error in [internal.await, memory.await, validation.await].into_iter().flatten() {
-        return Err(Error::Device { what: what.to_string(), message: error.to_string() });
+    for error in [internal.await, memory.await, validation.await]
+        .into_iter()
+        .flatten()
+    {
+        return Err(Error::Device {
+            what: what.to_string(),
+            message: error.to_string(),
+        });
     }
     Ok(made)
 }

@@ -27,3 +27,4 @@ pub use plan::{Choice, Merge, Plan};
 pub use problem::{Element, Layout, Mask, Problem, Shape};
 #[cfg(feature = "wgpu")]
 pub use stage::{Host, Outputs, download};
+pub mod reference;

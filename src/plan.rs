@@ -214,7 +214,10 @@ impl Plan {
 
     /// The same task with outputs that share a buffer with another operand.
     pub(crate) fn with_shared_outputs(&self) -> Result<Self> {
-        let choice = Choice { shared_outputs: true, ..self.choice.clone() };
+        let choice = Choice {
+            shared_outputs: true,
+            ..self.choice.clone()
+        };
         match &self.task {
             Task::Attention(problem) => Self::attention(problem, &self.caps, &choice),
             Task::Merge(merge) => Self::merge(merge, &self.caps, &choice),

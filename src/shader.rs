@@ -57,7 +57,12 @@ fn prefill(source: &mut Source, key: &Prefill) {
     source.flag("ragged_chunks", key.chunks % lanes != 0);
     source.flag("ragged_value_chunks", key.value_chunks % lanes != 0);
     source.flag("shared_rows", lanes > 1);
-    for (name, least) in [("lanes_2", 2), ("lanes_4", 4), ("lanes_8", 8), ("lanes_16", 16)] {
+    for (name, least) in [
+        ("lanes_2", 2),
+        ("lanes_4", 4),
+        ("lanes_8", 8),
+        ("lanes_16", 16),
+    ] {
         source.flag(name, lanes >= least);
     }
     source.flag("softcap", key.softcap);
@@ -108,7 +113,11 @@ fn element_module(element: Element) -> Option<&'static str> {
 
 fn add_output(source: &mut Source, output: Element) {
     let half = output != Element::F32;
-    let mut modules = vec![if half { "address::half_output" } else { "address::f32_output" }];
+    let mut modules = vec![if half {
+        "address::half_output"
+    } else {
+        "address::f32_output"
+    }];
     modules.extend(element_module(output));
     source.slot("o_rows", modules);
     source.flag("half_output", half);

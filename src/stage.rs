@@ -22,7 +22,10 @@ pub struct Host<'a> {
 
 impl<'a> Host<'a> {
     pub fn new(q: &'a [u8], k: &'a [u8], v: &'a [u8]) -> Self {
-        Self::default().with(Role::Q, q).with(Role::K, k).with(Role::V, v)
+        Self::default()
+            .with(Role::Q, q)
+            .with(Role::K, k)
+            .with(Role::V, v)
     }
 
     /// Adds or replaces one operand. An output given here is what its buffer holds before the call.
@@ -46,7 +49,10 @@ impl Attention {
     /// timer wakes it in between.
     pub async fn run(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
         let device = self.device();
-        let buffers = scoped(device, "uploading operands", || upload(device, queue, plan, host)).await??;
+        let buffers = scoped(device, "uploading operands", || {
+            upload(device, queue, plan, host)
+        })
+        .await??;
         let mut operands = Operands::default();
         for (role, buffer) in &buffers {
             operands = operands.with(*role, buffer);
@@ -77,18 +83,30 @@ fn upload(
     for need in plan.requirements() {
         let bytes = host.inputs.get(&need.role).copied();
         if bytes.is_none() && !need.role.is_output() {
-            return Err(Error::Missing { what: need.role.name() });
+            return Err(Error::Missing {
+                what: need.role.name(),
+            });
         }
         let bytes = bytes.unwrap_or_default();
         if !need.role.is_output() && (bytes.len() as u64).next_multiple_of(4) < need.bytes {
             let actual = bytes.len() as u64;
-            return Err(Error::BufferSize { what: need.role.name(), actual, least: need.bytes });
+            return Err(Error::BufferSize {
+                what: need.role.name(),
+                actual,
+                least: need.bytes,
+            });
         }
-        let size = need.bytes.max(bytes.len() as u64).next_multiple_of(4).max(4);
+        let size = need
+            .bytes
+            .max(bytes.len() as u64)
+            .next_multiple_of(4)
+            .max(4);
         let buffer = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some(need.role.name()),
             size,
-            usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC | wgpu::BufferUsages::COPY_DST,
+            usage: wgpu::BufferUsages::STORAGE
+                | wgpu::BufferUsages::COPY_SRC
+                | wgpu::BufferUsages::COPY_DST,
             mapped_at_creation: false,
         });
         // Whole words first; a last half word is padded.
@@ -110,7 +128,11 @@ fn upload(
 ///
 /// The future calls `device.poll(PollType::Poll)` when it is polled, never `Wait`; while it is pending a timer wakes
 /// it. It may be dropped half-way, and ends with an error on a lost device.
-pub async fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu::Buffer) -> Result<Vec<u8>> {
+pub async fn download(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &wgpu::Buffer,
+) -> Result<Vec<u8>> {
     let staging = scoped(device, "downloading", || {
         let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
@@ -129,9 +151,17 @@ pub async fn download(device: &wgpu::Device, queue: &wgpu::Queue, buffer: &wgpu:
         // The receiver is gone when the future was dropped half-way; then nobody waits for this.
         let _ = sender.send(result);
     });
-    Mapping { device: device.clone(), mapped, timer: Timer::default() }.await?;
+    Mapping {
+        device: device.clone(),
+        mapped,
+        timer: Timer::default(),
+    }
+    .await?;
     let lost = |message: String| Error::Download { message };
-    let bytes = staging.get_mapped_range(..).map_err(|e| lost(e.to_string()))?.to_vec();
+    let bytes = staging
+        .get_mapped_range(..)
+        .map_err(|e| lost(e.to_string()))?
+        .to_vec();
     Ok(bytes)
 }
 

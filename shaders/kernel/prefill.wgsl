@@ -82,7 +82,7 @@ fn main(
         @unroll for (var d = 0u; d < CHUNKS; d++) {
             @if(subgroup) let own = k_load(k_start, d * LANES + part);
             @unroll for (var c = 0u; c < KEYS; c++) {
-                @if(subgroup) let x = share(own, c);
+                @if(subgroup) let x = subgroupShuffle(own, c);
                 @if(!subgroup) let x = staged_key(n % GROUPS * KEYS + c, d);
                 @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(q_row[r][d], x); }
             }
@@ -130,7 +130,7 @@ fn main(
             @if(subgroup) own = select(own, vec4<f32>(), spoils);
             @unroll for (var r = 0u; r < ROWS; r++) { o_row[r][d] *= shrink[r]; }
             @unroll for (var c = 0u; c < KEYS; c++) {
-                @if(subgroup) let x = share(own, c);
+                @if(subgroup) let x = subgroupShuffle(own, c);
                 @if(!subgroup) let x = staged_value(n % GROUPS * KEYS + c, d);
                 @unroll for (var r = 0u; r < ROWS; r++) { o_row[r][d] += s[r][c] * x; }
             }

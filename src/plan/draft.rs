@@ -7,7 +7,8 @@ use crate::problem::{Element, Lengths, Offsets, Operand, Problem};
 use super::params::{Params, Rows};
 use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
 use super::{
-    AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot, Step, Task,
+    AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot,
+    Step, Task,
 };
 
 pub(super) struct Draft<'a> {
@@ -61,7 +62,13 @@ impl<'a> Draft<'a> {
     }
 
     /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
-    pub fn operand(&mut self, role: Role, operand: &Operand, sizes: [u32; 3], dim: u32) -> Result<Bound> {
+    pub fn operand(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+    ) -> Result<Bound> {
         let bytes = operand.bytes(sizes, dim);
         let start = operand.layout.offset * operand.element.size();
         let offset = start - start % OFFSET_ALIGNMENT;
@@ -70,7 +77,12 @@ impl<'a> Draft<'a> {
         self.require(role, bytes, true);
         let mut rows = Rows::of(&operand.layout);
         rows.start = ((start - offset) / operand.element.size()) as u32;
-        let binding = Binding { slot: Slot::Operand(role), offset, size, writable: role.is_output() };
+        let binding = Binding {
+            slot: Slot::Operand(role),
+            offset,
+            size,
+            writable: role.is_output(),
+        };
         Ok(Bound { binding, rows })
     }
 
@@ -83,7 +95,11 @@ impl<'a> Draft<'a> {
 
     /// States what the buffer of `role` must hold.
     pub fn require(&mut self, role: Role, bytes: u64, storage: bool) {
-        self.requirements.push(Requirement { role, bytes, storage });
+        self.requirements.push(Requirement {
+            role,
+            bytes,
+            storage,
+        });
     }
 
     /// A buffer of the call's own. Steps run in order, so one of each purpose serves all slices.
@@ -96,12 +112,22 @@ impl<'a> Draft<'a> {
             self.scratch.len() - 1
         });
         self.scratch[n].1 = self.scratch[n].1.max(size);
-        Ok(Binding { slot: Slot::Scratch(n), offset: 0, size, writable: true })
+        Ok(Binding {
+            slot: Slot::Scratch(n),
+            offset: 0,
+            size,
+            writable: true,
+        })
     }
 
     /// The call's small operands, as they are when the plan is finished.
     pub fn aux_binding(&self) -> Binding {
-        Binding { slot: Slot::Aux, offset: 0, size: 0, writable: false }
+        Binding {
+            slot: Slot::Aux,
+            offset: 0,
+            size: 0,
+            writable: false,
+        }
     }
 
     /// Adds words to the small operands; answers where they lie.
@@ -182,14 +208,25 @@ impl<'a> Draft<'a> {
             });
         }
         let grid = self.grid(items.div_ceil(u64::from(ROW_KERNEL_INVOCATIONS)))?;
-        let params = Params { work_begin: 0, work_end: items as u32, ..params };
-        self.steps.push(Step { variant, bindings, params, grid, cost });
+        let params = Params {
+            work_begin: 0,
+            work_end: items as u32,
+            ..params
+        };
+        self.steps.push(Step {
+            variant,
+            bindings,
+            params,
+            grid,
+            cost,
+        });
         Ok(())
     }
 
     /// True when `operand` can be written in place: whole words of one owner each, in a buffer of its own.
     pub fn writes_in_place(&self, operand: &Operand, dim: u32) -> bool {
-        let whole_words = operand.element == Element::F32 || (operand.layout.is_aligned(2) && dim.is_multiple_of(2));
+        let whole_words = operand.element == Element::F32
+            || (operand.layout.is_aligned(2) && dim.is_multiple_of(2));
         whole_words && !self.choice.shared_outputs
     }
 

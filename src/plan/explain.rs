@@ -42,7 +42,14 @@ impl Plan {
                 writeln!(
                     f,
                     "attention of q [{}, {}, {}, {}], k [.., {}, {}, {}], v [.., {}] on a {} adapter",
-                    s.batch, s.q_heads, s.q_len, s.head_dim, s.kv_heads, s.kv_len, s.head_dim, s.value_dim,
+                    s.batch,
+                    s.q_heads,
+                    s.q_len,
+                    s.head_dim,
+                    s.kv_heads,
+                    s.kv_len,
+                    s.head_dim,
+                    s.value_dim,
                     self.caps.class,
                 )
             }
@@ -80,7 +87,11 @@ impl Step {
         write!(f, "     {} workgroups", u64::from(x) * u64::from(y))?;
         if c.of > 0 {
             let share = 100.0 * c.visited as f64 / c.of as f64;
-            write!(f, ", {} visited of {} tiles ({share:.1} %)", c.visited, c.of)?;
+            write!(
+                f,
+                ", {} visited of {} tiles ({share:.1} %)",
+                c.visited, c.of
+            )?;
         }
         writeln!(
             f,

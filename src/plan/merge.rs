@@ -27,9 +27,21 @@ pub struct Merge {
 
 impl Merge {
     /// Contiguous `[B, H, Nq, Dv]` as the output.
-    pub fn new(parts: u32, [batch, heads, q_len]: [u32; 3], value_dim: u32, element: Element) -> Self {
+    pub fn new(
+        parts: u32,
+        [batch, heads, q_len]: [u32; 3],
+        value_dim: u32,
+        element: Element,
+    ) -> Self {
         let o = Operand::new(element, Layout::heads_first(heads, q_len, value_dim));
-        Self { parts, batch, heads, q_len, value_dim, o }
+        Self {
+            parts,
+            batch,
+            heads,
+            q_len,
+            value_dim,
+            o,
+        }
     }
 
     fn validate(&self) -> Result<()> {
@@ -37,17 +49,28 @@ impl Merge {
             return Err(Error::size("heads", self.heads, "at least 1"));
         }
         if self.value_dim == 0 || self.value_dim > MAX_DIM {
-            return Err(Error::size("value_dim", self.value_dim, format!("1 to {MAX_DIM}")));
+            return Err(Error::size(
+                "value_dim",
+                self.value_dim,
+                format!("1 to {MAX_DIM}"),
+            ));
         }
         if self.q_len > MAX_LEN {
-            return Err(Error::size("q_len", self.q_len, format!("at most {MAX_LEN}")));
+            return Err(Error::size(
+                "q_len",
+                self.q_len,
+                format!("at most {MAX_LEN}"),
+            ));
         }
         let sizes = [self.batch, self.heads, self.q_len];
         self.o.validate("o", sizes, self.value_dim)?;
         self.o.validate_output("o", sizes, self.value_dim)?;
         let partials = u64::from(self.parts) * self.elements();
         if partials > u64::from(u32::MAX) {
-            return Err(Error::Extent { what: "partial_o", end: Some(partials) });
+            return Err(Error::Extent {
+                what: "partial_o",
+                end: Some(partials),
+            });
         }
         Ok(())
     }
@@ -66,7 +89,12 @@ pub(super) fn plan(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Plan> 
     let mut draft = Draft::new(caps, choice);
     if merge.rows() > 0 {
         let sizes = [merge.batch, merge.heads, merge.q_len];
-        let contiguous = |dim: u32| Operand::new(Element::F32, Layout::heads_first(merge.heads, merge.q_len, dim));
+        let contiguous = |dim: u32| {
+            Operand::new(
+                Element::F32,
+                Layout::heads_first(merge.heads, merge.q_len, dim),
+            )
+        };
         let o = draft.operand(Role::O, &merge.o, sizes, merge.value_dim)?;
         let lse = draft.operand(Role::Lse, &contiguous(1), sizes, 1)?;
         let parts = [merge.parts * merge.batch, merge.heads, merge.q_len];
@@ -75,7 +103,10 @@ pub(super) fn plan(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Plan> 
         };
         let partials = match merge.parts {
             0 => None,
-            _ => Some((source(Role::PartialO, merge.value_dim)?, source(Role::PartialLse, 1)?)),
+            _ => Some((
+                source(Role::PartialO, merge.value_dim)?,
+                source(Role::PartialLse, 1)?,
+            )),
         };
         let params = Params {
             batch: merge.batch,
@@ -85,7 +116,11 @@ pub(super) fn plan(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Plan> 
             value_dim: merge.value_dim,
             ..Params::default()
         };
-        let target = Target { operand: merge.o, o, lse };
+        let target = Target {
+            operand: merge.o,
+            o,
+            lse,
+        };
         combine(&mut draft, params, merge.parts, partials, &target)?;
     }
     Ok(draft.finish(Task::Merge(merge.clone())))
@@ -122,9 +157,18 @@ pub(super) fn combine(
     params.lse_split = rows as u32;
     params.o_split = (rows * u64::from(params.value_dim)) as u32;
     let (from_o, from_lse) = partials.unwrap_or((draft.aux_binding(), draft.aux_binding()));
-    let read_only = |binding: Binding| Binding { writable: false, ..binding };
+    let read_only = |binding: Binding| Binding {
+        writable: false,
+        ..binding
+    };
     into_target(draft, params, target, |draft, params, o, lse, output| {
-        let bindings = vec![read_only(from_o), read_only(from_lse), o, lse, draft.aux_binding()];
+        let bindings = vec![
+            read_only(from_o),
+            read_only(from_lse),
+            o,
+            lse,
+            draft.aux_binding(),
+        ];
         let items = rows * u64::from(params.value_dim.div_ceil(4));
         let cost = Cost {
             read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
@@ -145,8 +189,18 @@ pub(super) fn into_target(
     steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Binding, Element) -> Result<()>,
 ) -> Result<()> {
     let (o_bytes, lse_bytes) = slice_bytes(&params);
-    let (in_place, shared) = (draft.writes_in_place(&target.operand, params.value_dim), draft.choice.shared_outputs);
-    let slice = |dim| Rows::contiguous(params.q_heads, params.q_end - params.q_begin, dim, params.q_begin);
+    let (in_place, shared) = (
+        draft.writes_in_place(&target.operand, params.value_dim),
+        draft.choice.shared_outputs,
+    );
+    let slice = |dim| {
+        Rows::contiguous(
+            params.q_heads,
+            params.q_end - params.q_begin,
+            dim,
+            params.q_begin,
+        )
+    };
     let (o_scratch, lse_scratch) = (slice(params.value_dim), slice(1));
     let mut o = target.o.binding;
     let mut output = target.operand.element;
@@ -158,7 +212,10 @@ pub(super) fn into_target(
         draft.note(if shared {
             "o and lse share a buffer with another operand: written to scratch, then packed".into()
         } else {
-            format!("o has {} rows that share words: written to scratch, then packed", target.operand.element)
+            format!(
+                "o has {} rows that share words: written to scratch, then packed",
+                target.operand.element
+            )
         });
     }
     let mut lse = target.lse.binding;
@@ -172,18 +229,31 @@ pub(super) fn into_target(
         pack(draft, &params, o, &target.o, target.operand.element)?;
     }
     if shared {
-        let params = Params { value_dim: 1, ..params };
+        let params = Params {
+            value_dim: 1,
+            ..params
+        };
         pack(draft, &params, lse, &target.lse, Element::F32)?;
     }
     Ok(())
 }
 
 /// Moves contiguous f32 rows to a tensor of any layout and element.
-fn pack(draft: &mut Draft<'_>, params: &Params, from: Binding, to: &Bound, element: Element) -> Result<()> {
+fn pack(
+    draft: &mut Draft<'_>,
+    params: &Params,
+    from: Binding,
+    to: &Bound,
+    element: Element,
+) -> Result<()> {
     let rows = params.q_end - params.q_begin;
     let mut o = to.rows;
     o.start = o.start.wrapping_add(params.q_begin.wrapping_mul(o.row));
-    let axes = [(params.batch, o.batch), (params.q_heads, o.head), (rows, o.row)];
+    let axes = [
+        (params.batch, o.batch),
+        (params.q_heads, o.head),
+        (rows, o.row),
+    ];
     let mut order = [0u32, 1, 2];
     order.sort_by_key(|&n| std::cmp::Reverse(axes[n as usize].1));
     let last: u64 = axes
@@ -195,8 +265,28 @@ fn pack(draft: &mut Draft<'_>, params: &Params, from: Binding, to: &Bound, eleme
     let words = (start + last).div_ceil(per_word) - start / per_word;
     // The order of the axes travels in `splits`, two bits each.
     let splits = order[0] | order[1] << 2 | order[2] << 4;
-    let params = Params { o, splits, ..*params };
-    let bindings = vec![Binding { writable: false, ..from }, to.binding];
-    let cost = Cost { read_bytes: from.size, written_bytes: words * 4, ..Cost::default() };
-    draft.item_steps(Variant::Pack { output: element }, params, bindings, words, cost)
+    let params = Params {
+        o,
+        splits,
+        ..*params
+    };
+    let bindings = vec![
+        Binding {
+            writable: false,
+            ..from
+        },
+        to.binding,
+    ];
+    let cost = Cost {
+        read_bytes: from.size,
+        written_bytes: words * 4,
+        ..Cost::default()
+    };
+    draft.item_steps(
+        Variant::Pack { output: element },
+        params,
+        bindings,
+        words,
+        cost,
+    )
 }

@@ -40,7 +40,11 @@ fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
     let o = draft.operand(Role::O, &problem.o, sizes, shape.value_dim)?;
     let layout = Layout::heads_first(shape.q_heads, shape.q_len, 1);
     let lse = draft.operand(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
-    Ok(Target { operand: problem.o, o, lse })
+    Ok(Target {
+        operand: problem.o,
+        o,
+        lse,
+    })
 }
 
 /// What all steps of a forward call share.
@@ -67,11 +71,20 @@ impl<'a> Forward<'a> {
         let v = draft.operand(Role::V, &problem.v, kv, shape.value_dim)?;
         (params.q, params.k, params.v) = (q.rows, k.rows, v.rows);
         let inputs = [q.binding, k.binding, v.binding];
-        let mut forward = Self { problem, schedule, params, inputs, chosen, splits: 1 };
+        let mut forward = Self {
+            problem,
+            schedule,
+            params,
+            inputs,
+            chosen,
+            splits: 1,
+        };
         forward.splits = forward.choose_splits(draft)?;
         if forward.splits > 1 {
             let splits = forward.splits;
-            draft.note(format!("the visited key tiles are split in {splits} parts, merged by combine"));
+            draft.note(format!(
+                "the visited key tiles are split in {splits} parts, merged by combine"
+            ));
         }
         Ok(forward)
     }
@@ -80,7 +93,11 @@ impl<'a> Forward<'a> {
         let rows = self.rows_per_slice(draft);
         let mut partial = None;
         for q in cut(self.problem.slice().q, rows) {
-            let params = Params { q_begin: q.start, q_end: q.end, ..self.params };
+            let params = Params {
+                q_begin: q.start,
+                q_end: q.end,
+                ..self.params
+            };
             if self.splits == 1 {
                 into_target(draft, params, target, |draft, params, o, lse, output| {
                     self.dispatches(draft, params, o, lse, output)
@@ -153,7 +170,10 @@ impl<'a> Forward<'a> {
         let bindings = vec![q, k, v, o, lse, draft.aux_binding()];
         let most = step_flops(draft.caps.class);
         // A step's numbers are u32, and its grid must hold it.
-        let most_items = (u64::from(draft.caps.workgroups_per_dimension).pow(2).min(1 << 31)) / u64::from(self.splits);
+        let most_items = (u64::from(draft.caps.workgroups_per_dimension)
+            .pow(2)
+            .min(1 << 31))
+            / u64::from(self.splits);
         let mut push = |begin: u64, end: u64, cost: Cost| -> Result<()> {
             let (begin, end) = (begin * u64::from(self.splits), end * u64::from(self.splits));
             if end > u64::from(u32::MAX) {
@@ -166,8 +186,18 @@ impl<'a> Forward<'a> {
                 });
             }
             let grid = draft.grid(end - begin)?;
-            let params = Params { work_begin: begin as u32, work_end: end as u32, ..params };
-            draft.steps.push(Step { variant, bindings: bindings.clone(), params, grid, cost });
+            let params = Params {
+                work_begin: begin as u32,
+                work_end: end as u32,
+                ..params
+            };
+            draft.steps.push(Step {
+                variant,
+                bindings: bindings.clone(),
+                params,
+                grid,
+                cost,
+            });
             Ok(())
         };
         let tiles = u64::from(params.q_tiles);
@@ -191,11 +221,16 @@ impl<'a> Forward<'a> {
         let (d, dv) = (problem.shape.head_dim, problem.shape.value_dim);
         let aligned = d.is_multiple_of(4)
             && dv.is_multiple_of(4)
-            && [&problem.q, &problem.k, &problem.v].iter().all(|x| x.layout.is_aligned(4));
+            && [&problem.q, &problem.k, &problem.v]
+                .iter()
+                .all(|x| x.layout.is_aligned(4));
         Prefill {
             strategy: self.chosen.strategy,
             tiling: self.chosen.tiling,
-            input: Input { element: problem.q.element, aligned },
+            input: Input {
+                element: problem.q.element,
+                aligned,
+            },
             output,
             chunks: d.div_ceil(4),
             value_chunks: dv.div_ceil(4),
@@ -218,13 +253,21 @@ impl<'a> Forward<'a> {
             return Ok(splits.min(MOST_SPLITS));
         }
         let iterations = tiles * u64::from(tiling.tile / tiling.keys);
-        let capped = draft.caps.iterations.map_or(1, |cap| iterations.div_ceil(cap - ITERATION_MARGIN));
-        let flops = self.most_visited(&slice) * u64::from(tiling.tile * tiling.tile_rows()) * self.pair_flops();
+        let capped = draft
+            .caps
+            .iterations
+            .map_or(1, |cap| iterations.div_ceil(cap - ITERATION_MARGIN));
+        let flops = self.most_visited(&slice)
+            * u64::from(tiling.tile * tiling.tile_rows())
+            * self.pair_flops();
         let heavy = flops.div_ceil(step_flops(draft.caps.class));
         let rows = u64::from((slice.q.end - slice.q.start).div_ceil(tiling.tile_rows()));
-        let workgroups = rows * u64::from(self.problem.shape.batch) * u64::from(self.problem.shape.q_heads);
+        let workgroups =
+            rows * u64::from(self.problem.shape.batch) * u64::from(self.problem.shape.q_heads);
         let idle = busy_workgroups(draft.caps.class) / workgroups;
-        let idle = idle.min(self.most_visited(&slice) / tiles_per_split(tiling.tile)).max(1);
+        let idle = idle
+            .min(self.most_visited(&slice) / tiles_per_split(tiling.tile))
+            .max(1);
         Ok(capped.max(heavy).max(idle).min(most) as u32)
     }
 
@@ -236,7 +279,12 @@ impl<'a> Forward<'a> {
         (0..self.problem.shape.batch)
             .flat_map(|b| {
                 [slice.q.start, slice.q.start.midpoint(last), last].map(|i| {
-                    self.schedule.visited(b, i.saturating_sub(rows).max(slice.q.start), i, tiling.tile)
+                    self.schedule.visited(
+                        b,
+                        i.saturating_sub(rows).max(slice.q.start),
+                        i,
+                        tiling.tile,
+                    )
                 })
             })
             .max()
@@ -260,7 +308,9 @@ fn pair_flops(problem: &Problem) -> u64 {
 
 fn flops(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
     let (shape, slice) = (&problem.shape, problem.slice());
-    let pairs: u64 = (0..shape.batch).map(|b| schedule.pairs(b, slice.q.start, slice.q.end - 1)).sum();
+    let pairs: u64 = (0..shape.batch)
+        .map(|b| schedule.pairs(b, slice.q.start, slice.q.end - 1))
+        .sum();
     pairs * u64::from(shape.q_heads) * pair_flops(problem)
 }
 
@@ -307,13 +357,21 @@ struct TileCosts<'a> {
 
 impl<'a> TileCosts<'a> {
     fn new(forward: &'a Forward<'a>, params: &Params, output: Element) -> Self {
-        Self { forward, params: *params, output, batch: None, costs: Vec::new() }
+        Self {
+            forward,
+            params: *params,
+            output,
+            batch: None,
+            costs: Vec::new(),
+        }
     }
 
     fn of(&mut self, b: u32, tile: u32) -> Cost {
         if self.batch != Some(b) {
             self.batch = Some(b);
-            self.costs = (0..self.params.q_tiles).map(|tile| self.compute(b, tile)).collect();
+            self.costs = (0..self.params.q_tiles)
+                .map(|tile| self.compute(b, tile))
+                .collect();
         }
         self.costs[tile as usize]
     }
@@ -323,7 +381,10 @@ impl<'a> TileCosts<'a> {
         let (shape, tiling) = (&forward.problem.shape, &forward.chosen.tiling);
         let rows = tiling.tile_rows();
         let start = (params.q_begin / rows + tile) * rows;
-        let (i0, i1) = (start.max(params.q_begin), (start + rows).min(params.q_end) - 1);
+        let (i0, i1) = (
+            start.max(params.q_begin),
+            (start + rows).min(params.q_end) - 1,
+        );
         let visited = forward.schedule.visited(b, i0, i1, tiling.tile);
         let slice = forward.problem.slice();
         let of = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
@@ -334,7 +395,8 @@ impl<'a> TileCosts<'a> {
             visited,
             of: of.into(),
             flops: forward.schedule.pairs(b, i0, i1) * forward.pair_flops(),
-            read_bytes: (live * u64::from(shape.head_dim) + visited * u64::from(tiling.tile) * dims * staged(forward))
+            read_bytes: (live * u64::from(shape.head_dim)
+                + visited * u64::from(tiling.tile) * dims * staged(forward))
                 * element,
             written_bytes: live
                 * u64::from(forward.splits)

@@ -17,9 +17,8 @@ impl Interval {
     pub fn pairs(&self) -> u64 {
         let window = length(&self.window);
         let first = length(&self.first);
-        let overlap = length(
-            &(self.window.start.max(self.first.start)..self.window.end.min(self.first.end)),
-        );
+        let overlap =
+            length(&(self.window.start.max(self.first.start)..self.window.end.min(self.first.end)));
         window + first - overlap
     }
 }
@@ -36,7 +35,10 @@ pub struct Schedule<'a> {
 
 impl<'a> Schedule<'a> {
     pub fn new(problem: &'a Problem) -> Self {
-        Self { problem, slice: problem.slice() }
+        Self {
+            problem,
+            slice: problem.slice(),
+        }
     }
 
     /// What query `i` of batch `b` sees.
@@ -51,7 +53,10 @@ impl<'a> Schedule<'a> {
             end = end.min((diagonal + 1).max(i64::from(mask.prefix)));
         }
         let Some(window) = mask.window else {
-            return Interval { window: begin..end, first: begin..begin };
+            return Interval {
+                window: begin..end,
+                first: begin..begin,
+            };
         };
         let left = window.left.map_or(begin, |n| diagonal - i64::from(n));
         let right = window.right.map_or(end, |n| diagonal + i64::from(n) + 1);
@@ -67,12 +72,20 @@ impl<'a> Schedule<'a> {
         let tile = i64::from(tile);
         let up = |end: i64| (end + tile - 1).div_euclid(tile);
         let head_start = high.first.start / tile;
-        let head_end = if high.first.is_empty() { head_start } else { up(high.first.end) };
+        let head_end = if high.first.is_empty() {
+            head_start
+        } else {
+            up(high.first.end)
+        };
         let mut start = low.window.start.div_euclid(tile);
         if head_end > head_start {
             start = start.max(head_end);
         }
-        let end = if high.window.end > low.window.start { up(high.window.end) } else { start };
+        let end = if high.window.end > low.window.start {
+            up(high.window.end)
+        } else {
+            start
+        };
         (head_end - head_start + (end - start).max(0)) as u64
     }
 

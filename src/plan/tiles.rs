@@ -22,18 +22,40 @@ pub(super) fn choose(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) ->
     let mut declined = Vec::new();
     if choice.strategy != Some(StrategyKind::Workgroup) {
         match subgroup(shape, flops, caps, choice) {
-            Ok((strategy, tiling)) => return Ok(Chosen { strategy, tiling, declined }),
-            Err(reason) if choice.strategy == Some(StrategyKind::Subgroup) => {
-                return Err(Error::Strategy { strategy: "subgroup", reason });
+            Ok((strategy, tiling)) => {
+                return Ok(Chosen {
+                    strategy,
+                    tiling,
+                    declined,
+                });
             }
-            Err(reason) => declined.push(Declined { path: "subgroup", reason }),
+            Err(reason) if choice.strategy == Some(StrategyKind::Subgroup) => {
+                return Err(Error::Strategy {
+                    strategy: "subgroup",
+                    reason,
+                });
+            }
+            Err(reason) => declined.push(Declined {
+                path: "subgroup",
+                reason,
+            }),
         }
     } else {
-        declined.push(Declined { path: "subgroup", reason: "the call asks for workgroup".into() });
+        declined.push(Declined {
+            path: "subgroup",
+            reason: "the call asks for workgroup".into(),
+        });
     }
     match workgroup(shape, flops, caps, choice) {
-        Ok(tiling) => Ok(Chosen { strategy: Strategy::Workgroup, tiling, declined }),
-        Err(reason) => Err(Error::Strategy { strategy: "workgroup", reason }),
+        Ok(tiling) => Ok(Chosen {
+            strategy: Strategy::Workgroup,
+            tiling,
+            declined,
+        }),
+        Err(reason) => Err(Error::Strategy {
+            strategy: "workgroup",
+            reason,
+        }),
     }
 }
 
@@ -66,7 +88,10 @@ fn subgroup(
     if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
         return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
     }
-    let strategy = Strategy::Subgroup { width, fixed: min == max && width == min };
+    let strategy = Strategy::Subgroup {
+        width,
+        fixed: min == max && width == min,
+    };
     Ok((strategy, tiling))
 }
 
@@ -88,7 +113,13 @@ fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, m
     let slots = invocations / lanes_per_row;
     let needed = shape.q_len.div_ceil(slots).next_power_of_two();
     let keys = width / lanes_per_row;
-    Tiling { invocations, lanes_per_row, rows: rows.min(needed), keys, tile: keys }
+    Tiling {
+        invocations,
+        lanes_per_row,
+        rows: rows.min(needed),
+        keys,
+        tile: keys,
+    }
 }
 
 fn workgroup(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<Tiling, String> {
@@ -133,7 +164,13 @@ fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, St
             )
         })?;
     let needed = shape.q_len.div_ceil(invocations).next_power_of_two();
-    Ok(Tiling { invocations, lanes_per_row: 1, rows: rows.min(needed), keys, tile })
+    Ok(Tiling {
+        invocations,
+        lanes_per_row: 1,
+        rows: rows.min(needed),
+        keys,
+        tile,
+    })
 }
 
 fn chunks(shape: &Shape) -> u32 {

@@ -40,7 +40,10 @@ pub struct Shader {
 
 impl Source {
     pub fn new(kernel: &'static str) -> Self {
-        Self { kernel, ..Self::default() }
+        Self {
+            kernel,
+            ..Self::default()
+        }
     }
 
     /// A `u32` constant of the shader; `@unroll` reads them as bounds.
@@ -65,7 +68,12 @@ impl Source {
 
     /// Joins the modules; `find` answers a module's text.
     pub fn compose(&self, find: impl Fn(&str) -> Option<&'static str>) -> Result<Shader> {
-        let mut joiner = Joiner { source: self, find, seen: BTreeSet::new(), lines: Vec::new() };
+        let mut joiner = Joiner {
+            source: self,
+            find,
+            seen: BTreeSet::new(),
+            lines: Vec::new(),
+        };
         joiner.constants();
         joiner.module(&format!("kernel::{}", self.kernel), None, "the variant")?;
         let lines = unroll::unroll(joiner.lines, &self.constants)?;
@@ -74,7 +82,10 @@ impl Source {
             wgsl.push_str(&line.text);
             wgsl.push('\n');
         }
-        let origins = lines.into_iter().map(|line| (line.module, line.number)).collect();
+        let origins = lines
+            .into_iter()
+            .map(|line| (line.module, line.number))
+            .collect();
         Ok(Shader { wgsl, origins })
     }
 }
@@ -88,20 +99,39 @@ struct Joiner<'a, F> {
 
 impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
     fn constants(&mut self) {
-        let unsigned = self.source.constants.iter().map(|(name, x)| format!("const {name} = {x}u;"));
-        let signed = self.source.signed.iter().map(|(name, x)| format!("const {name} = {x}i;"));
+        let unsigned = self
+            .source
+            .constants
+            .iter()
+            .map(|(name, x)| format!("const {name} = {x}u;"));
+        let signed = self
+            .source
+            .signed
+            .iter()
+            .map(|(name, x)| format!("const {name} = {x}i;"));
         for (n, text) in unsigned.chain(signed).enumerate() {
-            self.lines.push(Line { text, module: "constants".into(), number: n + 1 });
+            self.lines.push(Line {
+                text,
+                module: "constants".into(),
+                number: n + 1,
+            });
         }
     }
 
     /// Appends a module and, before it, what it imports, each once.
     fn module(&mut self, name: &str, tensor: Option<&str>, importer: &str) -> Result<()> {
-        if !self.seen.insert((name.to_string(), tensor.map(String::from))) {
+        if !self
+            .seen
+            .insert((name.to_string(), tensor.map(String::from)))
+        {
             return Ok(());
         }
         let text = (self.find)(name).ok_or_else(|| {
-            Error::compose(importer, 0, format!("imports module {name}, which does not exist"))
+            Error::compose(
+                importer,
+                0,
+                format!("imports module {name}, which does not exist"),
+            )
         })?;
         let mut own = Vec::new();
         let mut skip = Skip::default();
@@ -118,11 +148,16 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
                 }
             };
             if let Some(import) = text.strip_prefix("import ") {
-                self.import(import, name).map_err(|e| e.at_line(name, n + 1))?;
+                self.import(import, name)
+                    .map_err(|e| e.at_line(name, n + 1))?;
                 continue;
             }
             let text = tensor.map_or(text.clone(), |tensor| rename_tensor(&text, tensor));
-            own.push(Line { text, module: name.to_string(), number: n + 1 });
+            own.push(Line {
+                text,
+                module: name.to_string(),
+                number: n + 1,
+            });
         }
         self.lines.extend(own);
         Ok(())
@@ -138,7 +173,11 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             return self.module(path, tensor, importer);
         };
         let modules = self.source.slots.get(slot).ok_or_else(|| {
-            Error::compose(importer, 0, format!("has a slot {slot} that the variant does not fill"))
+            Error::compose(
+                importer,
+                0,
+                format!("has a slot {slot} that the variant does not fill"),
+            )
         })?;
         for module in modules {
             self.module(module, tensor, importer)?;
@@ -153,7 +192,9 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             return Ok(Conditional::Keep(text.to_string()));
         };
         let (name, rest) = rest.split_once(')').ok_or("@if( without its )")?;
-        let (name, wanted) = name.strip_prefix('!').map_or((name, true), |name| (name, false));
+        let (name, wanted) = name
+            .strip_prefix('!')
+            .map_or((name, true), |name| (name, false));
         let value = self.source.flags.get(name).copied().unwrap_or(false);
         let indent = &text[..text.len() - body.len()];
         Ok(if value == wanted {
@@ -203,7 +244,8 @@ pub(super) fn braces(text: &str) -> i64 {
 
 fn rename_tensor(text: &str, tensor: &str) -> String {
     super::unroll::map_identifiers(text, |word| {
-        word.strip_prefix("tensor").map(|rest| format!("{tensor}{rest}"))
+        word.strip_prefix("tensor")
+            .map(|rest| format!("{tensor}{rest}"))
     })
 }
 

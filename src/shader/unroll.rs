@@ -9,13 +9,20 @@ use super::compose::{Line, braces};
 
 /// Replaces every `@unroll for (var i = 0u; i < N; i++) { … }` by N copies of its body, i replaced by its value; an
 /// inner loop is unrolled in each copy. N is a number or one of `constants`.
-pub(super) fn unroll(lines: Vec<Line>, constants: &BTreeMap<&'static str, u32>) -> Result<Vec<Line>> {
+pub(super) fn unroll(
+    lines: Vec<Line>,
+    constants: &BTreeMap<&'static str, u32>,
+) -> Result<Vec<Line>> {
     let mut out = Vec::with_capacity(lines.len() * 4);
     emit(&lines, constants, &mut out)?;
     Ok(out)
 }
 
-fn emit(lines: &[Line], constants: &BTreeMap<&'static str, u32>, out: &mut Vec<Line>) -> Result<()> {
+fn emit(
+    lines: &[Line],
+    constants: &BTreeMap<&'static str, u32>,
+    out: &mut Vec<Line>,
+) -> Result<()> {
     let mut n = 0;
     while n < lines.len() {
         let line = &lines[n];
@@ -25,17 +32,24 @@ fn emit(lines: &[Line], constants: &BTreeMap<&'static str, u32>, out: &mut Vec<L
             continue;
         };
         let at = |message: &str| Error::compose(&line.module, line.number, message);
-        let (name, bound, first) = parse(header).ok_or_else(|| at("this is no loop that @unroll knows"))?;
+        let (name, bound, first) =
+            parse(header).ok_or_else(|| at("this is no loop that @unroll knows"))?;
         let count = bound
             .trim_end_matches('u')
             .parse()
             .ok()
             .or_else(|| constants.get(bound).copied())
-            .ok_or_else(|| at("the bound of @unroll is neither a number nor a constant of the variant"))?;
-        let (body, next) = body(lines, n, first).ok_or_else(|| at("the block of @unroll does not end"))?;
+            .ok_or_else(|| {
+                at("the bound of @unroll is neither a number nor a constant of the variant")
+            })?;
+        let (body, next) =
+            body(lines, n, first).ok_or_else(|| at("the block of @unroll does not end"))?;
         for value in 0..count {
             let value = format!("{value}u");
-            let copy: Vec<Line> = body.iter().map(|line| substitute(line, name, &value)).collect();
+            let copy: Vec<Line> = body
+                .iter()
+                .map(|line| substitute(line, name, &value))
+                .collect();
             emit(&copy, constants, out)?;
         }
         n = next;
@@ -56,7 +70,10 @@ fn parse(header: &str) -> Option<(&str, &str, &str)> {
 /// The block that opens in `first` on line `start`, its braces kept (they make a scope of each copy), and the number
 /// of the line after it.
 fn body(lines: &[Line], start: usize, first: &str) -> Option<(Vec<Line>, usize)> {
-    let opening = Line { text: first.to_string(), ..lines[start].clone() };
+    let opening = Line {
+        text: first.to_string(),
+        ..lines[start].clone()
+    };
     let mut depth = braces(first);
     let mut body = vec![opening];
     let mut n = start + 1;
@@ -69,7 +86,10 @@ fn body(lines: &[Line], start: usize, first: &str) -> Option<(Vec<Line>, usize)>
     // `{ @unroll … }` on one line: give the inner loop a line of its own.
     if body.len() == 1 && first.contains("@unroll") {
         let inner = first.strip_prefix('{')?.strip_suffix('}')?;
-        let part = |text: &str| Line { text: text.to_string(), ..lines[start].clone() };
+        let part = |text: &str| Line {
+            text: text.to_string(),
+            ..lines[start].clone()
+        };
         body = vec![part("{"), part(inner.trim()), part("}")];
     }
     Some((body, n))
@@ -77,7 +97,10 @@ fn body(lines: &[Line], start: usize, first: &str) -> Option<(Vec<Line>, usize)>
 
 fn substitute(line: &Line, name: &str, value: &str) -> Line {
     let text = map_identifiers(&line.text, |word| (word == name).then(|| value.to_string()));
-    Line { text, ..line.clone() }
+    Line {
+        text,
+        ..line.clone()
+    }
 }
 
 /// Replaces the identifiers for which `f` has an answer.
