@@ -58,6 +58,33 @@ pub enum Error {
     },
     #[error("q, k and v have the elements {q}, {k} and {v}; they must be of one type")]
     Mixed { q: Element, k: Element, v: Element },
+    #[error("{what} has {actual} values; it needs one per rotary pair, {expected}")]
+    Pairs {
+        what: &'static str,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("the range of positions is {start}..={end}; allowed is {allowed}")]
+    Positions {
+        start: i32,
+        end: i32,
+        allowed: String,
+    },
+    #[error("the model's config is no JSON object: {reason}")]
+    Json { reason: String },
+    #[error("config field {field} is missing; it gives {meaning}")]
+    Missing {
+        field: String,
+        meaning: &'static str,
+    },
+    #[error("config field {field} is {actual}; allowed is {allowed}")]
+    Field {
+        field: String,
+        actual: String,
+        allowed: String,
+    },
+    #[error("config field {field} is not known, and might change the answer; known are {known}")]
+    Unknown { field: String, known: String },
 }
 
 impl Error {
