@@ -32,7 +32,7 @@ pub enum Precision {
     #[default]
     Exact,
     /// Frequencies computed in f32 and the angle p·θ rounded to f32, as checkpoints were trained and evaluated.
-    /// At position 131 071 the fast pairs are then up to 4e-3 radians away from [`Precision::Exact`].
+    /// At position 131 071 the fast pairs are then about 1e-2 radians away from [`Precision::Exact`].
     AsTrained,
 }
 

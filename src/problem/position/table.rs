@@ -73,52 +73,44 @@ impl Table {
 
     fn extend(&mut self, wanted: RangeInclusive<i32>) {
         let (held, all) = (half_open(&self.positions), half_open(&wanted));
-        let (before, after) = (all.start..held.start, held.end..all.end);
-        let added = |side| {
-            (
-                self.rows(before.clone(), side),
-                self.rows(after.clone(), side),
-            )
+        let sides: &[Side] = if self.is_split() {
+            &[Side::Query, Side::Key]
+        } else {
+            &[Side::Query]
         };
-        let (query, key) = (added(Side::Query), added(Side::Key));
-        attach(&mut self.query, query);
-        if let Some(held) = &mut self.key {
-            attach(held, key);
+        for &side in sides {
+            let before = self.rows(all.start..held.start, side);
+            let after = self.rows(held.end..all.end, side);
+            let rows = match (side, &mut self.key) {
+                (Side::Key, Some(key)) => key,
+                (Side::Query, _) | (Side::Key, None) => &mut self.query,
+            };
+            rows.splice(0..0, before);
+            rows.extend(after);
         }
         self.positions = wanted;
     }
 
     fn rows(&self, positions: Range<i64>, side: Side) -> Vec<[f32; 2]> {
-        let fading = match self.rotary.xpos {
-            Some(xpos) => xpos.rates(self.rotary.pairs()),
-            None => vec![0.0; self.inv_freq.len()],
+        let (precision, m) = (self.rotary.precision, self.rotary.attention_factor());
+        let (rates, centre) = match self.rotary.xpos {
+            Some(xpos) => (xpos.rates(self.pairs()), f64::from(xpos.centre)),
+            None => (vec![0.0; self.inv_freq.len()], 0.0),
         };
-        let mut rows =
-            Vec::with_capacity((positions.end - positions.start) as usize * fading.len());
-        for p in positions {
-            let pairs = self.inv_freq.iter().zip(&fading);
-            rows.extend(pairs.map(|(&theta, &rate)| self.entry(p as f64, theta, rate, side)));
-        }
-        rows
-    }
-
-    fn entry(&self, p: f64, theta: f64, rate: f64, side: Side) -> [f32; 2] {
-        let precision = self.rotary.precision;
-        let (sin, cos) = precision.round(precision.round(p) * theta).sin_cos();
-        let m = self.rotary.attention_factor() * self.fade(p, rate, side);
-        [(m * cos) as f32, (m * sin) as f32]
-    }
-
-    /// xPos's factor, 1 without.
-    fn fade(&self, p: f64, rate: f64, side: Side) -> f64 {
-        let Some(xpos) = self.rotary.xpos else {
-            return 1.0;
+        let direction = match side {
+            Side::Query => 1.0,
+            Side::Key => -1.0,
         };
-        let distance = p - f64::from(xpos.centre);
-        match side {
-            Side::Query => (rate * distance).exp(),
-            Side::Key => (-rate * distance).exp(),
-        }
+        let entry = |p: f64, theta: f64, rate: f64| {
+            let (sin, cos) = precision.round(precision.round(p) * theta).sin_cos();
+            let m = m * (direction * rate * (p - centre)).exp();
+            [(m * cos) as f32, (m * sin) as f32]
+        };
+        let pairs = || self.inv_freq.iter().zip(&rates);
+        positions
+            .flat_map(|p| pairs().map(move |(&theta, &rate)| (p as f64, theta, rate)))
+            .map(|(p, theta, rate)| entry(p, theta, rate))
+            .collect()
     }
 
     /// The positions held.
@@ -172,12 +164,6 @@ impl Table {
 
 fn half_open(positions: &RangeInclusive<i32>) -> Range<i64> {
     i64::from(*positions.start())..i64::from(*positions.end()) + 1
-}
-
-/// Puts rows before and after those held.
-fn attach(held: &mut Vec<[f32; 2]>, (before, after): (Vec<[f32; 2]>, Vec<[f32; 2]>)) {
-    held.splice(0..0, before);
-    held.extend(after);
 }
 
 /// Refuses a range that is empty, too long to index in a shader, or too far from the centre of xPos.

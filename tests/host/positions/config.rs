@@ -82,7 +82,7 @@ fn a_wrong_field_is_named() {
     for (scaling, words) in [
         (
             r#""type": "foo", "factor": 2"#,
-            "rope_type proportional longrope llama3 \"foo\"",
+            "rope_scaling.type proportional longrope llama3 \"foo\"",
         ),
         (r#""factor": 2"#, "rope_type missing"),
         (r#""type": "linear""#, "rope_scaling.factor missing"),

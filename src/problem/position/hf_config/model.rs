@@ -57,7 +57,8 @@ impl<'a> Model<'a> {
         let Some(rope) = self.rope else {
             return Ok(RopeKind::Default);
         };
-        Ok(match self.rope_type(rope)? {
+        let (field, name) = self.rope_type(rope)?;
+        Ok(match name {
             "default" | "mrope" => RopeKind::Default,
             "linear" => RopeKind::Linear {
                 factor: self.factor()?,
@@ -77,19 +78,22 @@ impl<'a> Model<'a> {
                 fraction,
             },
             other => {
-                return Err(rope.refuse("rope_type", &other.into(), &format!("one of {TYPES}")));
+                return Err(rope.refuse(field, &other.into(), &format!("one of {TYPES}")));
             }
         })
     }
 
-    fn rope_type(self, rope: Fields<'a>) -> Result<&'a str> {
-        let name = rope.text("rope_type")?;
-        let name = name.map_or_else(|| rope.text("type"), |name| Ok(Some(name)))?;
-        match name {
-            Some(name) => Ok(name),
-            // The new form may state a base alone; a scaling without a type is a mistake.
-            None if rope.get("factor").is_none() => Ok("default"),
-            None => Err(rope.missing("rope_type", "the rule that `factor` belongs to")),
+    /// The name of the kind, and the field that gives it.
+    fn rope_type(self, rope: Fields<'a>) -> Result<(&'static str, &'a str)> {
+        for field in ["rope_type", "type"] {
+            if let Some(name) = rope.text(field)? {
+                return Ok((field, name));
+            }
+        }
+        // The new form may state a base alone; a factor without a type is a mistake.
+        match rope.get("factor") {
+            None => Ok(("rope_type", "default")),
+            Some(_) => Err(rope.missing("rope_type", "the rule that `factor` belongs to")),
         }
     }
 
