@@ -42,7 +42,8 @@ fn published_configurations_in_both_forms() {
                 let relative = (exact_freq[i] / expected[i] - 1.0).abs();
                 assert!(relative <= 1e-6, "{name} pair {i}: {relative}");
                 let ulps = ulps(trained_freq[i], expected[i]);
-                assert!(ulps <= 4, "{name} pair {i}: {ulps} ULP");
+                // 4 are allowed, but the exact frequencies come as near: 1 shows that f32 was followed.
+                assert!(ulps <= 1, "{name} pair {i}: {ulps} ULP");
             }
             let relative = (exact.attention_factor() / factor - 1.0).abs();
             assert!(
