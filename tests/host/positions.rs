@@ -1,18 +1,11 @@
 //! Position schemes without a GPU: frequencies against published configurations, tables against f64, bad input.
 
-#[path = "positions/absolute.rs"]
 mod absolute;
-#[path = "positions/bad_input.rs"]
 mod bad_input;
-#[path = "positions/bias.rs"]
 mod bias;
-#[path = "positions/config.rs"]
 mod config;
-#[path = "positions/golden.rs"]
 mod golden;
-#[path = "positions/rotation.rs"]
 mod rotation;
-#[path = "positions/table.rs"]
 mod table;
 
 use wgpu_attention::error::Error;

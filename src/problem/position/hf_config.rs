@@ -50,7 +50,7 @@ impl Rotary {
 }
 
 fn read(json: &str, layer: Option<&str>) -> Result<Rotary> {
-    let refuse = |reason: String| Error::Json { reason };
+    let refuse = |reason: String| Error::ConfigSyntax { reason };
     let value: Value = serde_json::from_str(json).map_err(|e| refuse(e.to_string()))?;
     let object = value
         .as_object()
@@ -101,7 +101,7 @@ fn one_layer<'a>(fields: Fields<'a>, layer: Option<&str>) -> Result<Fields<'a>> 
     let layers: Vec<&str> = fields.object.keys().map(String::as_str).collect();
     let found = layer.and_then(|layer| fields.get(layer)?.as_object());
     let Some(object) = found else {
-        return Err(Error::Field {
+        return Err(Error::ConfigField {
             field: fields.path.trim_end_matches('.').into(),
             actual: layer.map_or("given by layer".into(), |layer| format!("without {layer}")),
             allowed: format!("a choice of one layer type: {}", layers.join(", ")),

@@ -54,7 +54,7 @@ impl<'a> Fields<'a> {
     }
 
     pub fn refuse(&self, name: &str, actual: &Value, allowed: &str) -> Error {
-        Error::Field {
+        Error::ConfigField {
             field: self.name(name),
             actual: actual.to_string(),
             allowed: allowed.to_string(),
@@ -63,7 +63,7 @@ impl<'a> Fields<'a> {
 
     /// The error for a field that is not there.
     pub fn missing(&self, name: &str, meaning: &'static str) -> Error {
-        Error::Missing {
+        Error::ConfigMissing {
             field: self.name(name),
             meaning,
         }
@@ -80,7 +80,7 @@ impl<'a> Fields<'a> {
             .keys()
             .find(|key| !known.contains(&key.as_str()))
         {
-            Some(key) => Err(Error::Unknown {
+            Some(key) => Err(Error::ConfigUnknown {
                 field: self.name(key),
                 known: known.join(", "),
             }),
