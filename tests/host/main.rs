@@ -1,0 +1,4 @@
+//! Everything that can be tested without a GPU.
+
+mod tools;
+mod tools_catch;
