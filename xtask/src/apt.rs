@@ -50,6 +50,7 @@ fn apt(prefix: &[&str], args: &[&str]) -> Command {
     let patient = ["-o", "DPkg::Lock::Timeout=300", "-o", "Acquire::Retries=3"];
     let mut words = prefix.iter().chain(&quiet).chain(&patient).chain(args);
     let mut command = Command::new(words.next().unwrap_or(&"env"));
-    command.args(words).stdin(Stdio::null());
+    // dpkg tells of every file it unpacks; what goes wrong is on stderr.
+    command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
     command
 }

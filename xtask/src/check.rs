@@ -22,7 +22,7 @@ pub fn run() -> Result<()> {
         "portability tools: spirv-val and Tint, installed if missing",
         portability::ensure,
     )?;
-    stages.report("tests: every suite on the default adapter", || tests(TESTS))?;
+    stages.report("tests: every suite on the default adapter", tests)?;
     second::run(&mut stages)?;
     stages.summary();
     Ok(())
@@ -78,6 +78,6 @@ fn rustdoc(what: &[&str]) -> Result<()> {
 }
 
 /// In this run a portability tool that is missing is a failure.
-fn tests(what: &[&str]) -> Result<Vec<String>> {
-    shell::run_tests(cargo(what).env("WGPU_ATTENTION_REQUIRE_TOOLS", "1"))
+fn tests() -> Result<Vec<String>> {
+    shell::run_tests(cargo(TESTS).env("WGPU_ATTENTION_REQUIRE_TOOLS", "1"))
 }
