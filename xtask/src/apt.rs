@@ -51,6 +51,9 @@ fn apt(prefix: &[&str], args: &[&str]) -> Command {
     let mut words = prefix.iter().chain(&quiet).chain(&patient).chain(args);
     let mut command = Command::new(words.next().unwrap_or(&"env"));
     // dpkg tells of every file it unpacks; what goes wrong is on stderr.
-    command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
+    command
+        .args(words)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null());
     command
 }
