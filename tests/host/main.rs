@@ -1,4 +1,10 @@
-//! Everything that can be tested without a GPU.
+//! Everything that needs no GPU.
 
+#[path = "../support/mod.rs"]
+mod support;
+
+mod positions;
+mod reference;
+mod table;
 mod tools;
 mod tools_catch;
