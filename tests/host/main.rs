@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod covering;
 mod positions;
 mod reference;
 mod table;
