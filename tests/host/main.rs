@@ -4,6 +4,7 @@
 mod support;
 
 mod covering;
+mod portability;
 mod positions;
 mod reference;
 mod table;
