@@ -1,6 +1,7 @@
 //! How a problem is computed on a device: an ordered list of dispatches, what they cost, and why no faster path was
 //! taken. Planning is pure; no GPU is touched.
 
+mod covering;
 mod draft;
 mod explain;
 mod merge;

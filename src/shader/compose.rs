@@ -265,9 +265,11 @@ impl Shader {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
         let module = naga::front::wgsl::parse_str(&self.wgsl)
             .map_err(|e| self.located(e.location(&self.wgsl), e.message().to_string()))?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        // WebGPU has f16 pairs as numbers of f32 everywhere; naga counts them as a capability for old OpenGL's sake.
+        let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        capabilities.set(Capabilities::SUBGROUP, subgroups);
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         if subgroups {
-            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
             validator
                 .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
                 .subgroup_operations(SubgroupOperationSet::all());
