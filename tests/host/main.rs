@@ -1,0 +1,7 @@
+//! Everything that needs no GPU.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod reference;
+mod table;
