@@ -98,6 +98,33 @@ pub enum Error {
         line: usize,
         message: String,
     },
+    #[error("{what} has {actual} values; it needs one per rotary pair, {expected}")]
+    Pairs {
+        what: &'static str,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("the range of positions is {start}..={end}; allowed is {allowed}")]
+    Positions {
+        start: i32,
+        end: i32,
+        allowed: String,
+    },
+    #[error("the model's config is no JSON object: {reason}")]
+    ConfigSyntax { reason: String },
+    #[error("config field {field} is missing; it gives {meaning}")]
+    ConfigMissing {
+        field: String,
+        meaning: &'static str,
+    },
+    #[error("config field {field} is {actual}; allowed is {allowed}")]
+    ConfigField {
+        field: String,
+        actual: String,
+        allowed: String,
+    },
+    #[error("config field {field} is not known, and might change the answer; known are {known}")]
+    ConfigUnknown { field: String, known: String },
 }
 
 impl Error {

@@ -5,13 +5,13 @@
 
 mod mask;
 mod operand;
-mod position;
+pub mod position;
 mod score;
 
 pub use mask::{Lengths, Mask, Offsets, Window};
 pub use operand::{Element, Layout, Operand};
 pub use position::Position;
-pub use score::Score;
+pub use score::{Score, T5, alibi_slopes};
 
 use std::ops::Range;
 

@@ -80,13 +80,8 @@ fn add_strategy(source: &mut Source, key: &Prefill, chunks: u32, value_chunks: u
         }
         Strategy::Workgroup => {
             source.slot("strategy", vec!["part::workgroup"]);
-            for (tile, loads, chunks) in [
-                ("TILE_CHUNKS", "KEY_LOADS", chunks),
-                ("TILE_VALUE_CHUNKS", "VALUE_LOADS", value_chunks),
-            ] {
-                source.constant(tile, tiling.tile * chunks);
-                source.constant(loads, (tiling.tile * chunks).div_ceil(tiling.invocations));
-            }
+            source.constant("TILE_CHUNKS", tiling.tile * chunks);
+            source.constant("TILE_VALUE_CHUNKS", tiling.tile * value_chunks);
         }
     }
 }

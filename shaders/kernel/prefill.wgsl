@@ -12,6 +12,7 @@ import slot::q_rows for q;
 import slot::k_rows for k;
 import slot::v_rows for v;
 import slot::o_rows for o;
+import part::scores;
 import part::online_softmax;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -48,22 +49,18 @@ fn main(
     let k_head = row_start(params.k, work.b, kv_head, 0u);
     let v_head = row_start(params.v, work.b, kv_head, 0u);
 
-    var q_row: array<array<vec4<f32>, CHUNKS>, ROWS>;
-    var o_row: array<array<vec4<f32>, VALUE_CHUNKS>, ROWS>;
+    var q_rows: array<Column, CHUNKS>;
+    var o_rows: array<Column, VALUE_CHUNKS>;
     var softmax: array<Softmax, ROWS>;
     var seen: array<Interval, ROWS>;
+    var q_starts: array<u32, ROWS>;
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
-        let q_start = row_start(params.q, work.b, work.h, i);
+        q_starts[r] = row_start(params.q, work.b, work.h, i);
         seen[r] = visible_keys(work.b, i);
         softmax[r] = softmax_start();
-        @unroll for (var n = 0u; n < CHUNKS; n++) {
-            q_row[r][n] = params.scale * q_load(q_start, n * LANES + part);
-        }
-        @unroll for (var n = 0u; n < VALUE_CHUNKS; n++) {
-            o_row[r][n] = vec4<f32>();
-        }
     }
+    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(q_starts, d * LANES + part); }
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
@@ -78,62 +75,29 @@ fn main(
         @if(subgroup) let v_start = v_head + j_own * params.v.row;
 
         // S = Q·Kᵀ
-        var s: array<array<f32, KEYS>, ROWS>;
-        @unroll for (var d = 0u; d < CHUNKS; d++) {
-            @if(subgroup) let own = k_load(k_start, d * LANES + part);
-            @unroll for (var c = 0u; c < KEYS; c++) {
-                @if(subgroup) let x = subgroupShuffle(own, c);
-                @if(!subgroup) let x = staged_key(n % GROUPS * KEYS + c, d);
-                @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(q_row[r][d], x); }
-            }
-        }
-        @if(shared_rows) @unroll for (var r = 0u; r < ROWS; r++) {
-            @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = sum_over_row(s[r][c]); }
-        }
-        @if(softcap) @unroll for (var r = 0u; r < ROWS; r++) {
-            @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = params.softcap * precise_tanh(s[r][c] * params.softcap_inverse); }
-        }
-
-        // Bit c of visible[r]: row r sees key j + c.
-        var visible: array<u32, ROWS>;
+        var s: Scores;
+        @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part)); }
+        @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], n % GROUPS * KEYS * CHUNKS + d); }
+        @if(shared_rows) s = sum_over_rows(s);
+        @if(softcap) s = cap_scores(s);
+        var visible: Flags;
         if (masked) {
-            @unroll for (var r = 0u; r < ROWS; r++) {
-                @unroll for (var c = 0u; c < KEYS; c++) {
-                    let is_seen = is_visible(seen[r], j + c);
-                    s[r][c] = select(MASKED, s[r][c], is_seen);
-                    visible[r] |= select(0u, 1u, is_seen) << c;
-                }
-            }
+            visible = visible_flags(seen, j);
+            s = mask_scores(s, visible);
         }
 
-        // P = exp(S − max), and what the earlier part of O shrinks by.
-        var shrink: array<f32, ROWS>;
-        @unroll for (var r = 0u; r < ROWS; r++) {
-            var peak = softmax[r].peak;
-            @unroll for (var c = 0u; c < KEYS; c++) { peak = max(peak, s[r][c]); }
-            shrink[r] = exp2(softmax[r].peak - peak);
-            var sum = 0.0;
-            @unroll for (var c = 0u; c < KEYS; c++) {
-                s[r][c] = exp2(s[r][c] - peak);
-                sum += s[r][c];
-            }
-            softmax[r].peak = peak;
-            softmax[r].sum = softmax[r].sum * shrink[r] + sum;
-        }
+        // P = exp(S − max)
+        let step = softmax_step(softmax, s);
+        softmax = step.rows;
 
         // O = O·shrink + P·V
         @if(subgroup) var own_spoils = false;
         @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
-            @if(subgroup) var own = v_load(v_start, d * LANES + part);
+            @if(subgroup) let own = v_load(v_start, d * LANES + part);
             @if(subgroup) let spoils = masked && not_finite(own);
             @if(subgroup) own_spoils = own_spoils || spoils;
-            @if(subgroup) own = select(own, vec4<f32>(), spoils);
-            @unroll for (var r = 0u; r < ROWS; r++) { o_row[r][d] *= shrink[r]; }
-            @unroll for (var c = 0u; c < KEYS; c++) {
-                @if(subgroup) let x = subgroupShuffle(own, c);
-                @if(!subgroup) let x = staged_value(n % GROUPS * KEYS + c, d);
-                @unroll for (var r = 0u; r < ROWS; r++) { o_row[r][d] += s[r][c] * x; }
-            }
+            @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select(own, vec4<f32>(), spoils));
+            @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, n % GROUPS * KEYS * VALUE_CHUNKS + d);
         }
         if (masked) {
             @if(subgroup) let spoilt = share_flags(own_spoils);
@@ -143,22 +107,35 @@ fn main(
     }
 
     // O = O / Σ P
+    var o_starts: array<u32, ROWS>;
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = i_own + r * ROW_STRIDE;
+        o_starts[r] = NOT_OWNED;
         if (i >= i_first && i <= i_last) {
-            let o_start = row_start(params.o, work.b, work.h, i) + work.split * params.o_split;
-            let factor = softmax_factor(softmax[r]);
-            @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
-                let chunk = d * LANES + part;
-                @if(ragged_value_chunks) if (chunk < ALL_VALUE_CHUNKS) { o_store(o_start, chunk, spoil(o_row[r][d] * factor, softmax[r])); }
-                @if(!ragged_value_chunks) o_store(o_start, chunk, spoil(o_row[r][d] * factor, softmax[r]));
-            }
+            o_starts[r] = row_start(params.o, work.b, work.h, i) + work.split * params.o_split;
             if (part == 0u) {
                 let at = row_start(params.lse, work.b, work.h, i) + work.split * params.lse_split;
                 @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
                 @if(count_tiles) lse[at] = bitcast<u32>(f32(walk.end - walk.begin));
             }
         }
+    }
+    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { store_outputs(o_starts, d * LANES + part, o_rows[d], softmax); }
+}
+
+// The start of a row that this tile has no part in.
+const NOT_OWNED = 0xffffffffu;
+
+fn load_queries(starts: array<u32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = params.scale * q_load(starts[r], chunk); }
+    return column;
+}
+
+fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array<Softmax, ROWS>) {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return; }
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        if (starts[r] != NOT_OWNED) { o_store(starts[r], chunk, spoil(o[r] * softmax_factor(softmax[r]), softmax[r])); }
     }
 }
 

@@ -1,10 +1,36 @@
-// The running softmax of one row (Milakov and Gimelshein, 1805.02867), scores in units of log 2.
+// The running softmax of an invocation's rows (Milakov and Gimelshein, 1805.02867), scores in units of log 2.
 
 // `spoilt` is not 0 when a visible value was no finite number where it could not be multiplied (see the kernel).
 struct Softmax { peak: f32, sum: f32, spoilt: u32 }
 
+struct SoftmaxStep {
+    rows: array<Softmax, ROWS>,
+    p: Scores,
+    // What the earlier part of O shrinks by.
+    shrink: array<f32, ROWS>,
+}
+
 fn softmax_start() -> Softmax {
     return Softmax(LOWEST, 0.0, 0u);
+}
+
+// P = exp(S − max)
+fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
+    var next = SoftmaxStep(rows, s, array<f32, ROWS>());
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        var peak = rows[r].peak;
+        @unroll for (var c = 0u; c < KEYS; c++) { peak = max(peak, s[r][c]); }
+        var sum = 0.0;
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let p = exp2(s[r][c] - peak);
+            next.p[r][c] = p;
+            sum += p;
+        }
+        let shrink = exp2(rows[r].peak - peak);
+        next.shrink[r] = shrink;
+        next.rows[r] = Softmax(peak, rows[r].sum * shrink + sum, rows[r].spoilt);
+    }
+    return next;
 }
 
 // No key was visible.

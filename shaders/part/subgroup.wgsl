@@ -13,16 +13,21 @@ fn own_key() -> u32 {
     return lane % WIDTH / LANES;
 }
 
-// What the invocation with key c and the same channels loaded.
-fn share(own: vec4<f32>, c: u32) -> vec4<f32> {
-    @if(fixed_source)
-    return subgroupShuffle(own, c);
-    @if(!fixed_source)
+// What an invocation brings to the cluster: its part of its key.
+alias Shared = vec4<f32>;
+
+// What the invocation with key c and the same channels brought.
+fn share_key(own: Shared, c: u32) -> vec4<f32> {
+    return subgroupShuffle(own, source_lane(c));
+}
+
+fn share_value(own: Shared, c: u32) -> vec4<f32> {
     return subgroupShuffle(own, source_lane(c));
 }
 
 fn source_lane(c: u32) -> u32 {
-    return (lane & ~(WIDTH - 1u)) + c * LANES + lane % LANES;
+    @if(fixed_source) return c;
+    @if(!fixed_source) return (lane & ~(WIDTH - 1u)) + c * LANES + lane % LANES;
 }
 
 // Bit c tells whether the invocation with key c and the same channels says `own`.

@@ -16,30 +16,29 @@ fn stage_tile(k_head: u32, v_head: u32, j: u32, masked: bool) {
     workgroupBarrier();
     if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
     workgroupBarrier();
-    @unroll for (var n = 0u; n < KEY_LOADS; n++) {
-        let at = n * INVOCATIONS + invocation_index;
+    for (var at = invocation_index; at < TILE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / CHUNKS, params.kv_len - 1u);
-        if (at < TILE_CHUNKS) { key_tile[at] = k_chunk(k_head + row * params.k.row, at % CHUNKS); }
+        key_tile[at] = k_chunk(k_head + row * params.k.row, at % CHUNKS);
     }
-    @unroll for (var n = 0u; n < VALUE_LOADS; n++) {
-        let at = n * INVOCATIONS + invocation_index;
+    for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
-        if (at < TILE_VALUE_CHUNKS) {
-            let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
-            let spoilt = masked && not_finite(x);
-            if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
-            value_tile[at] = select(x, vec4<f32>(), spoilt);
-        }
+        let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
+        let spoilt = masked && not_finite(x);
+        if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
+        value_tile[at] = select(x, vec4<f32>(), spoilt);
     }
     workgroupBarrier();
 }
 
-fn staged_key(key: u32, chunk: u32) -> vec4<f32> {
-    return key_tile[key * CHUNKS + chunk];
+// Where in its tile the 4-vector of the step's first key lies.
+alias Shared = u32;
+
+fn share_key(at: Shared, c: u32) -> vec4<f32> {
+    return key_tile[at + c * CHUNKS];
 }
 
-fn staged_value(key: u32, chunk: u32) -> vec4<f32> {
-    return value_tile[key * VALUE_CHUNKS + chunk];
+fn share_value(at: Shared, c: u32) -> vec4<f32> {
+    return value_tile[at + c * VALUE_CHUNKS];
 }
 
 // Bit c: value `key` + c spoils the rows that see it.

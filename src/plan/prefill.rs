@@ -252,7 +252,7 @@ impl<'a> Forward<'a> {
             }
             return Ok(splits.min(MOST_SPLITS));
         }
-        let iterations = tiles * u64::from(tiling.tile / tiling.keys);
+        let iterations = tiles * self.tile_iterations();
         let capped = draft
             .caps
             .iterations
@@ -289,6 +289,17 @@ impl<'a> Forward<'a> {
             })
             .max()
             .unwrap_or(0)
+    }
+
+    /// Loop iterations of an invocation in one key tile: its steps and, where a tile is staged, its loads.
+    fn tile_iterations(&self) -> u64 {
+        let (tiling, shape) = (&self.chosen.tiling, &self.problem.shape);
+        let steps = tiling.tile / tiling.keys;
+        let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
+        u64::from(match self.chosen.strategy {
+            Strategy::Subgroup { .. } => steps,
+            Strategy::Workgroup => steps + loads(shape.head_dim) + loads(shape.value_dim),
+        })
     }
 
     fn pair_flops(&self) -> u64 {

@@ -20,6 +20,7 @@ modules! {
     "part::numbers" => "part/numbers",
     "part::work" => "part/work",
     "part::online_softmax" => "part/online_softmax",
+    "part::scores" => "part/scores",
     "part::subgroup" => "part/subgroup",
     "part::workgroup" => "part/workgroup",
     "mask::interval" => "mask/interval",
