@@ -265,9 +265,11 @@ impl Shader {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
         let module = naga::front::wgsl::parse_str(&self.wgsl)
             .map_err(|e| self.located(e.location(&self.wgsl), e.message().to_string()))?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        // `unpack2x16float` and its inverse: core WGSL, which naga counts as a capability for the sake of GL.
+        let core = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let mut validator = Validator::new(ValidationFlags::all(), core);
         if subgroups {
-            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+            validator = Validator::new(ValidationFlags::all(), core | Capabilities::SUBGROUP);
             validator
                 .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
                 .subgroup_operations(SubgroupOperationSet::all());
