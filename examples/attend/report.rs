@@ -66,16 +66,9 @@ impl Report {
         if args.json {
             println!("{}", serde_json::to_string(self)?);
         } else if let Some(time) = &self.time {
-            println!("{}", self.sentence(time));
+            println!("{time} on {}", self.adapter);
         }
         Ok(())
-    }
-
-    fn sentence(&self, time: &Timing) -> String {
-        format!(
-            "{} runs on {}: min {:.3} ms, median {:.3} ms, {:.1} GFLOP/s",
-            time.runs, self.adapter, time.min_ms, time.median_ms, time.gflops
-        )
     }
 }
 

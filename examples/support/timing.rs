@@ -1,5 +1,6 @@
 //! Timing a plan: from submit to completion, operands already on the device.
 
+use std::fmt;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
@@ -20,6 +21,21 @@ pub struct Timing {
     pub median_ms: f64,
     /// Of the fastest run.
     pub gflops: f64,
+}
+
+impl fmt::Display for Timing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            runs,
+            min_ms,
+            median_ms,
+            gflops,
+        } = self;
+        write!(
+            f,
+            "time: min {min_ms:.3} ms, median {median_ms:.3} ms of {runs} runs, {gflops:.1} GFLOP/s"
+        )
+    }
 }
 
 /// Times `runs` runs of a plan over `inputs`.
