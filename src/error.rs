@@ -58,6 +58,73 @@ pub enum Error {
     },
     #[error("q, k and v have the elements {q}, {k} and {v}; they must be of one type")]
     Mixed { q: Element, k: Element, v: Element },
+    #[error("{what} takes {actual}; the device allows {allowed} ({limit}): {way_out}")]
+    Limit {
+        what: &'static str,
+        actual: u64,
+        limit: &'static str,
+        allowed: u64,
+        way_out: &'static str,
+    },
+    #[error("strategy {strategy} cannot run here: {reason}")]
+    Strategy {
+        strategy: &'static str,
+        reason: String,
+    },
+    #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
+    Missing { what: &'static str },
+    #[error(
+        "the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)"
+    )]
+    BufferSize {
+        what: &'static str,
+        actual: u64,
+        least: u64,
+    },
+    #[error(
+        "the buffer of {what} lacks the usage {missing}; create it with BufferUsages::{missing}"
+    )]
+    BufferUsage {
+        what: &'static str,
+        missing: &'static str,
+    },
+    #[error("the device refused {what}: {message}")]
+    Device { what: String, message: String },
+    #[error("nothing could be downloaded: {message}; if the device was lost, make a new one")]
+    Download { message: String },
+    #[error("shader module {module}, line {line}: {message}")]
+    Compose {
+        module: String,
+        line: usize,
+        message: String,
+    },
+    #[error("{what} has {actual} values; it needs one per rotary pair, {expected}")]
+    Pairs {
+        what: &'static str,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("the range of positions is {start}..={end}; allowed is {allowed}")]
+    Positions {
+        start: i32,
+        end: i32,
+        allowed: String,
+    },
+    #[error("the model's config is no JSON object: {reason}")]
+    ConfigSyntax { reason: String },
+    #[error("config field {field} is missing; it gives {meaning}")]
+    ConfigMissing {
+        field: String,
+        meaning: &'static str,
+    },
+    #[error("config field {field} is {actual}; allowed is {allowed}")]
+    ConfigField {
+        field: String,
+        actual: String,
+        allowed: String,
+    },
+    #[error("config field {field} is not known, and might change the answer; known are {known}")]
+    ConfigUnknown { field: String, known: String },
 }
 
 impl Error {
@@ -90,6 +157,30 @@ impl Error {
                 actual,
                 expected,
             })
+        }
+    }
+
+    pub(crate) fn compose(module: &str, line: usize, message: impl Into<String>) -> Self {
+        Self::Compose {
+            module: module.into(),
+            line,
+            message: message.into(),
+        }
+    }
+
+    /// Gives a composition error that knows no line yet the one of `module` that led to it.
+    pub(crate) fn at_line(self, at: &str, number: usize) -> Self {
+        match self {
+            Self::Compose {
+                module,
+                line: 0,
+                message,
+            } if module == at => Self::Compose {
+                module,
+                line: number,
+                message,
+            },
+            other => other,
         }
     }
 }

@@ -5,20 +5,20 @@
 
 mod mask;
 mod operand;
-mod position;
+pub mod position;
 mod score;
 
 pub use mask::{Lengths, Mask, Offsets, Window};
 pub use operand::{Element, Layout, Operand};
 pub use position::Position;
-pub use score::Score;
+pub use score::{Score, T5, alibi_slopes};
 
 use std::ops::Range;
 
 use crate::error::{Error, Result};
 
 /// Largest number of queries or keys: positions are `i32` in the shaders, with room for a window on either side.
-pub const MAX_LEN: u32 = 1 << 29;
+pub const MAX_LEN: u32 = 1 << 28;
 /// Largest head size, for q and k as for v.
 pub const MAX_DIM: u32 = 256;
 

@@ -1,5 +1,11 @@
 //! What happens to a score between the product q·k and the mask.
 
+mod alibi;
+mod t5;
+
+pub use alibi::alibi_slopes;
+pub use t5::T5;
+
 use crate::error::{Error, Result};
 
 use super::Shape;

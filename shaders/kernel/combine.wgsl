@@ -1,0 +1,59 @@
+// Merges partial results of the same rows: lse = ln Σ e^lse_k, O = Σ e^(lse_k − lse)·O_k. An empty partial is
+// (−∞, 0). An invocation owns four channels of one row.
+
+import part::params;
+import part::numbers;
+import slot::o_rows for o;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> partial_o: array<f32>;
+@group(0) @binding(2) var<storage, read> partial_lse: array<f32>;
+@group(0) @binding(3) var<storage, read_write> o: array<u32>;
+@group(0) @binding(4) var<storage, read_write> lse: array<u32>;
+@group(0) @binding(5) var<storage, read> aux: array<u32>;
+
+fn o_dim() -> u32 { return params.value_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let chunks = (params.value_dim + 3u) / 4u;
+    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+    if (n >= params.work_end) { return; }
+    let chunk = n % chunks;
+    let row = n / chunks;
+    let rows = params.q_end - params.q_begin;
+    let i = params.q_begin + row % rows;
+    let h = row / rows % params.q_heads;
+    let b = row / rows / params.q_heads;
+
+    // Read from `aux` at the batch: a loop bound straight from a uniform is dear on lavapipe.
+    let partials = aux[params.partials_at + b];
+    var peak = LOWEST;
+    for (var s = 0u; s < partials; s++) { peak = max(peak, partial_lse[s * params.lse_split + row]); }
+    var sum = 0.0;
+    var x = vec4<f32>();
+    for (var s = 0u; s < partials; s++) {
+        let part_lse = partial_lse[s * params.lse_split + row];
+        if (bitcast<u32>(part_lse) != NEGATIVE_INFINITY_BITS) {
+            let weight = exp2((part_lse - peak) * LOG2_E);
+            sum += weight;
+            x += weight * part_chunk(s * params.o_split + row * params.value_dim, chunk);
+        }
+    }
+
+    let dead = sum == 0.0;
+    o_store(row_start(params.o, b, h, i), chunk, select(x / sum, vec4<f32>(), dead));
+    if (chunk == 0u) {
+        lse[row_start(params.lse, b, h, i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
+    }
+}
+
+fn part_chunk(row: u32, chunk: u32) -> vec4<f32> {
+    let last = params.value_dim - 1u;
+    let c = min(vec4<u32>(4u * chunk) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
+    return vec4<f32>(partial_o[row + c.x], partial_o[row + c.y], partial_o[row + c.z], partial_o[row + c.w]);
+}

@@ -1,0 +1,70 @@
+// Moves contiguous f32 rows to a tensor of any layout and element. An invocation owns one word of the tensor's
+// buffer, so words that rows share are written by one, and what lies between rows stays as it is.
+
+import part::params;
+import slot::o_rows for o;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> source: array<f32>;
+@group(0) @binding(2) var<storage, read_write> o: array<u32>;
+
+fn o_dim() -> u32 { return params.value_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+    if (n >= params.work_end) { return; }
+    @if(!half_output) pack_word(params.o.start + n);
+    @if(half_output) pack_pair(params.o.start / 2u + n);
+}
+
+@if(!half_output) fn pack_word(at: u32) {
+    let from = source_index(at);
+    if (from != NOT_THERE) { o[at] = bitcast<u32>(source[from]); }
+}
+
+@if(half_output) fn pack_pair(word: u32) {
+    let low = source_index(2u * word);
+    let high = source_index(2u * word + 1u);
+    var pair = o[word];
+    if (low != NOT_THERE) { pair = (pair & 0xffff0000u) | (o_pack(vec2<f32>(source[low], 0.0)) & 0xffffu); }
+    if (high != NOT_THERE) { pair = (pair & 0xffffu) | (o_pack(vec2<f32>(source[high], 0.0)) << 16u); }
+    o[word] = pair;
+}
+
+// The element of the contiguous source that belongs at element `at` of the tensor, or NOT_THERE.
+const NOT_THERE = 0xffffffffu;
+
+fn source_index(at: u32) -> u32 {
+    if (at < params.o.start) { return NOT_THERE; }
+    // Strides are nested, so the coordinates come off from the largest stride down.
+    var left = at - params.o.start;
+    var place: array<u32, 3>;
+    @unroll for (var n = 0u; n < 3u; n++) {
+        let axis = axis_of(n);
+        if (axis.size > 1u) {
+            place[n] = min(left / axis.stride, axis.size - 1u);
+            left -= place[n] * axis.stride;
+        }
+    }
+    if (left >= params.value_dim) { return NOT_THERE; }
+    let row = place[0] * axis_of(0u).rows + place[1] * axis_of(1u).rows + place[2] * axis_of(2u).rows;
+    return row * params.value_dim + left;
+}
+
+// `rows`: rows of the source between neighbours on this axis.
+struct Axis { size: u32, stride: u32, rows: u32 }
+
+// The axes from the largest stride down; `splits` holds their order, two bits each.
+fn axis_of(n: u32) -> Axis {
+    let rows = params.q_end - params.q_begin;
+    switch (params.splits >> (2u * n)) & 3u {
+        case 0u: { return Axis(params.batch, params.o.batch, params.q_heads * rows); }
+        case 1u: { return Axis(params.q_heads, params.o.head, rows); }
+        default: { return Axis(rows, params.o.row, 1u); }
+    }
+}

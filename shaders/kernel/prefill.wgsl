@@ -1,0 +1,155 @@
+// Exact attention forward (FlashAttention-2's loop order). A workgroup owns a tile of query rows of one head and
+// walks the key tiles that any of them sees; an invocation holds ROWS rows of q and o, or its part of their channels.
+// Scores are in units of log 2.
+
+import part::params;
+import part::numbers;
+import part::work;
+import mask::interval;
+import schedule::interval;
+import slot::strategy;
+import slot::q_rows for q;
+import slot::k_rows for k;
+import slot::v_rows for v;
+import slot::o_rows for o;
+import part::scores;
+import part::online_softmax;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<q_word>;
+@group(0) @binding(2) var<storage, read> k: array<k_word>;
+@group(0) @binding(3) var<storage, read> v: array<v_word>;
+@group(0) @binding(4) var<storage, read_write> o: array<u32>;
+@group(0) @binding(5) var<storage, read_write> lse: array<u32>;
+@group(0) @binding(6) var<storage, read> aux: array<u32>;
+
+fn q_dim() -> u32 { return params.head_dim; }
+fn k_dim() -> u32 { return params.head_dim; }
+fn v_dim() -> u32 { return params.value_dim; }
+fn o_dim() -> u32 { return params.value_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+    @if(subgroup) @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let work = work_item(group, groups);
+    if (!work.live) { return; }
+    @if(subgroup) start_strategy(subgroup_lane);
+    @if(!subgroup) start_strategy(invocation);
+
+    let part = invocation % LANES;
+    let i_tile = (params.q_begin / TILE_ROWS + work.tile) * TILE_ROWS;
+    let i_first = max(i_tile, params.q_begin);
+    let i_last = min(i_tile + TILE_ROWS, params.q_end) - 1u;
+    let i_own = i_tile + invocation / LANES;
+    let kv_head = work.h / params.group;
+    let k_head = row_start(params.k, work.b, kv_head, 0u);
+    let v_head = row_start(params.v, work.b, kv_head, 0u);
+
+    var q_rows: array<Column, CHUNKS>;
+    var o_rows: array<Column, VALUE_CHUNKS>;
+    var softmax: array<Softmax, ROWS>;
+    var seen: array<Interval, ROWS>;
+    var q_starts: array<u32, ROWS>;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
+        q_starts[r] = row_start(params.q, work.b, work.h, i);
+        seen[r] = visible_keys(work.b, i);
+        softmax[r] = softmax_start();
+    }
+    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(q_starts, d * LANES + part); }
+
+    let low = visible_keys(work.b, i_first);
+    let high = visible_keys(work.b, i_last);
+    let walk = walk_tiles(low, high, work.split);
+    for (var n = walk.begin * GROUPS; n < walk.end * GROUPS; n++) {
+        let j_tile = tile_key(walk, n / GROUPS);
+        let j = j_tile + n % GROUPS * KEYS;
+        let masked = !all_visible(low, high, j, j + KEYS - 1u);
+        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(k_head, v_head, j_tile, !all_visible(low, high, j_tile, j_tile + TILE - 1u)); }
+        @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
+        @if(subgroup) let k_start = k_head + j_own * params.k.row;
+        @if(subgroup) let v_start = v_head + j_own * params.v.row;
+
+        // S = Q·Kᵀ
+        var s: Scores;
+        @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part)); }
+        @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], n % GROUPS * KEYS * CHUNKS + d); }
+        @if(shared_rows) s = sum_over_rows(s);
+        @if(softcap) s = cap_scores(s);
+        var visible: Flags;
+        if (masked) {
+            visible = visible_flags(seen, j);
+            s = mask_scores(s, visible);
+        }
+
+        // P = exp(S − max)
+        let step = softmax_step(softmax, s);
+        softmax = step.rows;
+
+        // O = O·shrink + P·V
+        @if(subgroup) var own_spoils = false;
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
+            @if(subgroup) let own = v_load(v_start, d * LANES + part);
+            @if(subgroup) let spoils = masked && not_finite(own);
+            @if(subgroup) own_spoils = own_spoils || spoils;
+            @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select(own, vec4<f32>(), spoils));
+            @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, n % GROUPS * KEYS * VALUE_CHUNKS + d);
+        }
+        if (masked) {
+            @if(subgroup) let spoilt = share_flags(own_spoils);
+            @if(!subgroup) let spoilt = staged_spoils(n % GROUPS * KEYS);
+            @unroll for (var r = 0u; r < ROWS; r++) { softmax[r].spoilt |= visible[r] & spoilt; }
+        }
+    }
+
+    // O = O / Σ P
+    var o_starts: array<u32, ROWS>;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = i_own + r * ROW_STRIDE;
+        o_starts[r] = NOT_OWNED;
+        if (i >= i_first && i <= i_last) {
+            o_starts[r] = row_start(params.o, work.b, work.h, i) + work.split * params.o_split;
+            if (part == 0u) {
+                let at = row_start(params.lse, work.b, work.h, i) + work.split * params.lse_split;
+                @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
+                @if(count_tiles) lse[at] = bitcast<u32>(f32(walk.end - walk.begin));
+            }
+        }
+    }
+    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { store_outputs(o_starts, d * LANES + part, o_rows[d], softmax); }
+}
+
+// The start of a row that this tile has no part in.
+const NOT_OWNED = 0xffffffffu;
+
+fn load_queries(starts: array<u32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = params.scale * q_load(starts[r], chunk); }
+    return column;
+}
+
+fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array<Softmax, ROWS>) {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return; }
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        if (starts[r] != NOT_OWNED) { o_store(starts[r], chunk, spoil(o[r] * softmax_factor(softmax[r]), softmax[r])); }
+    }
+}
+
+fn q_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return vec4<f32>(); }
+    return q_chunk(row, chunk);
+}
+
+fn k_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return vec4<f32>(); }
+    return k_chunk(row, chunk);
+}
+
+fn v_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+    return v_chunk(row, chunk);
+}

@@ -1,0 +1,31 @@
+// Causal, prefix, window, first and lengths: for each query at most two intervals of keys, as data.
+
+// The keys of the slice that batch b has, one past the last.
+fn keys_end(b: u32) -> u32 {
+    return min(min(aux[params.lens_at + b], params.kv_len), params.k_end);
+}
+
+// The key index at which query i of batch b stands.
+fn diagonal(b: u32, i: u32) -> i32 {
+    let offset = clamp(bitcast<i32>(aux[params.offsets_at + b]), -MAX_OFFSET, MAX_OFFSET);
+    return offset + i32(i);
+}
+
+// What one query sees: keys j with begin ≤ j < end, and those with k_begin ≤ j < first_end.
+struct Interval { begin: u32, end: u32, first_end: u32 }
+
+fn visible_keys(b: u32, i: u32) -> Interval {
+    let d = diagonal(b, i);
+    var end = keys_end(b);
+    if (params.causal != 0u) {
+        end = min(end, max(u32(max(d + 1, 0)), params.prefix));
+    }
+    let first_end = min(end, params.first);
+    let begin = max(u32(max(d - i32(params.window_left), 0)), params.k_begin);
+    end = min(end, u32(max(d + i32(params.window_right) + 1, 0)));
+    return Interval(begin, end, first_end);
+}
+
+fn is_visible(seen: Interval, j: u32) -> bool {
+    return (j >= seen.begin && j < seen.end) || (j >= params.k_begin && j < seen.first_end);
+}

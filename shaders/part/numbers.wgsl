@@ -1,0 +1,24 @@
+// Numbers that WGSL cannot spell, and functions that it leaves imprecise.
+
+const LOG2_E = 1.4426950408889634;
+const LN_2 = 0.6931471805599453;
+// Where a running maximum starts; a masked score is lower still, so that its weight is 0 in any row.
+const LOWEST = -3e38;
+const MASKED = -3.4e38;
+const NEGATIVE_INFINITY_BITS = 0xff800000u;
+const NAN_BITS = 0x7fc00000u;
+
+// True for an infinity or a NaN, by bits: a compiler may assume that neither exists.
+fn not_finite(x: vec4<f32>) -> bool {
+    return any((bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u));
+}
+
+// tanh to 2 units in the last place: a polynomial near 0 (Cephes tanhf), where 1 − 2/(e^2x + 1) would cancel.
+fn precise_tanh(x: f32) -> f32 {
+    let z = x * x;
+    let near = x + x * z * (-3.33332819422e-1 + z * (1.33314422036e-1 + z * (-5.37397155531e-2
+        + z * (2.06390887954e-2 + z * -5.70498872745e-3))));
+    // Beyond 10 the result is 1 in f32, and e^2x stays small.
+    let far = 1.0 - 2.0 / (exp2(min(abs(x), 10.0) * (2.0 * LOG2_E)) + 1.0);
+    return select(select(far, -far, x < 0.0), near, abs(x) < 0.625);
+}

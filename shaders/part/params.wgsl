@@ -1,0 +1,59 @@
+// The uniform of every step. The host's twin is `plan::params::Params`; a test holds the two against each other.
+
+// Element strides of a tensor's batch, head and row, and the element where it starts.
+struct Rows { start: u32, batch: u32, head: u32, row: u32 }
+
+struct Params {
+    q: Rows,
+    k: Rows,
+    v: Rows,
+    o: Rows,
+    batch: u32,
+    q_heads: u32,
+    // Query heads that share a KV head.
+    group: u32,
+    q_len: u32,
+
+    kv_len: u32,
+    head_dim: u32,
+    value_dim: u32,
+    // Splits of the visited key tiles (prefill), partials to merge (combine).
+    splits: u32,
+
+    // The slice that this step computes, in coordinates of the whole problem.
+    q_begin: u32,
+    q_end: u32,
+    k_begin: u32,
+    k_end: u32,
+
+    // Workgroups of the step: the first one and one past the last, of `q_tiles` a head.
+    work_begin: u32,
+    work_end: u32,
+    q_tiles: u32,
+    // Elements from one split's o and lse to the next one's.
+    o_split: u32,
+
+    lse: Rows,
+
+    lse_split: u32,
+    // scale · log2 e: scores are kept in units of log 2.
+    scale: f32,
+    // c · log2 e of the softcap, and its inverse.
+    softcap: f32,
+    softcap_inverse: f32,
+
+    causal: u32,
+    prefix: u32,
+    window_left: u32,
+    window_right: u32,
+
+    first: u32,
+    // Where the lengths and the offsets of the batches lie in `aux`.
+    lens_at: u32,
+    offsets_at: u32,
+    partials_at: u32,
+}
+
+fn row_start(x: Rows, b: u32, h: u32, i: u32) -> u32 {
+    return x.start + b * x.batch + h * x.head + i * x.row;
+}

@@ -1,0 +1,63 @@
+// The scores of an invocation's rows and the KEYS keys of a step, as whole values: the text of a product stands once
+// (naga's time grows with the square of a function's length), and every index in it is a constant.
+
+// One 4-vector of channels of each row.
+alias Column = array<vec4<f32>, ROWS>;
+alias Scores = array<array<f32, KEYS>, ROWS>;
+// Bit c of a row's flags: key c.
+alias Flags = array<u32, ROWS>;
+
+// S + Q·Kᵀ over four channels.
+fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
+    var s = scores;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let x = share_key(keys, c);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(q[r], x); }
+    }
+    return s;
+}
+
+// O·shrink + P·V in four channels.
+fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
+    var o = column;
+    @unroll for (var r = 0u; r < ROWS; r++) { o[r] *= shrink[r]; }
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let x = share_value(values, c);
+        @unroll for (var r = 0u; r < ROWS; r++) { o[r] += p[r][c] * x; }
+    }
+    return o;
+}
+
+// What the invocations that share a row have of its scores, summed.
+@if(shared_rows) fn sum_over_rows(scores: Scores) -> Scores {
+    var s = scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = sum_over_row(s[r][c]); }
+    }
+    return s;
+}
+
+@if(softcap) fn cap_scores(scores: Scores) -> Scores {
+    var s = scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = params.softcap * precise_tanh(s[r][c] * params.softcap_inverse); }
+    }
+    return s;
+}
+
+// Which of the keys from j on the rows see.
+fn visible_flags(seen: array<Interval, ROWS>, j: u32) -> Flags {
+    var flags: Flags;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(0u, 1u << c, is_visible(seen[r], j + c)); }
+    }
+    return flags;
+}
+
+fn mask_scores(scores: Scores, visible: Flags) -> Scores {
+    var s = scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = select(MASKED, s[r][c], (visible[r] & (1u << c)) != 0u); }
+    }
+    return s;
+}

@@ -1,0 +1,12 @@
+// Which tile of query rows a workgroup owns. Workgroups are numbered through batch, head, tile and split, for a grid
+// dimension holds 65 535 only and a step may be a part of a call.
+
+struct Work { live: bool, b: u32, h: u32, tile: u32, split: u32 }
+
+fn work_item(group: vec3<u32>, groups: vec3<u32>) -> Work {
+    let n = params.work_begin + group.x + group.y * groups.x;
+    let split = n % params.splits;
+    let tile = n / params.splits % params.q_tiles;
+    let head = n / params.splits / params.q_tiles;
+    return Work(n < params.work_end, head / params.q_heads, head % params.q_heads, tile, split);
+}

@@ -1,0 +1,47 @@
+// Keys live in workgroup memory: all invocations stage a tile of keys and values, then each reads every one of them.
+
+var<workgroup> key_tile: array<vec4<f32>, TILE_CHUNKS>;
+var<workgroup> value_tile: array<vec4<f32>, TILE_VALUE_CHUNKS>;
+// Bit n: value n is no finite number in a tile that has masked keys; it is staged as 0.
+var<workgroup> spoils: atomic<u32>;
+
+var<private> invocation_index: u32;
+
+fn start_strategy(invocation: u32) {
+    invocation_index = invocation;
+}
+
+// Stages keys and values j … j + TILE − 1, in uniform control flow.
+fn stage_tile(k_head: u32, v_head: u32, j: u32, masked: bool) {
+    workgroupBarrier();
+    if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
+    workgroupBarrier();
+    for (var at = invocation_index; at < TILE_CHUNKS; at += INVOCATIONS) {
+        let row = min(j + at / CHUNKS, params.kv_len - 1u);
+        key_tile[at] = k_chunk(k_head + row * params.k.row, at % CHUNKS);
+    }
+    for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
+        let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
+        let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
+        let spoilt = masked && not_finite(x);
+        if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
+        value_tile[at] = select(x, vec4<f32>(), spoilt);
+    }
+    workgroupBarrier();
+}
+
+// Where in its tile the 4-vector of the step's first key lies.
+alias Shared = u32;
+
+fn share_key(at: Shared, c: u32) -> vec4<f32> {
+    return key_tile[at + c * CHUNKS];
+}
+
+fn share_value(at: Shared, c: u32) -> vec4<f32> {
+    return value_tile[at + c * VALUE_CHUNKS];
+}
+
+// Bit c: value `key` + c spoils the rows that see it.
+fn staged_spoils(key: u32) -> u32 {
+    return atomicLoad(&spoils) >> key;
+}

@@ -1,0 +1,280 @@
+//! A prepared call: buffers bound, parameters staged, ready to record, as often as one likes.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::kernels::{Kernel, Kernels, scoped};
+use crate::plan::{AuxCopy, PARAMS_STRIDE, Plan, Role, Slot, Step};
+
+/// The buffers of a call.
+#[derive(Clone, Debug, Default)]
+pub struct Operands<'a> {
+    buffers: BTreeMap<Role, &'a wgpu::Buffer>,
+}
+
+impl<'a> Operands<'a> {
+    /// The operands of an attention call.
+    pub fn new(
+        q: &'a wgpu::Buffer,
+        k: &'a wgpu::Buffer,
+        v: &'a wgpu::Buffer,
+        o: &'a wgpu::Buffer,
+        lse: &'a wgpu::Buffer,
+    ) -> Self {
+        Self::default()
+            .with(Role::Q, q)
+            .with(Role::K, k)
+            .with(Role::V, v)
+            .with(Role::O, o)
+            .with(Role::Lse, lse)
+    }
+
+    /// The operands of a merge.
+    pub fn merge(
+        partial_o: &'a wgpu::Buffer,
+        partial_lse: &'a wgpu::Buffer,
+        o: &'a wgpu::Buffer,
+        lse: &'a wgpu::Buffer,
+    ) -> Self {
+        Self::default()
+            .with(Role::PartialO, partial_o)
+            .with(Role::PartialLse, partial_lse)
+            .with(Role::O, o)
+            .with(Role::Lse, lse)
+    }
+
+    /// Adds or replaces one operand.
+    pub fn with(mut self, role: Role, buffer: &'a wgpu::Buffer) -> Self {
+        self.buffers.insert(role, buffer);
+        self
+    }
+
+    fn get(&self, role: Role) -> Result<&'a wgpu::Buffer> {
+        self.buffers
+            .get(&role)
+            .copied()
+            .ok_or(Error::Missing { what: role.name() })
+    }
+
+    /// True when an output of `plan` shares its buffer with another operand that the plan binds.
+    pub(crate) fn outputs_are_shared(&self, plan: &Plan) -> bool {
+        let bound: Vec<_> = plan
+            .requirements()
+            .iter()
+            .filter(|need| need.storage)
+            .filter_map(|need| Some((need.role, *self.buffers.get(&need.role)?)))
+            .collect();
+        bound.iter().any(|(role, buffer)| {
+            role.is_output()
+                && bound
+                    .iter()
+                    .any(|(other, shared)| other != role && shared == buffer)
+        })
+    }
+
+    /// Holds size and usage of every buffer against what the plan requires.
+    pub(crate) fn check(&self, plan: &Plan) -> Result<()> {
+        for need in plan.requirements() {
+            let buffer = self.get(need.role)?;
+            if buffer.size() < need.bytes {
+                return Err(Error::BufferSize {
+                    what: need.role.name(),
+                    actual: buffer.size(),
+                    least: need.bytes,
+                });
+            }
+            let (usage, name) = match need.storage {
+                true => (wgpu::BufferUsages::STORAGE, "STORAGE"),
+                false => (wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
+            };
+            if need.bytes > 0 && !buffer.usage().contains(usage) {
+                return Err(Error::BufferUsage {
+                    what: need.role.name(),
+                    missing: name,
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// One dispatch, bound.
+#[derive(Debug)]
+struct Bound {
+    kernel: Arc<Kernel>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+/// Buffers bound and parameters staged. Recording it touches nothing but the encoder; it can be recorded again, as
+/// long as the operands' buffers live.
+#[derive(Debug)]
+pub struct Call {
+    plan: Plan,
+    steps: Vec<Bound>,
+    copies: Vec<(wgpu::Buffer, AuxCopy)>,
+    aux: wgpu::Buffer,
+}
+
+impl Call {
+    pub(crate) async fn prepare(
+        device: &wgpu::Device,
+        kernels: &Kernels,
+        plan: Plan,
+        operands: &Operands<'_>,
+    ) -> Result<Self> {
+        operands.check(&plan)?;
+        let mut compiled = Vec::with_capacity(plan.steps().len());
+        for step in plan.steps() {
+            compiled.push(kernels.get(device, step).await?);
+        }
+        let mut copies = Vec::new();
+        for copy in &plan.copies {
+            copies.push((operands.get(copy.role)?.clone(), *copy));
+        }
+        let (aux, steps) = scoped(device, "preparing a call", || {
+            bind(device, &plan, operands, compiled)
+        })
+        .await?;
+        Ok(Self {
+            steps: steps?,
+            plan,
+            copies,
+            aux,
+        })
+    }
+
+    /// The plan that is carried out. It differs from the one prepared where an output shares its buffer with another
+    /// operand.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Records all steps. Submitting is the caller's.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.encode_steps(encoder, 0..self.steps.len());
+    }
+
+    /// Records a part of the steps (numbers past the end are left out), so that a long call can be spread over
+    /// several submissions. All of them, in order, make the call.
+    pub fn encode_steps(&self, encoder: &mut wgpu::CommandEncoder, steps: Range<usize>) {
+        let end = steps.end.min(self.steps.len());
+        if steps.start >= end {
+            return;
+        }
+        for (from, copy) in self.copies.iter().filter(|_| steps.start == 0) {
+            let bytes = u64::from(copy.words) * 4;
+            encoder.copy_buffer_to_buffer(from, 0, &self.aux, u64::from(copy.at) * 4, bytes);
+        }
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("attention"),
+            timestamp_writes: None,
+        });
+        for step in &self.steps[steps.start..end] {
+            pass.set_pipeline(&step.kernel.pipeline);
+            pass.set_bind_group(0, &step.group, &[]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+        }
+    }
+}
+
+/// Allocates what the call owns and binds every step.
+fn bind(
+    device: &wgpu::Device,
+    plan: &Plan,
+    operands: &Operands<'_>,
+    compiled: Vec<Arc<Kernel>>,
+) -> (wgpu::Buffer, Result<Vec<Bound>>) {
+    let aux = filled(
+        device,
+        "aux",
+        wgpu::BufferUsages::STORAGE,
+        bytemuck::cast_slice(&plan.aux),
+    );
+    let mut bytes = vec![0; plan.steps().len() * PARAMS_STRIDE as usize];
+    for (place, step) in bytes
+        .chunks_exact_mut(PARAMS_STRIDE as usize)
+        .zip(plan.steps())
+    {
+        let params = bytemuck::bytes_of(&step.params);
+        place[..params.len()].copy_from_slice(params);
+    }
+    let params = filled(device, "parameters", wgpu::BufferUsages::UNIFORM, &bytes);
+    let scratch: Vec<_> = plan
+        .scratch()
+        .iter()
+        .map(|&size| scratch_buffer(device, size))
+        .collect();
+    let bound = |(n, (step, kernel)): (usize, (&Step, Arc<Kernel>))| {
+        let mut entries = vec![entry(0, &params, n as u64 * PARAMS_STRIDE, PARAMS_STRIDE)];
+        for (binding, number) in step.bindings.iter().zip(1..) {
+            entries.push(match binding.slot {
+                Slot::Operand(role) => {
+                    entry(number, operands.get(role)?, binding.offset, binding.size)
+                }
+                Slot::Scratch(n) => entry(number, &scratch[n], binding.offset, binding.size),
+                Slot::Aux => entry(number, &aux, 0, aux.size()),
+            });
+        }
+        let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
+            label: Some("attention"),
+            layout: &kernel.layout,
+            entries: &entries,
+        });
+        Ok(Bound {
+            kernel,
+            group,
+            grid: step.grid,
+        })
+    };
+    let steps = plan
+        .steps()
+        .iter()
+        .zip(compiled)
+        .enumerate()
+        .map(bound)
+        .collect();
+    (aux, steps)
+}
+
+fn entry(binding: u32, buffer: &wgpu::Buffer, offset: u64, size: u64) -> wgpu::BindGroupEntry<'_> {
+    let size = wgpu::BufferSize::new(size);
+    let resource = wgpu::BindingResource::Buffer(wgpu::BufferBinding {
+        buffer,
+        offset,
+        size,
+    });
+    wgpu::BindGroupEntry { binding, resource }
+}
+
+fn scratch_buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some("attention scratch"),
+        size,
+        usage: wgpu::BufferUsages::STORAGE,
+        mapped_at_creation: false,
+    })
+}
+
+/// A buffer with its contents, without a queue.
+fn filled(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> wgpu::Buffer {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: (bytes.len() as u64).max(16).next_multiple_of(4),
+        usage: usage | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: true,
+    });
+    // On a lost device nothing is mapped; the error scope around tells.
+    if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+    buffer
+}

@@ -1,0 +1,118 @@
+//! What a device may do. Pure data: plans can be made for a device that is not there.
+
+use std::fmt;
+
+/// What kind of processor runs the shaders; it selects a row of the tile table and nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AdapterClass {
+    /// A software adapter: private memory spills gladly, code size is compile time.
+    Cpu,
+    Integrated,
+    Discrete,
+}
+
+impl fmt::Display for AdapterClass {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Cpu => "cpu",
+            Self::Integrated => "integrated",
+            Self::Discrete => "discrete",
+        })
+    }
+}
+
+/// The range of subgroup widths that a device may run a shader with.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Subgroups {
+    pub min: u32,
+    pub max: u32,
+}
+
+/// Limits and features of a device, as far as attention asks for them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caps {
+    pub class: AdapterClass,
+    /// `None` where the device was requested without the subgroup feature.
+    pub subgroups: Option<Subgroups>,
+    /// The adapter has subgroups although the device was requested without them.
+    pub subgroups_offered: bool,
+    pub invocations_per_workgroup: u32,
+    pub workgroup_size_x: u32,
+    /// Bytes.
+    pub workgroup_memory: u32,
+    pub storage_buffers: u32,
+    /// Bytes of one storage binding.
+    pub binding_bytes: u64,
+    pub workgroups_per_dimension: u32,
+    /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
+    /// count all loops of an invocation together.
+    pub iterations: Option<u64>,
+}
+
+impl Caps {
+    /// WebGPU's default limits and no feature: what every adapter grants.
+    pub const BASELINE: Self = Self {
+        class: AdapterClass::Integrated,
+        subgroups: None,
+        subgroups_offered: false,
+        invocations_per_workgroup: 256,
+        workgroup_size_x: 256,
+        workgroup_memory: 16 << 10,
+        storage_buffers: 8,
+        binding_bytes: 128 << 20,
+        workgroups_per_dimension: 65_535,
+        iterations: None,
+    };
+
+    /// Loop iterations that a software adapter grants an invocation (measured on Mesa 22.3.6: 65 535).
+    pub const SOFTWARE_ITERATIONS: u64 = 65_535;
+}
+
+#[cfg(feature = "wgpu")]
+impl Caps {
+    /// What `device` may do. `adapter` tells what it could have been requested with.
+    pub fn of(device: &wgpu::Device, adapter: Option<&wgpu::Adapter>) -> Self {
+        let (limits, info) = (device.limits(), device.adapter_info());
+        let class = match info.device_type {
+            wgpu::DeviceType::Cpu => AdapterClass::Cpu,
+            wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
+            _ => AdapterClass::Integrated,
+        };
+        let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
+        Self {
+            class,
+            subgroups: has_subgroups.then_some(Subgroups {
+                min: info.subgroup_min_size,
+                max: info.subgroup_max_size,
+            }),
+            subgroups_offered: adapter
+                .is_some_and(|a| a.features().contains(wgpu::Features::SUBGROUP)),
+            invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
+            workgroup_size_x: limits.max_compute_workgroup_size_x,
+            workgroup_memory: limits.max_compute_workgroup_storage_size,
+            storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            binding_bytes: limits.max_storage_buffer_binding_size,
+            workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
+            iterations: (class == AdapterClass::Cpu).then_some(Self::SOFTWARE_ITERATIONS),
+        }
+    }
+}
+
+/// The features and limits to request of `adapter` beside an application's own: everything here only makes
+/// attention faster or larger, nothing is required.
+#[cfg(feature = "wgpu")]
+pub fn wanted(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
+    let offered = adapter.limits();
+    let limits = wgpu::Limits {
+        max_compute_workgroup_storage_size: offered.max_compute_workgroup_storage_size,
+        max_compute_invocations_per_workgroup: offered.max_compute_invocations_per_workgroup,
+        max_compute_workgroup_size_x: offered.max_compute_workgroup_size_x,
+        max_storage_buffer_binding_size: offered.max_storage_buffer_binding_size,
+        max_buffer_size: offered.max_buffer_size,
+        ..wgpu::Limits::default()
+    };
+    (
+        adapter.features() & wgpu::Features::SUBGROUP,
+        limits.or_worse_values_from(&offered),
+    )
+}

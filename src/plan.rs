@@ -1,0 +1,273 @@
+//! How a problem is computed on a device: an ordered list of dispatches, what they cost, and why no faster path was
+//! taken. Planning is pure; no GPU is touched.
+
+mod draft;
+mod explain;
+mod merge;
+mod params;
+mod prefill;
+mod schedule;
+mod tiles;
+mod variant;
+
+pub use merge::Merge;
+pub use params::{Params, Rows};
+pub use schedule::{Interval, Schedule};
+pub use variant::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Strategy, Tiling, Variant};
+
+use std::fmt;
+
+use crate::caps::Caps;
+use crate::error::Result;
+use crate::problem::Problem;
+
+/// A tensor that the caller brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Role {
+    Q,
+    K,
+    V,
+    O,
+    Lse,
+    /// `u32 [B]`, for [`crate::problem::Lengths::Device`].
+    KvLens,
+    /// `i32 [B]`, for [`crate::problem::Offsets::Device`].
+    QOffset,
+    /// `f32 [parts, B, Hq, Nq, Dv]` of a [`Merge`].
+    PartialO,
+    /// `f32 [parts, B, Hq, Nq]` of a [`Merge`].
+    PartialLse,
+}
+
+impl Role {
+    /// The name used in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q => "q",
+            Self::K => "k",
+            Self::V => "v",
+            Self::O => "o",
+            Self::Lse => "lse",
+            Self::KvLens => "kv_lens",
+            Self::QOffset => "q_offset",
+            Self::PartialO => "partial_o",
+            Self::PartialLse => "partial_lse",
+        }
+    }
+
+    /// True for the tensors that a call writes.
+    pub fn is_output(self) -> bool {
+        matches!(self, Self::O | Self::Lse)
+    }
+
+    /// True for small values that the encoder copies into the call's own buffer.
+    pub fn is_copied(self) -> bool {
+        matches!(self, Self::KvLens | Self::QOffset)
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What stands behind a binding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Slot {
+    Operand(Role),
+    /// A buffer of the call's own, by its number in [`Plan::scratch`].
+    Scratch(usize),
+    /// The call's small operands.
+    Aux,
+}
+
+/// One storage binding of a step, in the order of the shader's bindings from 1 on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Binding {
+    pub slot: Slot,
+    /// Bytes, a multiple of 256.
+    pub offset: u64,
+    /// Bytes.
+    pub size: u64,
+    pub writable: bool,
+}
+
+/// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Key tiles that are visited, over all heads and query tiles.
+    pub visited: u64,
+    /// Key tiles that are there.
+    pub of: u64,
+    /// 2·(D + Dv) a visible pair and head; 1 fma is 2.
+    pub flops: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.visited += other.visited;
+        self.of += other.of;
+        self.flops += other.flops;
+        self.read_bytes += other.read_bytes;
+        self.written_bytes += other.written_bytes;
+    }
+}
+
+/// One dispatch of bounded cost.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    pub variant: Variant,
+    pub bindings: Vec<Binding>,
+    pub params: Params,
+    /// Workgroups.
+    pub grid: [u32; 3],
+    pub cost: Cost,
+}
+
+/// A faster path that was not taken.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declined {
+    pub path: &'static str,
+    pub reason: String,
+}
+
+/// What a caller's buffer must hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Requirement {
+    pub role: Role,
+    pub bytes: u64,
+    /// Bound as storage; else copied from (`COPY_SRC`).
+    pub storage: bool,
+}
+
+/// Where the encoder copies a device-resident operand into the call's own buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AuxCopy {
+    pub role: Role,
+    /// Words from the start.
+    pub at: u32,
+    pub words: u32,
+}
+
+/// The strategies by name, for a caller that wants a certain one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrategyKind {
+    Subgroup,
+    Workgroup,
+}
+
+/// What the caller decides instead of the planner. The default decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Choice {
+    pub strategy: Option<StrategyKind>,
+    /// Lanes of a cluster, for the subgroup strategy.
+    pub width: Option<u32>,
+    pub tiling: Option<Tiling>,
+    /// Parts into which the visited key tiles are split.
+    pub splits: Option<u32>,
+    /// Query rows of a step at the most.
+    pub slice_rows: Option<u32>,
+    /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
+    /// finds that they do.
+    pub shared_outputs: bool,
+    /// Writes the number of visited tiles in place of lse: a diagnostic.
+    pub count_tiles: bool,
+}
+
+/// What is planned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    Attention(Box<Problem>),
+    Merge(Merge),
+}
+
+/// An ordered list of steps. Its `Display` is the explanation for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    pub(crate) task: Task,
+    pub(crate) choice: Choice,
+    pub(crate) caps: Caps,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) scratch: Vec<u64>,
+    pub(crate) aux: Vec<u32>,
+    pub(crate) copies: Vec<AuxCopy>,
+    pub(crate) requirements: Vec<Requirement>,
+    pub(crate) declined: Vec<Declined>,
+    pub(crate) notes: Vec<String>,
+}
+
+impl Plan {
+    /// Plans one attention call.
+    pub fn attention(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Self> {
+        problem.validate()?;
+        prefill::plan(problem, caps, choice)
+    }
+
+    /// Plans the merge of partial results.
+    pub fn merge(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Self> {
+        merge::plan(merge, caps, choice)
+    }
+
+    /// The same task with outputs that share a buffer with another operand.
+    pub(crate) fn with_shared_outputs(&self) -> Result<Self> {
+        let choice = Choice {
+            shared_outputs: true,
+            ..self.choice.clone()
+        };
+        match &self.task {
+            Task::Attention(problem) => Self::attention(problem, &self.caps, &choice),
+            Task::Merge(merge) => Self::merge(merge, &self.caps, &choice),
+        }
+    }
+
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// Bytes of each buffer that the call allocates beside the operands.
+    pub fn scratch(&self) -> &[u64] {
+        &self.scratch
+    }
+
+    /// Bytes that the call allocates beside the operands: scratch, small operands and parameters.
+    pub fn scratch_bytes(&self) -> u64 {
+        let params = self.steps.len() as u64 * PARAMS_STRIDE;
+        self.scratch.iter().sum::<u64>() + self.aux.len() as u64 * 4 + params
+    }
+
+    /// Size and usage that each operand's buffer must have.
+    pub fn requirements(&self) -> &[Requirement] {
+        &self.requirements
+    }
+
+    pub fn declined(&self) -> &[Declined] {
+        &self.declined
+    }
+
+    /// Choices worth knowing: splits, scratch, slices.
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// The cost of all steps.
+    pub fn cost(&self) -> Cost {
+        let mut cost = Cost::default();
+        for step in &self.steps {
+            cost += step.cost;
+        }
+        cost
+    }
+
+    pub fn flops(&self) -> u64 {
+        self.cost().flops
+    }
+}
+
+/// Bytes from one step's parameters to the next one's: the largest alignment that WebGPU allows a device to ask for.
+pub const PARAMS_STRIDE: u64 = (size_of::<Params>() as u64).next_multiple_of(OFFSET_ALIGNMENT);
+/// Bytes: every device accepts binding offsets of this alignment.
+pub const OFFSET_ALIGNMENT: u64 = 256;

@@ -1,0 +1,245 @@
+//! A plan in the making: what every family needs to lay out bindings, scratch and grids.
+
+use crate::caps::Caps;
+use crate::error::{Error, Result};
+use crate::problem::{Element, Lengths, Offsets, Operand, Problem};
+
+use super::params::{Params, Rows};
+use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
+use super::{
+    AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot,
+    Step, Task,
+};
+
+pub(super) struct Draft<'a> {
+    pub caps: &'a Caps,
+    pub choice: &'a Choice,
+    pub steps: Vec<Step>,
+    pub declined: Vec<Declined>,
+    pub notes: Vec<String>,
+    scratch: Vec<(&'static str, u64)>,
+    aux: Vec<u32>,
+    copies: Vec<AuxCopy>,
+    requirements: Vec<Requirement>,
+}
+
+/// A tensor as a step sees it: the binding, and where its rows lie from there.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    pub binding: Binding,
+    pub rows: Rows,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(caps: &'a Caps, choice: &'a Choice) -> Self {
+        Self {
+            caps,
+            choice,
+            steps: Vec::new(),
+            declined: Vec::new(),
+            notes: Vec::new(),
+            scratch: Vec::new(),
+            // Never empty, so that it can always be bound.
+            aux: vec![0; 4],
+            copies: Vec::new(),
+            requirements: Vec::new(),
+        }
+    }
+
+    pub fn finish(self, task: Task) -> Plan {
+        Plan {
+            task,
+            choice: self.choice.clone(),
+            caps: self.caps.clone(),
+            steps: self.steps,
+            scratch: self.scratch.into_iter().map(|(_, size)| size).collect(),
+            aux: self.aux,
+            copies: self.copies,
+            requirements: self.requirements,
+            declined: self.declined,
+            notes: self.notes,
+        }
+    }
+
+    /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
+    pub fn operand(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+    ) -> Result<Bound> {
+        let bytes = operand.bytes(sizes, dim);
+        let start = operand.layout.offset * operand.element.size();
+        let offset = start - start % OFFSET_ALIGNMENT;
+        let size = bytes.saturating_sub(offset);
+        self.check_binding(role.name(), size)?;
+        self.require(role, bytes, true);
+        let mut rows = Rows::of(&operand.layout);
+        rows.start = ((start - offset) / operand.element.size()) as u32;
+        let binding = Binding {
+            slot: Slot::Operand(role),
+            offset,
+            size,
+            writable: role.is_output(),
+        };
+        Ok(Bound { binding, rows })
+    }
+
+    /// Says something worth knowing, once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// States what the buffer of `role` must hold.
+    pub fn require(&mut self, role: Role, bytes: u64, storage: bool) {
+        self.requirements.push(Requirement {
+            role,
+            bytes,
+            storage,
+        });
+    }
+
+    /// A buffer of the call's own. Steps run in order, so one of each purpose serves all slices.
+    pub fn scratch(&mut self, what: &'static str, bytes: u64) -> Result<Binding> {
+        self.check_binding(what, bytes)?;
+        let size = bytes.max(16);
+        let known = self.scratch.iter().position(|&(name, _)| name == what);
+        let n = known.unwrap_or_else(|| {
+            self.scratch.push((what, 0));
+            self.scratch.len() - 1
+        });
+        self.scratch[n].1 = self.scratch[n].1.max(size);
+        Ok(Binding {
+            slot: Slot::Scratch(n),
+            offset: 0,
+            size,
+            writable: true,
+        })
+    }
+
+    /// The call's small operands, as they are when the plan is finished.
+    pub fn aux_binding(&self) -> Binding {
+        Binding {
+            slot: Slot::Aux,
+            offset: 0,
+            size: 0,
+            writable: false,
+        }
+    }
+
+    /// Adds words to the small operands; answers where they lie.
+    pub fn push_aux(&mut self, words: impl IntoIterator<Item = u32>) -> u32 {
+        let at = self.aux.len() as u32;
+        self.aux.extend(words);
+        at
+    }
+
+    /// Room for a device-resident operand among the small ones; the encoder copies it there.
+    pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
+        let at = self.push_aux(std::iter::repeat_n(0, words as usize));
+        self.copies.push(AuxCopy { role, at, words });
+        self.require(role, u64::from(words) * 4, false);
+        at
+    }
+
+    /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.
+    pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) {
+        let shape = &problem.shape;
+        let batches = 0..shape.batch;
+        params.lens_at = match &problem.mask.kv_lens {
+            Lengths::Device => self.copy_aux(Role::KvLens, shape.batch),
+            lens => {
+                let known = |b: u32| match lens {
+                    Lengths::Host(lens) => lens[b as usize],
+                    _ => shape.kv_len,
+                };
+                self.push_aux(batches.clone().map(known))
+            }
+        };
+        params.offsets_at = match &problem.mask.q_offset {
+            Offsets::Device => self.copy_aux(Role::QOffset, shape.batch),
+            offsets => {
+                let bottom_right = shape.kv_len as i32 - shape.q_len as i32;
+                let known = |b: u32| match offsets {
+                    Offsets::Host(offsets) => offsets[b as usize] as u32,
+                    _ => bottom_right as u32,
+                };
+                self.push_aux(batches.map(known))
+            }
+        };
+    }
+
+    /// The workgroups of a step, folded into two dimensions where one does not hold them.
+    pub fn grid(&self, workgroups: u64) -> Result<[u32; 3]> {
+        let most = u64::from(self.caps.workgroups_per_dimension);
+        let x = workgroups.min(most);
+        let y = workgroups.div_ceil(x.max(1));
+        if y > most {
+            return Err(Error::Limit {
+                what: "a step's workgroups",
+                actual: workgroups,
+                limit: "max_compute_workgroups_per_dimension",
+                allowed: most * most,
+                way_out: "call it by slices of the queries",
+            });
+        }
+        Ok([x as u32, y as u32, 1])
+    }
+
+    /// Steps of a kernel whose invocations each own one of `items` pieces, at most `per_step` a step.
+    pub fn item_steps(
+        &mut self,
+        variant: Variant,
+        params: Params,
+        bindings: Vec<Binding>,
+        items: u64,
+        cost: Cost,
+    ) -> Result<()> {
+        if items > u64::from(u32::MAX) {
+            return Err(Error::Limit {
+                what: "the pieces of an output",
+                actual: items,
+                limit: "the range of u32",
+                allowed: u64::from(u32::MAX),
+                way_out: "call it by slices of the queries",
+            });
+        }
+        let grid = self.grid(items.div_ceil(u64::from(ROW_KERNEL_INVOCATIONS)))?;
+        let params = Params {
+            work_begin: 0,
+            work_end: items as u32,
+            ..params
+        };
+        self.steps.push(Step {
+            variant,
+            bindings,
+            params,
+            grid,
+            cost,
+        });
+        Ok(())
+    }
+
+    /// True when `operand` can be written in place: whole words of one owner each, in a buffer of its own.
+    pub fn writes_in_place(&self, operand: &Operand, dim: u32) -> bool {
+        let whole_words = operand.element == Element::F32
+            || (operand.layout.is_aligned(2) && dim.is_multiple_of(2));
+        whole_words && !self.choice.shared_outputs
+    }
+
+    fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
+        if bytes > self.caps.binding_bytes {
+            return Err(Error::Limit {
+                what,
+                actual: bytes,
+                limit: "max_storage_buffer_binding_size",
+                allowed: self.caps.binding_bytes,
+                way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
+            });
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,120 @@
+//! The explanation of a plan for people.
+
+use std::fmt;
+
+use super::{Plan, Step, Task, Variant};
+
+impl fmt::Display for Plan {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.task(f)?;
+        for (n, step) in self.steps.iter().enumerate() {
+            step.explain(n + 1, f)?;
+        }
+        if self.steps.is_empty() {
+            writeln!(f, "  nothing to compute")?;
+        }
+        let cost = self.cost();
+        writeln!(
+            f,
+            "  in all: {} visited of {} tiles, {:.3} GFLOP, {} read, {} written, {} beside the operands",
+            cost.visited,
+            cost.of,
+            cost.flops as f64 / 1e9,
+            Bytes(cost.read_bytes),
+            Bytes(cost.written_bytes),
+            Bytes(self.scratch_bytes()),
+        )?;
+        for note in &self.notes {
+            writeln!(f, "  note: {note}")?;
+        }
+        for declined in &self.declined {
+            writeln!(f, "  declined {}: {}", declined.path, declined.reason)?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    fn task(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.task {
+            Task::Attention(problem) => {
+                let s = &problem.shape;
+                writeln!(
+                    f,
+                    "attention of q [{}, {}, {}, {}], k [.., {}, {}, {}], v [.., {}] on a {} adapter",
+                    s.batch,
+                    s.q_heads,
+                    s.q_len,
+                    s.head_dim,
+                    s.kv_heads,
+                    s.kv_len,
+                    s.head_dim,
+                    s.value_dim,
+                    self.caps.class,
+                )
+            }
+            Task::Merge(m) => writeln!(
+                f,
+                "merge of {} partials of o [{}, {}, {}, {}] on a {} adapter",
+                m.parts, m.batch, m.heads, m.q_len, m.value_dim, self.caps.class,
+            ),
+        }
+    }
+}
+
+impl Step {
+    /// The tiles of the step's kernel, where it has any.
+    pub fn tiles(&self) -> String {
+        match &self.variant {
+            Variant::Prefill(key) => key.tiling.to_string(),
+            Variant::Combine { .. } => "4 channels of a row an invocation".into(),
+            Variant::Pack { .. } => "a word an invocation".into(),
+        }
+    }
+
+    /// The name of the step's strategy; empty for kernels that have but one.
+    pub fn strategy(&self) -> String {
+        match &self.variant {
+            Variant::Prefill(key) => key.strategy.to_string(),
+            _ => String::new(),
+        }
+    }
+
+    fn explain(&self, n: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [x, y, _] = self.grid;
+        let c = &self.cost;
+        writeln!(f, "  {n}. {}: {}", self.variant, self.tiles())?;
+        write!(f, "     {} workgroups", u64::from(x) * u64::from(y))?;
+        if c.of > 0 {
+            let share = 100.0 * c.visited as f64 / c.of as f64;
+            write!(
+                f,
+                ", {} visited of {} tiles ({share:.1} %)",
+                c.visited, c.of
+            )?;
+        }
+        writeln!(
+            f,
+            ", {:.3} GFLOP, {} read, {} written",
+            c.flops as f64 / 1e9,
+            Bytes(c.read_bytes),
+            Bytes(c.written_bytes)
+        )
+    }
+}
+
+/// Bytes in a unit that a person reads at a glance.
+struct Bytes(u64);
+
+impl fmt::Display for Bytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["B", "KiB", "MiB", "GiB", "TiB"];
+        let (mut x, mut unit) = (self.0 as f64, 0);
+        while x >= 1024.0 && unit + 1 < units.len() {
+            x /= 1024.0;
+            unit += 1;
+        }
+        let digits = usize::from(unit > 0);
+        write!(f, "{x:.digits$} {}", units[unit])
+    }
+}

@@ -1,0 +1,114 @@
+//! The uniform of every step: the twin of `shaders/part/params.wgsl`.
+
+use crate::problem::{Layout, MAX_LEN, Problem};
+
+use std::f32::consts::LOG2_E;
+
+/// Element strides of a tensor, as the shaders add them up (modulo 2³²).
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Rows {
+    pub start: u32,
+    pub batch: u32,
+    pub head: u32,
+    pub row: u32,
+}
+
+impl Rows {
+    /// A validated layout (it ends below 2³² elements). A stride of an axis of one may be anything: it is never used.
+    pub(super) fn of(layout: &Layout) -> Self {
+        Self {
+            start: layout.offset as u32,
+            batch: layout.batch as u32,
+            head: layout.head as u32,
+            row: layout.row as u32,
+        }
+    }
+
+    /// Contiguous rows of `dim`, of which the first is row `begin` of the whole problem.
+    pub(super) fn contiguous(heads: u32, rows: u32, dim: u32, begin: u32) -> Self {
+        let row = dim;
+        Self {
+            start: begin.wrapping_mul(row).wrapping_neg(),
+            batch: heads * rows * dim,
+            head: rows * dim,
+            row,
+        }
+    }
+}
+
+/// The parameters of one step. Field by field as in the shader.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+pub struct Params {
+    pub q: Rows,
+    pub k: Rows,
+    pub v: Rows,
+    pub o: Rows,
+    pub batch: u32,
+    pub q_heads: u32,
+    pub group: u32,
+    pub q_len: u32,
+    pub kv_len: u32,
+    pub head_dim: u32,
+    pub value_dim: u32,
+    pub splits: u32,
+    pub q_begin: u32,
+    pub q_end: u32,
+    pub k_begin: u32,
+    pub k_end: u32,
+    pub work_begin: u32,
+    pub work_end: u32,
+    pub q_tiles: u32,
+    pub o_split: u32,
+    pub lse: Rows,
+    pub lse_split: u32,
+    pub scale: f32,
+    pub softcap: f32,
+    pub softcap_inverse: f32,
+    pub causal: u32,
+    pub prefix: u32,
+    pub window_left: u32,
+    pub window_right: u32,
+    pub first: u32,
+    pub lens_at: u32,
+    pub offsets_at: u32,
+    pub partials_at: u32,
+}
+
+/// A window side without bound: beyond every pair of positions, and within i32 when added to one.
+pub(super) const UNBOUNDED: u32 = 4 * MAX_LEN;
+
+impl Params {
+    /// What a problem says of itself; where its tensors lie and which part a step computes comes later.
+    pub(super) fn of(problem: &Problem) -> Self {
+        let (shape, mask, slice) = (&problem.shape, &problem.mask, problem.slice());
+        let side = |side: Option<u32>| side.map_or(UNBOUNDED, |n| n.min(UNBOUNDED));
+        let (left, right) = mask.window.map_or((None, None), |w| (w.left, w.right));
+        let softcap = problem.score.softcap.unwrap_or(1.0) * LOG2_E;
+        Self {
+            batch: shape.batch,
+            q_heads: shape.q_heads,
+            group: shape.group(),
+            q_len: shape.q_len,
+            kv_len: shape.kv_len,
+            head_dim: shape.head_dim,
+            value_dim: shape.value_dim,
+            splits: 1,
+            q_begin: slice.q.start,
+            q_end: slice.q.end,
+            k_begin: slice.k.start,
+            k_end: slice.k.end,
+            scale: problem.scale() * LOG2_E,
+            softcap,
+            softcap_inverse: 1.0 / softcap,
+            causal: mask.causal.into(),
+            prefix: mask.prefix,
+            window_left: side(left),
+            window_right: side(right),
+            // `first` is an exemption from the window: without one it does nothing.
+            first: if mask.window.is_some() { mask.first } else { 0 },
+            ..Self::default()
+        }
+    }
+}

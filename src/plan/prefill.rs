@@ -1,0 +1,425 @@
+//! Forward attention over tiles of query rows.
+
+use std::ops::Range;
+
+use crate::caps::{AdapterClass, Caps};
+use crate::error::{Error, Result};
+use crate::problem::{Element, Layout, Operand, Problem, Slice};
+
+use super::draft::{Bound, Draft};
+use super::merge::{Target, combine, into_target};
+use super::params::{Params, Rows};
+use super::schedule::Schedule;
+use super::tiles::{self, Chosen};
+use super::variant::{Input, Prefill, Strategy, Variant};
+use super::{Binding, Choice, Cost, Plan, Role, Step, Task};
+
+/// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
+const PARTIAL_BYTES: u64 = 32 << 20;
+
+pub(super) fn plan(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Plan> {
+    let mut draft = Draft::new(caps, choice);
+    let slice = problem.slice();
+    if problem.shape.batch > 0 && !slice.q.is_empty() {
+        let mut params = Params::of(problem);
+        draft.push_lengths(problem, &mut params);
+        let target = bind_target(&mut draft, problem)?;
+        if slice.k.is_empty() {
+            draft.note("there are no keys: o and lse are filled".into());
+            combine(&mut draft, params, 0, None, &target)?;
+        } else {
+            Forward::new(&mut draft, problem, params)?.steps(&mut draft, &target)?;
+        }
+    }
+    Ok(draft.finish(Task::Attention(Box::new(problem.clone()))))
+}
+
+fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
+    let shape = &problem.shape;
+    let sizes = [shape.batch, shape.q_heads, shape.q_len];
+    let o = draft.operand(Role::O, &problem.o, sizes, shape.value_dim)?;
+    let layout = Layout::heads_first(shape.q_heads, shape.q_len, 1);
+    let lse = draft.operand(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
+    Ok(Target {
+        operand: problem.o,
+        o,
+        lse,
+    })
+}
+
+/// What all steps of a forward call share.
+struct Forward<'a> {
+    problem: &'a Problem,
+    schedule: Schedule<'a>,
+    params: Params,
+    inputs: [Binding; 3],
+    chosen: Chosen,
+    splits: u32,
+}
+
+impl<'a> Forward<'a> {
+    fn new(draft: &mut Draft<'_>, problem: &'a Problem, mut params: Params) -> Result<Self> {
+        let shape = &problem.shape;
+        let schedule = Schedule::new(problem);
+        let flops = flops(problem, &schedule);
+        let mut chosen = tiles::choose(shape, flops, draft.caps, draft.choice)?;
+        draft.declined.append(&mut chosen.declined);
+        let q = [shape.batch, shape.q_heads, shape.q_len];
+        let kv = [shape.batch, shape.kv_heads, shape.kv_len];
+        let q: Bound = draft.operand(Role::Q, &problem.q, q, shape.head_dim)?;
+        let k = draft.operand(Role::K, &problem.k, kv, shape.head_dim)?;
+        let v = draft.operand(Role::V, &problem.v, kv, shape.value_dim)?;
+        (params.q, params.k, params.v) = (q.rows, k.rows, v.rows);
+        let inputs = [q.binding, k.binding, v.binding];
+        let mut forward = Self {
+            problem,
+            schedule,
+            params,
+            inputs,
+            chosen,
+            splits: 1,
+        };
+        forward.splits = forward.choose_splits(draft)?;
+        if forward.splits > 1 {
+            let splits = forward.splits;
+            draft.note(format!(
+                "the visited key tiles are split in {splits} parts, merged by combine"
+            ));
+        }
+        Ok(forward)
+    }
+
+    fn steps(&self, draft: &mut Draft<'_>, target: &Target) -> Result<()> {
+        let rows = self.rows_per_slice(draft);
+        let mut partial = None;
+        for q in cut(self.problem.slice().q, rows) {
+            let params = Params {
+                q_begin: q.start,
+                q_end: q.end,
+                ..self.params
+            };
+            if self.splits == 1 {
+                into_target(draft, params, target, |draft, params, o, lse, output| {
+                    self.dispatches(draft, params, o, lse, output)
+                })?;
+                continue;
+            }
+            let (o, lse) = match partial {
+                Some(partial) => partial,
+                None => *partial.insert(self.partial_scratch(draft, q.end - q.start)?),
+            };
+            let params = self.partial_params(params);
+            self.dispatches(draft, params, o, lse, Element::F32)?;
+            combine(draft, params, self.splits, Some((o, lse)), target)?;
+        }
+        Ok(())
+    }
+
+    /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
+    fn rows_per_slice(&self, draft: &Draft<'_>) -> u32 {
+        let asked = draft.choice.slice_rows.unwrap_or(u32::MAX).max(1);
+        if self.splits == 1 {
+            return asked;
+        }
+        let shape = &self.problem.shape;
+        let row = self.row_bytes() * u64::from(shape.batch) * u64::from(shape.q_heads);
+        let most = PARTIAL_BYTES.min(draft.caps.binding_bytes) / row.max(1);
+        asked.min(most.clamp(1, u64::from(u32::MAX)) as u32)
+    }
+
+    /// Bytes of one row of o in all partials.
+    fn row_bytes(&self) -> u64 {
+        u64::from(self.splits) * u64::from(self.problem.shape.value_dim) * 4
+    }
+
+    fn partial_scratch(&self, draft: &mut Draft<'_>, rows: u32) -> Result<(Binding, Binding)> {
+        let shape = &self.problem.shape;
+        let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(rows);
+        let o = draft.scratch("scratch for partial o", rows * self.row_bytes())?;
+        let lse = draft.scratch("scratch for partial lse", rows * u64::from(self.splits) * 4)?;
+        Ok((o, lse))
+    }
+
+    fn partial_params(&self, params: Params) -> Params {
+        let rows = params.q_end - params.q_begin;
+        let heads = params.batch * params.q_heads * rows;
+        Params {
+            splits: self.splits,
+            o: Rows::contiguous(params.q_heads, rows, params.value_dim, params.q_begin),
+            lse: Rows::contiguous(params.q_heads, rows, 1, params.q_begin),
+            o_split: heads * params.value_dim,
+            lse_split: heads,
+            ..params
+        }
+    }
+
+    /// Dispatches of bounded cost over the query tiles of one slice.
+    fn dispatches(
+        &self,
+        draft: &mut Draft<'_>,
+        mut params: Params,
+        o: Binding,
+        lse: Binding,
+        output: Element,
+    ) -> Result<()> {
+        let tile_rows = self.chosen.tiling.tile_rows();
+        let first = params.q_begin / tile_rows;
+        params.q_tiles = params.q_end.div_ceil(tile_rows) - first;
+        let variant = Variant::Prefill(self.key(output, draft.choice.count_tiles));
+        let [q, k, v] = self.inputs;
+        let bindings = vec![q, k, v, o, lse, draft.aux_binding()];
+        let most = step_flops(draft.caps.class);
+        // A step's numbers are u32, and its grid must hold it.
+        let most_items = (u64::from(draft.caps.workgroups_per_dimension)
+            .pow(2)
+            .min(1 << 31))
+            / u64::from(self.splits);
+        let mut push = |begin: u64, end: u64, cost: Cost| -> Result<()> {
+            let (begin, end) = (begin * u64::from(self.splits), end * u64::from(self.splits));
+            if end > u64::from(u32::MAX) {
+                return Err(Error::Limit {
+                    what: "the workgroups of a call",
+                    actual: end,
+                    limit: "the range of u32",
+                    allowed: u32::MAX.into(),
+                    way_out: "call it by slices of the queries",
+                });
+            }
+            let grid = draft.grid(end - begin)?;
+            let params = Params {
+                work_begin: begin as u32,
+                work_end: end as u32,
+                ..params
+            };
+            draft.steps.push(Step {
+                variant,
+                bindings: bindings.clone(),
+                params,
+                grid,
+                cost,
+            });
+            Ok(())
+        };
+        let tiles = u64::from(params.q_tiles);
+        let items = tiles * u64::from(params.q_heads) * u64::from(params.batch);
+        let mut costs = TileCosts::new(self, &params, output);
+        let (mut begin, mut cost) = (0, Cost::default());
+        for item in 0..items {
+            let b = (item / tiles / u64::from(params.q_heads)) as u32;
+            let next = costs.of(b, (item % tiles) as u32);
+            if item > begin && (cost.flops + next.flops > most || item - begin >= most_items) {
+                push(begin, item, cost)?;
+                (begin, cost) = (item, Cost::default());
+            }
+            cost += next;
+        }
+        push(begin, items, cost)
+    }
+
+    fn key(&self, output: Element, count_tiles: bool) -> Prefill {
+        let problem = self.problem;
+        let (d, dv) = (problem.shape.head_dim, problem.shape.value_dim);
+        let aligned = d.is_multiple_of(4)
+            && dv.is_multiple_of(4)
+            && [&problem.q, &problem.k, &problem.v]
+                .iter()
+                .all(|x| x.layout.is_aligned(4));
+        Prefill {
+            strategy: self.chosen.strategy,
+            tiling: self.chosen.tiling,
+            input: Input {
+                element: problem.q.element,
+                aligned,
+            },
+            output,
+            chunks: d.div_ceil(4),
+            value_chunks: dv.div_ceil(4),
+            softcap: problem.score.softcap.is_some(),
+            count_tiles,
+        }
+    }
+
+    /// Parts of the keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the
+    /// bound on a workgroup's work and idle processors call for.
+    fn choose_splits(&self, draft: &Draft<'_>) -> Result<u32> {
+        let slice = self.problem.slice();
+        let tiling = &self.chosen.tiling;
+        let tiles = u64::from((slice.k.end - slice.k.start).div_ceil(tiling.tile)) + 1;
+        let most = tiles.min(u64::from(MOST_SPLITS));
+        if let Some(splits) = draft.choice.splits {
+            if splits == 0 {
+                return Err(Error::size("splits", splits, "at least 1"));
+            }
+            return Ok(splits.min(MOST_SPLITS));
+        }
+        let iterations = tiles * self.tile_iterations();
+        let capped = draft
+            .caps
+            .iterations
+            .map_or(1, |cap| iterations.div_ceil(cap - ITERATION_MARGIN));
+        let flops = self.most_visited(&slice)
+            * u64::from(tiling.tile * tiling.tile_rows())
+            * self.pair_flops();
+        let heavy = flops.div_ceil(step_flops(draft.caps.class));
+        let rows = u64::from((slice.q.end - slice.q.start).div_ceil(tiling.tile_rows()));
+        let workgroups =
+            rows * u64::from(self.problem.shape.batch) * u64::from(self.problem.shape.q_heads);
+        let idle = busy_workgroups(draft.caps.class) / workgroups;
+        let idle = idle
+            .min(self.most_visited(&slice) / tiles_per_split(tiling.tile))
+            .max(1);
+        Ok(capped.max(heavy).max(idle).min(most) as u32)
+    }
+
+    /// The most key tiles that a tile of rows visits, at most (the last rows of a causal mask see the most).
+    fn most_visited(&self, slice: &Slice) -> u64 {
+        let tiling = &self.chosen.tiling;
+        let rows = tiling.tile_rows();
+        let last = slice.q.end - 1;
+        (0..self.problem.shape.batch)
+            .flat_map(|b| {
+                [slice.q.start, slice.q.start.midpoint(last), last].map(|i| {
+                    self.schedule.visited(
+                        b,
+                        i.saturating_sub(rows).max(slice.q.start),
+                        i,
+                        tiling.tile,
+                    )
+                })
+            })
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// Loop iterations of an invocation in one key tile: its steps and, where a tile is staged, its loads.
+    fn tile_iterations(&self) -> u64 {
+        let (tiling, shape) = (&self.chosen.tiling, &self.problem.shape);
+        let steps = tiling.tile / tiling.keys;
+        let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
+        u64::from(match self.chosen.strategy {
+            Strategy::Subgroup { .. } => steps,
+            Strategy::Workgroup => steps + loads(shape.head_dim) + loads(shape.value_dim),
+        })
+    }
+
+    fn pair_flops(&self) -> u64 {
+        pair_flops(self.problem)
+    }
+}
+
+/// Past this many parts the merge costs more than it gains.
+const MOST_SPLITS: u32 = 1024;
+/// Loop iterations that are not key steps.
+const ITERATION_MARGIN: u64 = 535;
+
+/// 2·(D + Dv)
+fn pair_flops(problem: &Problem) -> u64 {
+    2 * u64::from(problem.shape.head_dim + problem.shape.value_dim)
+}
+
+fn flops(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
+    let (shape, slice) = (&problem.shape, problem.slice());
+    let pairs: u64 = (0..shape.batch)
+        .map(|b| schedule.pairs(b, slice.q.start, slice.q.end - 1))
+        .sum();
+    pairs * u64::from(shape.q_heads) * pair_flops(problem)
+}
+
+/// FLOPs of a step at the most: about half a second on lavapipe (46 GFLOP/s measured) and on a small integrated GPU,
+/// well under the 2 s after which Windows and amdgpu reset a device.
+fn step_flops(class: AdapterClass) -> u64 {
+    match class {
+        AdapterClass::Cpu => 20_000_000_000,
+        AdapterClass::Integrated => 50_000_000_000,
+        AdapterClass::Discrete => 500_000_000_000,
+    }
+}
+
+/// Workgroups that keep an adapter busy. Not measured beyond lavapipe.
+fn busy_workgroups(class: AdapterClass) -> u64 {
+    match class {
+        AdapterClass::Cpu => 8,
+        AdapterClass::Integrated => 64,
+        AdapterClass::Discrete => 256,
+    }
+}
+
+/// Key tiles below which a split is not worth its merge: 256 keys.
+fn tiles_per_split(tile: u32) -> u64 {
+    u64::from(256 / tile).max(1)
+}
+
+/// `range` in pieces of at most `n`.
+fn cut(range: Range<u32>, n: u32) -> impl Iterator<Item = Range<u32>> {
+    let end = range.end;
+    std::iter::successors(Some(range.start), move |&at| at.checked_add(n))
+        .take_while(move |&at| at < end)
+        .map(move |at| at..at.saturating_add(n).min(end))
+}
+
+/// The cost of a query tile, the same for every head: computed once a batch and tile.
+struct TileCosts<'a> {
+    forward: &'a Forward<'a>,
+    params: Params,
+    output: Element,
+    batch: Option<u32>,
+    costs: Vec<Cost>,
+}
+
+impl<'a> TileCosts<'a> {
+    fn new(forward: &'a Forward<'a>, params: &Params, output: Element) -> Self {
+        Self {
+            forward,
+            params: *params,
+            output,
+            batch: None,
+            costs: Vec::new(),
+        }
+    }
+
+    fn of(&mut self, b: u32, tile: u32) -> Cost {
+        if self.batch != Some(b) {
+            self.batch = Some(b);
+            self.costs = (0..self.params.q_tiles)
+                .map(|tile| self.compute(b, tile))
+                .collect();
+        }
+        self.costs[tile as usize]
+    }
+
+    fn compute(&self, b: u32, tile: u32) -> Cost {
+        let (params, forward) = (&self.params, self.forward);
+        let (shape, tiling) = (&forward.problem.shape, &forward.chosen.tiling);
+        let rows = tiling.tile_rows();
+        let start = (params.q_begin / rows + tile) * rows;
+        let (i0, i1) = (
+            start.max(params.q_begin),
+            (start + rows).min(params.q_end) - 1,
+        );
+        let visited = forward.schedule.visited(b, i0, i1, tiling.tile);
+        let slice = forward.problem.slice();
+        let of = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
+        let element = forward.problem.q.element.size();
+        let live = u64::from(i1 - i0 + 1);
+        let dims = u64::from(shape.head_dim + shape.value_dim);
+        Cost {
+            visited,
+            of: of.into(),
+            flops: forward.schedule.pairs(b, i0, i1) * forward.pair_flops(),
+            read_bytes: (live * u64::from(shape.head_dim)
+                + visited * u64::from(tiling.tile) * dims * staged(forward))
+                * element,
+            written_bytes: live
+                * u64::from(forward.splits)
+                * (u64::from(shape.value_dim) * self.output.size() + 4),
+        }
+    }
+}
+
+/// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.
+fn staged(forward: &Forward<'_>) -> u64 {
+    match forward.chosen.strategy {
+        Strategy::Subgroup { width, .. } => u64::from(forward.chosen.tiling.invocations / width),
+        Strategy::Workgroup => 1,
+    }
+}

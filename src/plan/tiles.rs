@@ -1,0 +1,190 @@
+//! Which strategy and which tiles: a table by adapter class, with the measurements beside it.
+
+use crate::caps::{AdapterClass, Caps, Subgroups};
+use crate::error::{Error, Result};
+use crate::problem::Shape;
+
+use super::variant::{Strategy, Tiling, workgroup_tile_bytes};
+use super::{Choice, Declined, StrategyKind};
+
+/// The strategy and tiles of a forward kernel and why a faster strategy was passed over.
+pub(super) struct Chosen {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    pub declined: Vec<Declined>,
+}
+
+/// Below this work a call takes the variant that compiles fastest. Measured on lavapipe: 4 rows a lane compile for
+/// 1.5 s (D = 64), 1 row for 0.5 s, at 28 against 46 GFLOP/s: a call of 0.3 GFLOP lasts 6 to 11 ms either way.
+const SMALL_WORK: u64 = 300_000_000;
+
+pub(super) fn choose(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<Chosen> {
+    let mut declined = Vec::new();
+    if choice.strategy != Some(StrategyKind::Workgroup) {
+        match subgroup(shape, flops, caps, choice) {
+            Ok((strategy, tiling)) => {
+                return Ok(Chosen {
+                    strategy,
+                    tiling,
+                    declined,
+                });
+            }
+            Err(reason) if choice.strategy == Some(StrategyKind::Subgroup) => {
+                return Err(Error::Strategy {
+                    strategy: "subgroup",
+                    reason,
+                });
+            }
+            Err(reason) => declined.push(Declined {
+                path: "subgroup",
+                reason,
+            }),
+        }
+    } else {
+        declined.push(Declined {
+            path: "subgroup",
+            reason: "the call asks for workgroup".into(),
+        });
+    }
+    match workgroup(shape, flops, caps, choice) {
+        Ok(tiling) => Ok(Chosen {
+            strategy: Strategy::Workgroup,
+            tiling,
+            declined,
+        }),
+        Err(reason) => Err(Error::Strategy {
+            strategy: "workgroup",
+            reason,
+        }),
+    }
+}
+
+fn subgroup(
+    shape: &Shape,
+    flops: u64,
+    caps: &Caps,
+    choice: &Choice,
+) -> Result<(Strategy, Tiling), String> {
+    let Some(Subgroups { min, max }) = caps.subgroups else {
+        return Err(if caps.subgroups_offered {
+            "the device was requested without Features::SUBGROUP, which its adapter has; \
+             add wgpu_attention::wanted() to request_device"
+                .into()
+        } else {
+            "the device has no subgroups".into()
+        });
+    };
+    let width = choice.width.unwrap_or(min);
+    if !width.is_power_of_two() || !(4..=128).contains(&width) || width > min {
+        return Err(format!(
+            "a cluster of {width} lanes does not fit subgroups of {min} to {max} lanes; \
+             it must be a power of two, at least 4 and at most the smaller"
+        ));
+    }
+    let tiling = choice
+        .tiling
+        .unwrap_or_else(|| subgroup_tiling(shape, flops, caps.class, width, max));
+    check_invocations(&tiling, caps)?;
+    if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
+        return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
+    }
+    let strategy = Strategy::Subgroup {
+        width,
+        fixed: min == max && width == min,
+    };
+    Ok((strategy, tiling))
+}
+
+fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, max: u32) -> Tiling {
+    let channels = (shape.head_dim + shape.value_dim).next_multiple_of(8);
+    let small = flops < SMALL_WORK;
+    let (invocations, lanes_per_row, rows) = match class {
+        // A workgroup is one subgroup; rows a lane: 1 / 2 / 4 / 8 give 28 / 36 / 46 / 46 GFLOP/s (D = 64), and 4
+        // rows of D = 128 the same 46. Code grows with rows times channels, so more channels take fewer rows.
+        AdapterClass::Cpu if small => (width, if channels > 256 { 2 } else { 1 }, 1),
+        AdapterClass::Cpu => (width, 1, (1024 / channels).next_power_of_two().clamp(1, 4)),
+        // Not measured: 128 of a thread's 255 registers for q and o.
+        _ => {
+            let rows = 2;
+            let lanes = (channels * rows).div_ceil(128).next_power_of_two();
+            (max.max(64), lanes.min(width / 2), rows)
+        }
+    };
+    let slots = invocations / lanes_per_row;
+    let needed = shape.q_len.div_ceil(slots).next_power_of_two();
+    let keys = width / lanes_per_row;
+    Tiling {
+        invocations,
+        lanes_per_row,
+        rows: rows.min(needed),
+        keys,
+        tile: keys,
+    }
+}
+
+fn workgroup(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<Tiling, String> {
+    let tiling = match choice.tiling {
+        Some(tiling) => tiling,
+        None => workgroup_tiling(shape, flops, caps)?,
+    };
+    check_invocations(&tiling, caps)?;
+    let bytes = workgroup_tile_bytes(tiling.tile, chunks(shape));
+    if bytes > caps.workgroup_memory {
+        return Err(format!(
+            "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
+             (max_compute_workgroup_storage_size)",
+            caps.workgroup_memory
+        ));
+    }
+    if tiling.lanes_per_row != 1 || tiling.tile > 32 || !tiling.tile.is_multiple_of(tiling.keys) {
+        return Err(format!("{tiling} is no tile of the workgroup strategy"));
+    }
+    Ok(tiling)
+}
+
+fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, String> {
+    let channels = (shape.head_dim + shape.value_dim).next_multiple_of(8);
+    let small = flops < SMALL_WORK;
+    let (invocations, rows) = match caps.class {
+        // Rows an invocation: 1 / 4 / 8 / 16 give 4 / 13.5 / 22 / 25.5 GFLOP/s (D = 64, lavapipe).
+        AdapterClass::Cpu if small => (32, 1),
+        AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
+        _ => (64, 1),
+    };
+    let keys = 4;
+    // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word.
+    let tile = [32, 16, 8, 4]
+        .into_iter()
+        .find(|&tile| workgroup_tile_bytes(tile, chunks(shape)) <= caps.workgroup_memory)
+        .ok_or_else(|| {
+            format!(
+                "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
+                workgroup_tile_bytes(4, chunks(shape)),
+                caps.workgroup_memory
+            )
+        })?;
+    let needed = shape.q_len.div_ceil(invocations).next_power_of_two();
+    Ok(Tiling {
+        invocations,
+        lanes_per_row: 1,
+        rows: rows.min(needed),
+        keys,
+        tile,
+    })
+}
+
+fn chunks(shape: &Shape) -> u32 {
+    shape.head_dim.div_ceil(4) + shape.value_dim.div_ceil(4)
+}
+
+fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
+    let most = caps.invocations_per_workgroup.min(caps.workgroup_size_x);
+    if tiling.invocations > most {
+        return Err(format!(
+            "{tiling} needs {} invocations a workgroup; the device grants {most} \
+             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x)",
+            tiling.invocations
+        ));
+    }
+    Ok(())
+}

@@ -1,0 +1,163 @@
+//! The compile key: only what changes the code.
+
+use std::fmt;
+
+use crate::problem::Element;
+
+/// How a score row and a key meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Strategy {
+    /// Keys live in the lanes of a cluster of `width` invocations and are broadcast by shuffle. With `fixed` the
+    /// device has this one width, so the source lane is a constant.
+    Subgroup { width: u32, fixed: bool },
+    /// Keys live in workgroup memory; needs no feature.
+    Workgroup,
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Subgroup { .. } => "subgroup",
+            Self::Workgroup => "workgroup",
+        })
+    }
+}
+
+/// Sizes of a kernel's tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tiling {
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Invocations that share one row, each with its part of the channels.
+    pub lanes_per_row: u32,
+    /// Rows that one invocation holds in registers.
+    pub rows: u32,
+    /// Keys of one step of the online softmax.
+    pub keys: u32,
+    /// Keys of a tile: what is staged at once and what a schedule visits.
+    pub tile: u32,
+}
+
+impl Tiling {
+    /// Query rows of a workgroup.
+    pub fn tile_rows(&self) -> u32 {
+        self.invocations / self.lanes_per_row * self.rows
+    }
+}
+
+impl fmt::Display for Tiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rows x {} keys ({} invocations, {} lanes a row, {} rows a lane)",
+            self.tile_rows(),
+            self.tile,
+            self.invocations,
+            self.lanes_per_row,
+            self.rows
+        )
+    }
+}
+
+/// How an input's rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Input {
+    pub element: Element,
+    /// Every row starts at a multiple of four elements and has a multiple of four channels.
+    pub aligned: bool,
+}
+
+/// The key of a forward kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefill {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    pub input: Input,
+    pub output: Element,
+    /// ⌈D/4⌉
+    pub chunks: u32,
+    /// ⌈Dv/4⌉
+    pub value_chunks: u32,
+    pub softcap: bool,
+    /// Writes the number of visited tiles in place of lse: a diagnostic.
+    pub count_tiles: bool,
+}
+
+/// What one pipeline is compiled for. Lengths, strides, scale and interval masks are data, so a growing context
+/// never recompiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Variant {
+    /// Attention of a tile of query rows.
+    Prefill(Prefill),
+    /// Merges partial results; of no partials it makes the result of dead rows.
+    Combine { output: Element },
+    /// Moves contiguous f32 rows to where and how they are to be stored.
+    Pack { output: Element },
+}
+
+impl Variant {
+    /// The entry point's file.
+    pub fn kernel(&self) -> &'static str {
+        match self {
+            Self::Prefill(_) => "prefill",
+            Self::Combine { .. } => "combine",
+            Self::Pack { .. } => "pack",
+        }
+    }
+
+    /// True when the shader needs the subgroup feature.
+    pub fn needs_subgroups(&self) -> bool {
+        matches!(self, Self::Prefill(key) if key.strategy != Strategy::Workgroup)
+    }
+
+    /// Bytes of workgroup memory.
+    pub fn workgroup_memory(&self) -> u32 {
+        match self {
+            Self::Prefill(key) if key.strategy == Strategy::Workgroup => {
+                workgroup_tile_bytes(key.tiling.tile, key.chunks + key.value_chunks)
+            }
+            _ => 0,
+        }
+    }
+
+    /// Invocations of a workgroup.
+    pub fn invocations(&self) -> u32 {
+        match self {
+            Self::Prefill(key) => key.tiling.invocations,
+            Self::Combine { .. } | Self::Pack { .. } => ROW_KERNEL_INVOCATIONS,
+        }
+    }
+}
+
+/// Invocations of the kernels that own no tile but one small piece of output each.
+pub const ROW_KERNEL_INVOCATIONS: u32 = 64;
+
+/// Workgroup memory of a tile of `keys` rows of `chunks` 4-vectors each, with its word of marks.
+pub fn workgroup_tile_bytes(keys: u32, chunks: u32) -> u32 {
+    keys * chunks * 16 + 16
+}
+
+impl fmt::Display for Variant {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Prefill(key) => write!(
+                f,
+                "prefill {}{} {}{}->{} D<={} Dv<={}{}",
+                key.strategy,
+                match key.strategy {
+                    Strategy::Subgroup { width, fixed } =>
+                        format!(" {width}{}", if fixed { "" } else { "+" }),
+                    Strategy::Workgroup => String::new(),
+                },
+                key.input.element,
+                if key.input.aligned { "" } else { " unaligned" },
+                key.output,
+                key.chunks * 4,
+                key.value_chunks * 4,
+                if key.softcap { " softcap" } else { "" },
+            ),
+            Self::Combine { output } => write!(f, "combine f32->{output}"),
+            Self::Pack { output } => write!(f, "pack f32->{output}"),
+        }
+    }
+}

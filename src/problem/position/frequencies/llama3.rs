@@ -1,0 +1,43 @@
+//! Llama 3.1's frequencies: short wavelengths kept, long ones interpolated, a smooth passage between.
+
+use std::f64::consts::TAU;
+
+use super::{Powers, check_above, check_factor, check_original};
+use crate::error::Result;
+
+/// The parameters of `rope_type` "llama3".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Llama3 {
+    /// s, the stretch of the slow pairs.
+    pub factor: f64,
+    /// Pairs of fewer turns than this in the original context are interpolated.
+    pub low_freq_factor: f64,
+    /// Pairs of more turns than this in the original context are kept.
+    pub high_freq_factor: f64,
+    /// L0, the original training length in tokens.
+    pub original: u32,
+}
+
+impl Llama3 {
+    pub(super) fn inv_freq(&self, powers: &Powers) -> Vec<f64> {
+        let r = |x| powers.precision.round(x);
+        let stretch = |theta: f64| {
+            let turns = r(f64::from(self.original) / r(r(TAU) / theta));
+            let span = r(self.high_freq_factor - self.low_freq_factor);
+            // u: 0 where a pair is interpolated, 1 where it is kept.
+            let u = r(r(turns - self.low_freq_factor) / span).clamp(0.0, 1.0);
+            let interpolated = r(r(r(1.0 - u) * theta) / self.factor);
+            r(interpolated + r(u * theta))
+        };
+        powers.inverses().into_iter().map(stretch).collect()
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let (low, high) = (self.low_freq_factor, self.high_freq_factor);
+        check_factor(self.factor)?;
+        check_above("low_freq_factor", low, 0.0, "a finite number above 0")?;
+        let allowed = "a finite number above low_freq_factor";
+        check_above("high_freq_factor", high, low, allowed)?;
+        check_original(self.original, 1)
+    }
+}

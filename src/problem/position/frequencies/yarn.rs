@@ -1,0 +1,109 @@
+//! YaRN (arXiv 2309.00071): fast pairs kept, slow pairs interpolated, a ramp between, and warmer logits.
+//!
+//! The paper writes the ramp in turns per context; every implementation ramps in the pair's index, and so does this.
+
+use std::f64::consts::TAU;
+
+use super::{Powers, check_above, check_attention_factor, check_factor, check_original};
+use crate::error::{Error, Result};
+
+/// The parameters of `rope_type` "yarn".
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Yarn {
+    /// s, the stretch of the slow pairs.
+    pub factor: f64,
+    /// L0, the original training length in tokens.
+    pub original: u32,
+    /// Turns in the original context from which a pair is kept.
+    pub beta_fast: f64,
+    /// Turns in the original context below which a pair is interpolated.
+    pub beta_slow: f64,
+    /// Whether the ramp begins and ends at whole pairs.
+    pub truncate: bool,
+    /// DeepSeek's k for [`mscale`], used where both are given.
+    pub mscale: Option<f64>,
+    /// The k that `mscale` is divided by. DeepSeek's own code also multiplies the softmax scale by
+    /// `mscale(factor, mscale_all_dim)²`: state that in the problem's scale.
+    pub mscale_all_dim: Option<f64>,
+    /// Takes the place of every computed factor.
+    pub attention_factor: Option<f64>,
+}
+
+impl Yarn {
+    /// The paper's settings: β_fast 32, β_slow 1, whole pairs, attention factor 0.1·ln s + 1.
+    pub fn new(factor: f64, original: u32) -> Self {
+        Self {
+            factor,
+            original,
+            beta_fast: 32.0,
+            beta_slow: 1.0,
+            truncate: true,
+            mscale: None,
+            mscale_all_dim: None,
+            attention_factor: None,
+        }
+    }
+
+    /// (1 − γ_i)·θ_i + γ_i·θ_i/s.
+    pub(super) fn inv_freq(&self, powers: &Powers) -> Vec<f64> {
+        let r = |x| powers.precision.round(x);
+        let (low, high) = self.ramp(powers);
+        let blend = |(i, power): (usize, &f64)| {
+            let gamma = r(r(i as f64 - r(low)) / r(high - low)).clamp(0.0, 1.0);
+            let kept = r(1.0 / power);
+            let interpolated = r(1.0 / r(r(self.factor) * power));
+            let share = r(1.0 - gamma);
+            r(r(interpolated * r(1.0 - share)) + r(kept * share))
+        };
+        powers.values.iter().enumerate().map(blend).collect()
+    }
+
+    /// The pair indices at which the ramp begins and ends.
+    fn ramp(&self, powers: &Powers) -> (f64, f64) {
+        // c(turns): the pair whose wavelength fits that many times into L0.
+        let l0 = f64::from(self.original);
+        let pair = |turns: f64| powers.dim * (l0 / (TAU * turns)).ln() / (2.0 * powers.base.ln());
+        let (mut low, mut high) = (pair(self.beta_fast), pair(self.beta_slow));
+        if self.truncate {
+            (low, high) = (low.floor(), high.ceil());
+        }
+        (low, high) = (low.max(0.0), high.min(powers.dim - 1.0));
+        // Never a ramp of width 0.
+        (low, if low == high { high + 0.001 } else { high })
+    }
+
+    pub(super) fn attention_factor(&self) -> f64 {
+        let computed = match (self.mscale, self.mscale_all_dim) {
+            (Some(k), Some(all)) => mscale(self.factor, k) / mscale(self.factor, all),
+            _ => mscale(self.factor, 1.0),
+        };
+        self.attention_factor.unwrap_or(computed)
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        let (fast, slow) = (self.beta_fast, self.beta_slow);
+        check_factor(self.factor)?;
+        check_original(self.original, 1)?;
+        check_above("beta_slow", slow, 0.0, "a finite number above 0")?;
+        let allowed = "a finite number above beta_slow";
+        check_above("beta_fast", fast, slow, allowed)?;
+        check_mscale("mscale", self.mscale)?;
+        check_mscale("mscale_all_dim", self.mscale_all_dim)?;
+        self.attention_factor.map_or(Ok(()), check_attention_factor)
+    }
+}
+
+fn check_mscale(what: &'static str, k: Option<f64>) -> Result<()> {
+    match k {
+        Some(k) if !(k.is_finite() && k >= 0.0) => {
+            let allowed = "a finite number of at least 0";
+            Err(Error::number(what, k as f32, allowed))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// m(s, k) = 0.1·k·ln s + 1, and 1 without a stretch.
+pub fn mscale(factor: f64, k: f64) -> f64 {
+    0.1 * k * factor.max(1.0).ln() + 1.0
+}

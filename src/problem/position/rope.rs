@@ -1,0 +1,158 @@
+//! Rotary position embedding (RoPE, arXiv 2104.09864): which channels turn together, and how fast.
+
+use crate::error::{Error, Result};
+use crate::problem::MAX_DIM;
+
+use super::{RopeKind, Temperature, XPos};
+
+/// Which two channels of a head form pair i of a rotary dimension d.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum RotaryLayout {
+    /// Channels i and i + d/2 (GPT-NeoX, Llama in Hugging Face's form).
+    #[default]
+    Half,
+    /// Channels 2i and 2i + 1 (the paper, GPT-J).
+    Interleaved,
+}
+
+impl RotaryLayout {
+    /// The channels of pair `i` of a rotary dimension `dim`.
+    pub fn channels(self, i: u32, dim: u32) -> (u32, u32) {
+        match self {
+            Self::Half => (i, i + dim / 2),
+            Self::Interleaved => (2 * i, 2 * i + 1),
+        }
+    }
+}
+
+/// How frequencies and angles are rounded on their way to the table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Precision {
+    /// f64 up to the cosines and sines.
+    #[default]
+    Exact,
+    /// Frequencies computed in f32 and the angle p·θ rounded to f32, as checkpoints were trained and evaluated.
+    /// At position 131 071 the fast pairs are then about 1e-2 radians away from [`Precision::Exact`].
+    AsTrained,
+}
+
+impl Precision {
+    /// The value as this precision stores it. Rounding the f64 result of one operation on f32 values gives what f32
+    /// arithmetic gives, so one formula serves both precisions.
+    pub(super) fn round(self, x: f64) -> f64 {
+        match self {
+            Self::Exact => x,
+            Self::AsTrained => f64::from(x as f32),
+        }
+    }
+}
+
+/// A rotation of q and k by their positions: pair i of a row at position p turns by the angle p·θ_i.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotary {
+    /// D, the size of a row of q and k.
+    pub head_dim: u32,
+    /// d, the leading channels that turn (even, at most `head_dim`); the others pass unchanged.
+    pub dim: u32,
+    /// b, the base of the frequencies θ_i = b^(−2i/d).
+    pub base: f64,
+    pub kind: RopeKind,
+    pub layout: RotaryLayout,
+    pub precision: Precision,
+    pub xpos: Option<XPos>,
+    /// A factor on each query's scores, by its position.
+    pub temperature: Option<Temperature>,
+}
+
+impl Rotary {
+    /// Plain RoPE over all channels, base 10 000.
+    pub fn new(head_dim: u32) -> Self {
+        Self {
+            head_dim,
+            dim: head_dim,
+            base: 10_000.0,
+            kind: RopeKind::Default,
+            layout: RotaryLayout::Half,
+            precision: Precision::Exact,
+            xpos: None,
+            temperature: None,
+        }
+    }
+
+    /// The same with another kind of frequencies.
+    pub fn with_kind(self, kind: RopeKind) -> Self {
+        Self { kind, ..self }
+    }
+
+    /// Partial rotary: the leading ⌊`fraction` · `head_dim`⌋ channels turn.
+    pub fn with_fraction(self, fraction: f64) -> Result<Self> {
+        check_fraction(fraction)?;
+        let dim = (f64::from(self.head_dim) * fraction) as u32;
+        Ok(Self { dim, ..self })
+    }
+
+    /// d/2, the pairs that a table row holds.
+    pub fn pairs(&self) -> u32 {
+        self.dim / 2
+    }
+
+    /// θ_i for each pair, in radians per position, for a context of `length` tokens (which only
+    /// [length-dependent](Self::depends_on_length) kinds look at).
+    pub fn inv_freq(&self, length: u32) -> Result<Vec<f64>> {
+        self.validate()?;
+        Ok(self.kind.inv_freq(self, length))
+    }
+
+    /// m, the factor on both cosine and sine; it scales the product of q and k by m².
+    pub fn attention_factor(&self) -> f64 {
+        self.kind.attention_factor()
+    }
+
+    /// True where a longer context turns old positions differently: a cache then keeps its keys unrotated.
+    pub fn depends_on_length(&self) -> bool {
+        self.kind.depends_on_length()
+    }
+
+    /// Checks every number that the host stated.
+    pub fn validate(&self) -> Result<()> {
+        if self.head_dim == 0 || self.head_dim > MAX_DIM {
+            let allowed = format!("1 to {MAX_DIM}");
+            return Err(Error::size("head_dim", self.head_dim, allowed));
+        }
+        if !self.dim.is_multiple_of(2) || self.dim == 0 || self.dim > self.head_dim {
+            let allowed = format!("an even number from 2 to head_dim = {}", self.head_dim);
+            return Err(Error::size("rotary dimension", self.dim, allowed));
+        }
+        check_above("rope_theta", self.base, 1.0, "a finite number above 1")?;
+        self.kind.validate(self.dim)?;
+        self.xpos.map_or(Ok(()), |xpos| xpos.validate())?;
+        self.temperature.map_or(Ok(()), |t| t.validate())
+    }
+}
+
+/// Refuses what is not finite or not above `least`.
+pub(super) fn check_above(
+    what: &'static str,
+    value: f64,
+    least: f64,
+    allowed: &'static str,
+) -> Result<()> {
+    if value.is_finite() && value > least {
+        Ok(())
+    } else {
+        Err(Error::number(what, value as f32, allowed))
+    }
+}
+
+pub(super) fn check_fraction(fraction: f64) -> Result<()> {
+    if fraction > 0.0 && fraction <= 1.0 {
+        Ok(())
+    } else {
+        let allowed = "a number above 0, up to 1";
+        Err(Error::number(
+            "partial_rotary_factor",
+            fraction as f32,
+            allowed,
+        ))
+    }
+}

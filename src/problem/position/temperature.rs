@@ -1,0 +1,40 @@
+//! A query's temperature by its position (Llama 4, Mistral): later queries look more sharply.
+
+use std::ops::RangeInclusive;
+
+use super::rope::check_above;
+use crate::error::{Error, Result};
+
+/// τ(p) = 1 + a·ln(1 + ⌊(p + offset)/F⌋), a factor on the scores of the query at p, applied after the rotation.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Temperature {
+    /// a, 0.1 in the published models.
+    pub scale: f64,
+    /// F, positions a step; 8192 in Llama 4.
+    pub floor: u32,
+    /// 1 in Llama 4, 0 in Mistral's models.
+    pub offset: u32,
+}
+
+impl Temperature {
+    /// τ at one position; 1 where p + offset is negative.
+    pub fn at(&self, position: i32) -> f64 {
+        let p = (i64::from(position) + i64::from(self.offset)).max(0);
+        let steps = p / i64::from(self.floor);
+        1.0 + self.scale * (steps as f64).ln_1p()
+    }
+
+    /// τ for each position of a range.
+    pub fn table(&self, positions: RangeInclusive<i32>) -> Result<Vec<f32>> {
+        self.validate()?;
+        Ok(positions.map(|p| self.at(p) as f32).collect())
+    }
+
+    pub(super) fn validate(&self) -> Result<()> {
+        if self.floor == 0 {
+            return Err(Error::size("temperature floor", self.floor, "at least 1"));
+        }
+        let allowed = "a finite number above 0";
+        check_above("temperature scale", self.scale, 0.0, allowed)
+    }
+}

@@ -1,0 +1,56 @@
+//! Which pairs are visible, in coordinates of the whole problem. A new kind of mask is one more condition here.
+
+use crate::problem::{Lengths, MAX_LEN, Mask, Offsets, Problem, Window};
+
+use super::Tensors;
+
+/// Whether query `i` of head `h` in batch `b` sees key `j`. Slices play no part.
+pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, _h: u32, i: u32, j: u32) -> bool {
+    let mask = &problem.mask;
+    let stand = offset(problem, tensors, b) + i64::from(i);
+    j < len(problem, tensors, b) && causal(mask, stand, j) && window(mask, stand, j)
+}
+
+/// No key after the query's own, except for those of the prefix.
+fn causal(mask: &Mask, stand: i64, j: u32) -> bool {
+    !mask.causal || i64::from(j) <= stand || j < mask.prefix
+}
+
+/// Keys near the query's own, both ends inclusive, and the first ones.
+fn window(mask: &Mask, stand: i64, j: u32) -> bool {
+    let Some(Window { left, right }) = mask.window else {
+        return true;
+    };
+    let distance = i64::from(j) - stand;
+    let near_left = left.is_none_or(|l| distance >= -i64::from(l));
+    let near_right = right.is_none_or(|r| distance <= i64::from(r));
+    (near_left && near_right) || j < mask.first
+}
+
+/// The keys of batch `b`. What the device holds is clamped to the keys there are.
+fn len(problem: &Problem, tensors: &Tensors, b: u32) -> u32 {
+    let all = problem.shape.kv_len;
+    match &problem.mask.kv_lens {
+        Lengths::All => all,
+        Lengths::Host(lens) => lens[b as usize],
+        Lengths::Device => device(tensors.kv_lens, "kv_lens")[b as usize].min(all),
+    }
+}
+
+/// The key index at which query 0 of batch `b` stands. What the device holds is clamped to the host's range.
+fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
+    let shape = &problem.shape;
+    let limit = MAX_LEN as i32;
+    match &problem.mask.q_offset {
+        Offsets::BottomRight => i64::from(shape.kv_len) - i64::from(shape.q_len),
+        Offsets::Host(offsets) => i64::from(offsets[b as usize]),
+        Offsets::Device => {
+            let raw = device(tensors.q_offset, "q_offset")[b as usize];
+            i64::from(raw.clamp(-limit, limit))
+        }
+    }
+}
+
+fn device<'a, T>(values: Option<&'a [T]>, name: &str) -> &'a [T] {
+    values.unwrap_or_else(|| panic!("the problem takes {name} from the device: give its values"))
+}

@@ -1,0 +1,55 @@
+//! The operands' values.
+
+use crate::problem::Problem;
+
+use super::row_index;
+
+/// Logical contiguous operands: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensors<'a> {
+    pub q: &'a [f64],
+    pub k: &'a [f64],
+    pub v: &'a [f64],
+    /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Lengths::Device`].
+    pub kv_lens: Option<&'a [u32]>,
+    /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Offsets::Device`].
+    pub q_offset: Option<&'a [i32]>,
+}
+
+impl<'a> Tensors<'a> {
+    /// No values on the device side.
+    pub fn new(q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Self {
+        Self {
+            q,
+            k,
+            v,
+            kv_lens: None,
+            q_offset: None,
+        }
+    }
+
+    /// q_i `[D]` of query head `h`.
+    pub(super) fn query(&self, problem: &Problem, b: u32, h: u32, i: u32) -> &'a [f64] {
+        let dim = problem.shape.head_dim as usize;
+        &self.q[row_index(problem, b, h, i) * dim..][..dim]
+    }
+
+    /// k_j `[D]` as query head `h` reads it.
+    pub(super) fn key(&self, problem: &Problem, b: u32, h: u32, j: u32) -> &'a [f64] {
+        let dim = problem.shape.head_dim as usize;
+        &self.k[key_index(problem, b, h, j) * dim..][..dim]
+    }
+
+    /// v_j `[Dv]` as query head `h` reads it.
+    pub(super) fn value(&self, problem: &Problem, b: u32, h: u32, j: u32) -> &'a [f64] {
+        let dim = problem.shape.value_dim as usize;
+        &self.v[key_index(problem, b, h, j) * dim..][..dim]
+    }
+}
+
+/// The row of k and v that query head `h` reads for key `j`: its KV head is `h / (Hq / Hkv)`.
+pub(super) fn key_index(problem: &Problem, b: u32, h: u32, j: u32) -> usize {
+    let shape = &problem.shape;
+    let kv_head = h / (shape.q_heads / shape.kv_heads);
+    (b as usize * shape.kv_heads as usize + kv_head as usize) * shape.kv_len as usize + j as usize
+}

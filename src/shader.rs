@@ -1,0 +1,119 @@
+//! From a variant to WGSL: which modules, which constants, which flags.
+
+mod compose;
+mod library;
+mod unroll;
+
+use crate::error::Result;
+use crate::plan::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Strategy, Variant};
+use crate::problem::{Element, MAX_LEN};
+
+pub use compose::{Shader, Source};
+
+/// The WGSL of a variant, composed of the crate's modules.
+pub fn compose(variant: &Variant) -> Result<Shader> {
+    source(variant).compose(library::find)
+}
+
+/// The modules, constants and flags that a variant is composed of.
+pub fn source(variant: &Variant) -> Source {
+    let mut source = Source::new(variant.kernel());
+    match variant {
+        Variant::Prefill(key) => prefill(&mut source, key),
+        Variant::Combine { output } | Variant::Pack { output } => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            add_output(&mut source, *output);
+        }
+    }
+    source
+}
+
+fn prefill(source: &mut Source, key: &Prefill) {
+    let tiling = &key.tiling;
+    let lanes = tiling.lanes_per_row;
+    let (chunks, value_chunks) = (key.chunks.div_ceil(lanes), key.value_chunks.div_ceil(lanes));
+    for (name, value) in [
+        ("INVOCATIONS", tiling.invocations),
+        ("LANES", lanes),
+        ("ROWS", tiling.rows),
+        ("ROW_STRIDE", tiling.invocations / lanes),
+        ("TILE_ROWS", tiling.tile_rows()),
+        ("KEYS", tiling.keys),
+        ("TILE", tiling.tile),
+        ("GROUPS", tiling.tile / tiling.keys),
+        ("CHUNKS", chunks),
+        ("ALL_CHUNKS", key.chunks),
+        ("VALUE_CHUNKS", value_chunks),
+        ("ALL_VALUE_CHUNKS", key.value_chunks),
+    ] {
+        source.constant(name, value);
+    }
+    source.signed("MAX_OFFSET", MAX_LEN as i32);
+    add_strategy(source, key, chunks, value_chunks);
+    for slot in ["q_rows", "k_rows", "v_rows"] {
+        source.slot(slot, input_modules(&key.input));
+    }
+    add_output(source, key.output);
+    source.flag("ragged_chunks", key.chunks % lanes != 0);
+    source.flag("ragged_value_chunks", key.value_chunks % lanes != 0);
+    source.flag("shared_rows", lanes > 1);
+    for (name, least) in [
+        ("lanes_2", 2),
+        ("lanes_4", 4),
+        ("lanes_8", 8),
+        ("lanes_16", 16),
+    ] {
+        source.flag(name, lanes >= least);
+    }
+    source.flag("softcap", key.softcap);
+    source.flag("count_tiles", key.count_tiles);
+}
+
+fn add_strategy(source: &mut Source, key: &Prefill, chunks: u32, value_chunks: u32) {
+    let (tiling, subgroup) = (&key.tiling, key.strategy != Strategy::Workgroup);
+    source.flag("subgroup", subgroup);
+    match key.strategy {
+        Strategy::Subgroup { width, fixed } => {
+            source.slot("strategy", vec!["part::subgroup"]);
+            source.constant("WIDTH", width);
+            source.flag("fixed_source", fixed && tiling.lanes_per_row == 1);
+        }
+        Strategy::Workgroup => {
+            source.slot("strategy", vec!["part::workgroup"]);
+            source.constant("TILE_CHUNKS", tiling.tile * chunks);
+            source.constant("TILE_VALUE_CHUNKS", tiling.tile * value_chunks);
+        }
+    }
+}
+
+fn input_modules(input: &Input) -> Vec<&'static str> {
+    let address = match (input.element, input.aligned) {
+        (Element::F32, true) => "address::f32_aligned",
+        (Element::F32, false) => "address::f32_unaligned",
+        (_, true) => "address::half_aligned",
+        (_, false) => "address::half_unaligned",
+    };
+    let mut modules = vec![address];
+    modules.extend(element_module(input.element));
+    modules
+}
+
+fn element_module(element: Element) -> Option<&'static str> {
+    match element {
+        Element::F32 => None,
+        Element::F16 => Some("element::f16"),
+        Element::BF16 => Some("element::bf16"),
+    }
+}
+
+fn add_output(source: &mut Source, output: Element) {
+    let half = output != Element::F32;
+    let mut modules = vec![if half {
+        "address::half_output"
+    } else {
+        "address::f32_output"
+    }];
+    modules.extend(element_module(output));
+    source.slot("o_rows", modules);
+    source.flag("half_output", half);
+}

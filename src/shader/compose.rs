@@ -1,0 +1,298 @@
+//! The composer: plain WGSL modules, joined line by line with a map back to where each line came from.
+//!
+//! A module may say, on lines of their own or in front of a line:
+//! - `import a::b;` – module `a::b` once, in front of this one;
+//! - `import slot::x for q;` – the modules that the variant chose for slot x, every identifier that begins with
+//!   `tensor` renamed to begin with `q`;
+//! - `@if(flag)`, `@if(!flag)` – this line, or the block that it opens, only under the flag;
+//! - `@unroll for (var i = 0u; i < N; i++) { … }` – the body N times ([`super::unroll`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::error::{Error, Result};
+
+use super::unroll;
+
+/// What a shader is composed of.
+#[derive(Clone, Debug, Default)]
+pub struct Source {
+    kernel: &'static str,
+    constants: BTreeMap<&'static str, u32>,
+    signed: BTreeMap<&'static str, i32>,
+    flags: BTreeMap<&'static str, bool>,
+    slots: BTreeMap<&'static str, Vec<&'static str>>,
+}
+
+/// One line of a composed shader and where it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Line {
+    pub text: String,
+    pub module: String,
+    pub number: usize,
+}
+
+/// A composed shader: one WGSL text, and for each of its lines the module and line that it came from.
+#[derive(Clone, Debug)]
+pub struct Shader {
+    wgsl: String,
+    origins: Vec<(String, usize)>,
+}
+
+impl Source {
+    pub fn new(kernel: &'static str) -> Self {
+        Self {
+            kernel,
+            ..Self::default()
+        }
+    }
+
+    /// A `u32` constant of the shader; `@unroll` reads them as bounds.
+    pub fn constant(&mut self, name: &'static str, value: u32) {
+        self.constants.insert(name, value);
+    }
+
+    /// An `i32` constant.
+    pub fn signed(&mut self, name: &'static str, value: i32) {
+        self.signed.insert(name, value);
+    }
+
+    /// A condition that `@if` reads.
+    pub fn flag(&mut self, name: &'static str, value: bool) {
+        self.flags.insert(name, value);
+    }
+
+    /// The modules that `import slot::name` stands for.
+    pub fn slot(&mut self, name: &'static str, modules: Vec<&'static str>) {
+        self.slots.insert(name, modules);
+    }
+
+    /// Joins the modules; `find` answers a module's text.
+    pub fn compose(&self, find: impl Fn(&str) -> Option<&'static str>) -> Result<Shader> {
+        let mut joiner = Joiner {
+            source: self,
+            find,
+            seen: BTreeSet::new(),
+            lines: Vec::new(),
+        };
+        joiner.constants();
+        joiner.module(&format!("kernel::{}", self.kernel), None, "the variant")?;
+        let lines = unroll::unroll(joiner.lines, &self.constants)?;
+        let mut wgsl = String::with_capacity(lines.iter().map(|line| line.text.len() + 1).sum());
+        for line in &lines {
+            wgsl.push_str(&line.text);
+            wgsl.push('\n');
+        }
+        let origins = lines
+            .into_iter()
+            .map(|line| (line.module, line.number))
+            .collect();
+        Ok(Shader { wgsl, origins })
+    }
+}
+
+struct Joiner<'a, F> {
+    source: &'a Source,
+    find: F,
+    seen: BTreeSet<(String, Option<String>)>,
+    lines: Vec<Line>,
+}
+
+impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
+    fn constants(&mut self) {
+        let unsigned = self
+            .source
+            .constants
+            .iter()
+            .map(|(name, x)| format!("const {name} = {x}u;"));
+        let signed = self
+            .source
+            .signed
+            .iter()
+            .map(|(name, x)| format!("const {name} = {x}i;"));
+        for (n, text) in unsigned.chain(signed).enumerate() {
+            self.lines.push(Line {
+                text,
+                module: "constants".into(),
+                number: n + 1,
+            });
+        }
+    }
+
+    /// Appends a module and, before it, what it imports, each once.
+    fn module(&mut self, name: &str, tensor: Option<&str>, importer: &str) -> Result<()> {
+        if !self
+            .seen
+            .insert((name.to_string(), tensor.map(String::from)))
+        {
+            return Ok(());
+        }
+        let text = (self.find)(name).ok_or_else(|| {
+            Error::compose(
+                importer,
+                0,
+                format!("imports module {name}, which does not exist"),
+            )
+        })?;
+        let mut own = Vec::new();
+        let mut skip = Skip::default();
+        for (n, text) in text.lines().enumerate() {
+            let at = |message: String| Error::compose(name, n + 1, message);
+            if skip.swallows(text) {
+                continue;
+            }
+            let text = match self.condition(text).map_err(at)? {
+                Conditional::Keep(text) => text,
+                Conditional::Drop(rest) => {
+                    skip.begin(rest);
+                    continue;
+                }
+            };
+            if let Some(import) = text.strip_prefix("import ") {
+                self.import(import, name)
+                    .map_err(|e| e.at_line(name, n + 1))?;
+                continue;
+            }
+            let text = tensor.map_or(text.clone(), |tensor| rename_tensor(&text, tensor));
+            own.push(Line {
+                text,
+                module: name.to_string(),
+                number: n + 1,
+            });
+        }
+        self.lines.extend(own);
+        Ok(())
+    }
+
+    fn import(&mut self, import: &str, importer: &str) -> Result<()> {
+        let import = import.trim_end().trim_end_matches(';');
+        let (path, tensor) = match import.split_once(" for ") {
+            Some((path, tensor)) => (path, Some(tensor)),
+            None => (import, None),
+        };
+        let Some(slot) = path.strip_prefix("slot::") else {
+            return self.module(path, tensor, importer);
+        };
+        let modules = self.source.slots.get(slot).ok_or_else(|| {
+            Error::compose(
+                importer,
+                0,
+                format!("has a slot {slot} that the variant does not fill"),
+            )
+        })?;
+        for module in modules {
+            self.module(module, tensor, importer)?;
+        }
+        Ok(())
+    }
+
+    /// Takes `@if` off the front of a line.
+    fn condition(&self, text: &str) -> Result<Conditional, String> {
+        let body = text.trim_start();
+        let Some(rest) = body.strip_prefix("@if(") else {
+            return Ok(Conditional::Keep(text.to_string()));
+        };
+        let (name, rest) = rest.split_once(')').ok_or("@if( without its )")?;
+        let (name, wanted) = name
+            .strip_prefix('!')
+            .map_or((name, true), |name| (name, false));
+        let value = self.source.flags.get(name).copied().unwrap_or(false);
+        let indent = &text[..text.len() - body.len()];
+        Ok(if value == wanted {
+            Conditional::Keep(format!("{indent}{}", rest.trim_start()))
+        } else {
+            Conditional::Drop(rest.to_string())
+        })
+    }
+}
+
+enum Conditional {
+    Keep(String),
+    Drop(String),
+}
+
+/// How many open braces of a dropped block are still to be closed.
+#[derive(Default)]
+struct Skip {
+    depth: i64,
+}
+
+impl Skip {
+    fn begin(&mut self, rest: String) {
+        self.depth = braces(&rest);
+    }
+
+    fn swallows(&mut self, text: &str) -> bool {
+        if self.depth == 0 {
+            return false;
+        }
+        self.depth += braces(text);
+        true
+    }
+}
+
+/// Opening less closing braces of a line, comments left out.
+pub(super) fn braces(text: &str) -> i64 {
+    let code = text.split("//").next().unwrap_or("");
+    code.chars()
+        .map(|c| match c {
+            '{' => 1,
+            '}' => -1,
+            _ => 0,
+        })
+        .sum()
+}
+
+fn rename_tensor(text: &str, tensor: &str) -> String {
+    super::unroll::map_identifiers(text, |word| {
+        word.strip_prefix("tensor")
+            .map(|rest| format!("{tensor}{rest}"))
+    })
+}
+
+impl Shader {
+    pub fn wgsl(&self) -> &str {
+        &self.wgsl
+    }
+
+    /// The module and line that line `number` (from 1) of the text came from.
+    pub fn origin(&self, number: usize) -> Option<(&str, usize)> {
+        let (module, line) = self.origins.get(number.checked_sub(1)?)?;
+        Some((module, *line))
+    }
+
+    /// Parses and validates the text with no capability but those that the variant declares.
+    pub fn validate(&self, subgroups: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+        use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
+        let module = naga::front::wgsl::parse_str(&self.wgsl)
+            .map_err(|e| self.located(e.location(&self.wgsl), e.message().to_string()))?;
+        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        if subgroups {
+            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
+            validator
+                .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
+                .subgroup_operations(SubgroupOperationSet::all());
+        }
+        let info = validator.validate(&module).map_err(|e| {
+            let location = e.location(&self.wgsl);
+            self.located(location, deepest(e.as_inner()))
+        })?;
+        Ok((module, info))
+    }
+
+    fn located(&self, location: Option<naga::SourceLocation>, message: String) -> Error {
+        let origin = location.and_then(|at| self.origin(at.line_number as usize));
+        let (module, line) = origin.unwrap_or(("the composed text", 0));
+        Error::compose(module, line, message)
+    }
+}
+
+/// An error and its causes in one sentence.
+fn deepest(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    message
+}

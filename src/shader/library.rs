@@ -1,0 +1,36 @@
+//! The crate's WGSL modules by name.
+
+macro_rules! modules {
+    ($($name:literal => $path:literal,)*) => {
+        /// The text of module `name`.
+        pub(super) fn find(name: &str) -> Option<&'static str> {
+            match name {
+                $($name => Some(include_str!(concat!("../../shaders/", $path, ".wgsl"))),)*
+                _ => None,
+            }
+        }
+    };
+}
+
+modules! {
+    "kernel::prefill" => "kernel/prefill",
+    "kernel::combine" => "kernel/combine",
+    "kernel::pack" => "kernel/pack",
+    "part::params" => "part/params",
+    "part::numbers" => "part/numbers",
+    "part::work" => "part/work",
+    "part::online_softmax" => "part/online_softmax",
+    "part::scores" => "part/scores",
+    "part::subgroup" => "part/subgroup",
+    "part::workgroup" => "part/workgroup",
+    "mask::interval" => "mask/interval",
+    "schedule::interval" => "schedule/interval",
+    "address::f32_aligned" => "address/f32_aligned",
+    "address::f32_unaligned" => "address/f32_unaligned",
+    "address::half_aligned" => "address/half_aligned",
+    "address::half_unaligned" => "address/half_unaligned",
+    "address::f32_output" => "address/f32_output",
+    "address::half_output" => "address/half_output",
+    "element::f16" => "element/f16",
+    "element::bf16" => "element/bf16",
+}

@@ -1,0 +1,122 @@
+//! Parameters that make no sense: typed errors that name them.
+
+use std::f64::consts::PI;
+
+use super::*;
+
+#[test]
+fn bad_parameters_are_refused() {
+    let with = |kind| Rotary::new(DIM).with_kind(kind);
+    let yarn = |change: fn(&mut Yarn)| {
+        let mut yarn = Yarn::new(4.0, 2048);
+        change(&mut yarn);
+        with(RopeKind::Yarn(yarn))
+    };
+    let custom = |value, len| {
+        with(RopeKind::Custom {
+            inv_freq: vec![value; len],
+            attention_factor: 1.0,
+        })
+    };
+    let list = |value, len| {
+        with(RopeKind::LongRope(LongRope {
+            long_factor: vec![value; len],
+            ..long_rope(32)
+        }))
+    };
+    let dim = |dim| Rotary {
+        dim,
+        ..Rotary::new(DIM)
+    };
+    let fraction = |factor, fraction| with(RopeKind::Proportional { factor, fraction });
+    let (factor, original) = (2.0, 2048);
+    let turns = with(RopeKind::Llama3(Llama3 {
+        high_freq_factor: 1.0,
+        ..llama3()
+    }));
+    for (rotary, what) in [
+        (dim(63), "rotary dimension"),
+        (dim(0), "rotary dimension"),
+        (dim(66), "rotary dimension"),
+        (Rotary::new(512), "head_dim"),
+        (
+            Rotary {
+                base: f64::NAN,
+                ..dim(64)
+            },
+            "rope_theta",
+        ),
+        (with(RopeKind::Linear { factor: 0.99 }), "factor"),
+        (
+            with(RopeKind::Linear {
+                factor: f64::INFINITY,
+            }),
+            "factor",
+        ),
+        (with(RopeKind::NtkAware { factor: f64::NAN }), "factor"),
+        (
+            with(RopeKind::DynamicNtk {
+                factor,
+                original: 0,
+            }),
+            "original",
+        ),
+        (
+            Rotary {
+                kind: RopeKind::NtkAware { factor },
+                ..dim(2)
+            },
+            "rotary dimension",
+        ),
+        (yarn(|y| y.beta_fast = y.beta_slow), "beta_fast"),
+        (yarn(|y| y.beta_slow = 0.0), "beta_slow"),
+        (yarn(|y| y.factor = 0.5), "factor"),
+        (yarn(|y| y.mscale = Some(PI / 0.0)), "mscale"),
+        (yarn(|y| y.attention_factor = Some(0.0)), "attention_factor"),
+        (yarn(|y| y.original = 0), "original"),
+        (list(1.0, 31), "long_factor"),
+        (list(0.0, 32), "long_factor"),
+        (turns, "high_freq_factor"),
+        (fraction(1.0, 0.0), "partial_rotary_factor"),
+        (fraction(1.0, 1.01), "partial_rotary_factor"),
+        (fraction(0.0, 0.5), "factor"),
+        (custom(1.0, 33), "inv_freq"),
+        (custom(f64::NAN, 32), "inv_freq"),
+        (
+            Rotary {
+                xpos: Some(XPos {
+                    centre: 0,
+                    scale_base: 0.0,
+                }),
+                ..dim(64)
+            },
+            "xpos",
+        ),
+        (
+            Rotary {
+                temperature: Some(Temperature {
+                    scale: factor,
+                    floor: 0,
+                    offset: 0,
+                }),
+                ..dim(64)
+            },
+            "floor",
+        ),
+        (
+            with(RopeKind::DynamicNtk {
+                factor: 0.0,
+                original,
+            }),
+            "factor",
+        ),
+    ] {
+        let error = rotary.inv_freq(LENGTH).unwrap_err().to_string();
+        assert!(error.contains(what), "{error} does not name {what}");
+        assert!(
+            error.contains("allowed") || error.contains("needs"),
+            "{error}"
+        );
+    }
+    assert!(Rotary::new(DIM).with_fraction(-0.5).is_err());
+}

@@ -1,0 +1,127 @@
+//! The case table: small problems that between them touch every edge, for any head size, element and score.
+
+mod layouts;
+mod masks;
+mod sizes;
+
+use wgpu_attention::problem::{Element, Problem, Shape};
+use wgpu_attention::reference::Tensors;
+
+/// What a variant is compiled for, so that each can be run against the whole table.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Setting {
+    pub head_dim: u32,
+    pub value_dim: u32,
+    pub element: Element,
+    /// The element of o.
+    pub output: Element,
+    pub softcap: Option<f32>,
+}
+
+impl Setting {
+    /// One element type, no softcap.
+    pub fn new(head_dim: u32, value_dim: u32, element: Element) -> Self {
+        Self {
+            head_dim,
+            value_dim,
+            element,
+            output: element,
+            softcap: None,
+        }
+    }
+}
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub struct Case {
+    pub name: String,
+    pub problem: Problem,
+    /// q, k and v lie in one buffer.
+    pub packed: bool,
+    /// `[B]`, the buffer's content for device-side lengths.
+    pub kv_lens: Option<Vec<u32>>,
+    /// `[B]`, the buffer's content for device-side offsets.
+    pub q_offset: Option<Vec<i32>>,
+}
+
+impl Case {
+    /// A problem of these sizes (head sizes are the setting's) with contiguous operands.
+    pub fn new(name: impl Into<String>, setting: &Setting, sizes: Sizes) -> Self {
+        let shape = Shape {
+            batch: sizes.batch,
+            q_heads: sizes.q_heads,
+            kv_heads: sizes.kv_heads,
+            q_len: sizes.q_len,
+            kv_len: sizes.kv_len,
+            head_dim: setting.head_dim,
+            value_dim: setting.value_dim,
+        };
+        let mut problem = Problem::new(shape, setting.element);
+        problem.o.element = setting.output;
+        problem.score.softcap = setting.softcap;
+        Self {
+            name: name.into(),
+            problem,
+            packed: false,
+            kv_lens: None,
+            q_offset: None,
+        }
+    }
+
+    /// The same case, its problem changed.
+    fn with(mut self, change: impl FnOnce(&mut Problem)) -> Self {
+        change(&mut self.problem);
+        self
+    }
+
+    /// The reference's view of these operands.
+    pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
+        Tensors {
+            kv_lens: self.kv_lens.as_deref(),
+            q_offset: self.q_offset.as_deref(),
+            ..Tensors::new(q, k, v)
+        }
+    }
+}
+
+/// Sizes of a case beside the head sizes.
+#[derive(Clone, Copy, Debug)]
+pub struct Sizes {
+    pub batch: u32,
+    pub q_heads: u32,
+    pub kv_heads: u32,
+    pub q_len: u32,
+    pub kv_len: u32,
+}
+
+impl Sizes {
+    /// One batch, one head.
+    pub fn one(q_len: u32, kv_len: u32) -> Self {
+        Self {
+            batch: 1,
+            q_heads: 1,
+            kv_heads: 1,
+            q_len,
+            kv_len,
+        }
+    }
+
+    /// Two batches, `q_heads` over `kv_heads`.
+    pub fn two(q_heads: u32, kv_heads: u32, q_len: u32, kv_len: u32) -> Self {
+        Self {
+            batch: 2,
+            q_heads,
+            kv_heads,
+            q_len,
+            kv_len,
+        }
+    }
+}
+
+/// The whole table for one setting.
+pub fn all(setting: &Setting) -> Vec<Case> {
+    let mut cases = sizes::cases(setting);
+    cases.extend(masks::cases(setting));
+    cases.extend(layouts::cases(setting));
+    cases
+}

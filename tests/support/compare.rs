@@ -1,0 +1,224 @@
+//! How far from the f64 answer a kernel may be: the one table of tolerances, and the one function that applies it.
+
+use std::fmt;
+
+use wgpu_attention::problem::{Element, Problem};
+use wgpu_attention::reference::{self, Forward, Gradients, Tensors};
+
+use super::cases::Case;
+use super::inputs::seen_keys;
+use super::plain;
+
+/// What an error may be beside twice that of a plain f32 program, in units of the answer's RMS.
+pub const FORWARD_FLOOR: f64 = 1e-6;
+/// The same for dq, dk and dv.
+pub const GRADIENT_FLOOR: f64 = 5e-6;
+/// An RMS below this is f64's own rounding of an answer that is zero; errors are then absolute.
+const LEAST_RMS: f64 = 1e-12;
+
+/// One output beside what it should be.
+pub struct Check<'a> {
+    /// The output's name in the failure message.
+    pub name: &'a str,
+    /// The output's storage type, whose rounding is allowed for.
+    pub element: Element,
+    pub floor: f64,
+    pub got: &'a [f64],
+    /// In f64. Where it is NaN (rows that are not computed, visible NaN) anything goes; infinities must match.
+    pub want: &'a [f64],
+    /// In f32, by plain loops.
+    pub plain: &'a [f64],
+    /// Elements that must be exactly zero: dead rows, unseen keys.
+    pub zero: &'a dyn Fn(usize) -> bool,
+}
+
+/// What a comparison found: errors in units of the answer's RMS, beyond the rounding of the storage type.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Report {
+    pub worst: usize,
+    pub error: f64,
+    pub plain_error: f64,
+    pub allowed: f64,
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "error {:.3e} (allowed {:.3e}, plain f32 {:.3e}) at index {}",
+            self.error, self.allowed, self.plain_error, self.worst
+        )
+    }
+}
+
+impl Check<'_> {
+    /// Whether the output is near enough; the error says where it is not.
+    pub fn run(&self) -> Result<Report, String> {
+        let name = self.name;
+        if self.got.len() != self.want.len() {
+            let (got, want) = (self.got.len(), self.want.len());
+            return Err(format!("{name} has {got} values instead of {want}"));
+        }
+        if let Some(n) = (0..self.got.len()).find(|&n| !self.is_legal(n)) {
+            let (got, want) = (self.got[n], self.want[n]);
+            return Err(format!("{name}[{n}] is {got}; it must be {want}"));
+        }
+        let report = self.report();
+        if report.error <= report.allowed {
+            Ok(report)
+        } else {
+            let (got, want) = (self.got[report.worst], self.want[report.worst]);
+            Err(format!("{name}: {report}: {got} instead of {want}"))
+        }
+    }
+
+    /// What no tolerance covers: NaN and infinities only where they are due, exact zeros.
+    fn is_legal(&self, n: usize) -> bool {
+        let (got, want) = (self.got[n], self.want[n]);
+        if want.is_nan() {
+            true
+        } else if want.is_infinite() {
+            got == want
+        } else {
+            got.is_finite() && (got == 0.0 || !(self.zero)(n))
+        }
+    }
+
+    fn report(&self) -> Report {
+        let rms = rms(self.want);
+        let error_of = |values: &[f64], n: usize, rounding: Element| {
+            let (x, want) = (values[n], self.want[n]);
+            if want.is_finite() {
+                ((x - want).abs() - half_unit(rounding, x.abs().max(want.abs()))).max(0.0) / rms
+            } else {
+                0.0
+            }
+        };
+        let plain_error = error(self.plain, self.want);
+        let (worst, error) = largest(self.want.len(), |n| error_of(self.got, n, self.element));
+        Report {
+            worst,
+            error,
+            plain_error,
+            allowed: 2.0 * plain_error + self.floor,
+        }
+    }
+}
+
+/// `max |x − want| / RMS(want)` over what is finite in `want`.
+pub fn error(values: &[f64], want: &[f64]) -> f64 {
+    let rms = rms(want);
+    largest(want.len(), |n| {
+        if want[n].is_finite() {
+            (values[n] - want[n]).abs() / rms
+        } else {
+            0.0
+        }
+    })
+    .1
+}
+
+/// Half a unit in the last place of `magnitude`, at most.
+fn half_unit(element: Element, magnitude: f64) -> f64 {
+    let (bits, least_normal) = match element {
+        Element::F32 => (24, f64::from(f32::MIN_POSITIVE)),
+        Element::F16 => (11, half::f16::MIN_POSITIVE.to_f64()),
+        Element::BF16 => (8, half::bf16::MIN_POSITIVE.to_f64()),
+    };
+    magnitude.max(least_normal) * 0.5f64.powi(bits)
+}
+
+fn rms(want: &[f64]) -> f64 {
+    let finite: Vec<f64> = want.iter().copied().filter(|x| x.is_finite()).collect();
+    let mean = finite.iter().map(|x| x * x).sum::<f64>() / finite.len().max(1) as f64;
+    if mean.sqrt() < LEAST_RMS {
+        1.0
+    } else {
+        mean.sqrt()
+    }
+}
+
+/// The index of the largest value and the value; a NaN counts as largest.
+fn largest(len: usize, value: impl Fn(usize) -> f64) -> (usize, f64) {
+    (0..len).map(|n| (n, value(n))).fold(
+        (0, 0.0),
+        |best, next| {
+            if next.1 <= best.1 { best } else { next }
+        },
+    )
+}
+
+/// Holds a forward result against the reference; panics with `context` (plan, seed) if it is too far off.
+pub fn assert_forward(problem: &Problem, tensors: &Tensors, got: &Forward, context: &str) {
+    let want = reference::forward(problem, tensors);
+    let plain = plain::forward(problem, tensors);
+    let dim = problem.shape.value_dim as usize;
+    let dead = |n: usize| want.lse[n / dim] == f64::NEG_INFINITY;
+    let o = Check {
+        name: "o",
+        element: problem.o.element,
+        floor: FORWARD_FLOOR,
+        got: &got.o,
+        want: &want.o,
+        plain: &plain.o,
+        zero: &dead,
+    };
+    let lse = Check {
+        name: "lse",
+        element: Element::F32,
+        got: &got.lse,
+        want: &want.lse,
+        plain: &plain.lse,
+        zero: &|_| false,
+        ..o
+    };
+    assert_all(&[o, lse], context);
+}
+
+/// Holds gradients of element type `element` against the reference; panics with `context` if they are too far off.
+pub fn assert_gradients(
+    case: &Case,
+    tensors: &Tensors,
+    (d_o, dlse): (&[f64], Option<&[f64]>),
+    (got, element): (&Gradients, Element),
+    context: &str,
+) {
+    let problem = &case.problem;
+    let want = reference::backward(problem, tensors, d_o, dlse);
+    let plain = plain::backward(problem, tensors, d_o, dlse);
+    let lse = reference::forward(problem, tensors).lse;
+    let seen = seen_keys(case);
+    let (d, dv) = (
+        problem.shape.head_dim as usize,
+        problem.shape.value_dim as usize,
+    );
+    let check = |name, got, want, plain, zero| Check {
+        name,
+        element,
+        floor: GRADIENT_FLOOR,
+        got,
+        want,
+        plain,
+        zero,
+    };
+    let dead = |n: usize| lse[n / d] == f64::NEG_INFINITY;
+    let unseen_k = |n: usize| !seen[n / d];
+    let unseen_v = |n: usize| !seen[n / dv];
+    let checks = [
+        check(
+            "dq",
+            &*got.dq,
+            &*want.dq,
+            &*plain.dq,
+            &dead as &dyn Fn(usize) -> bool,
+        ),
+        check("dk", &got.dk, &want.dk, &plain.dk, &unseen_k),
+        check("dv", &got.dv, &want.dv, &plain.dv, &unseen_v),
+    ];
+    assert_all(&checks, context);
+}
+
+fn assert_all(checks: &[Check], context: &str) {
+    let failures: Vec<String> = checks.iter().filter_map(|c| c.run().err()).collect();
+    assert!(failures.is_empty(), "{}\n{context}", failures.join("\n"));
+}

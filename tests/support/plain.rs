@@ -1,0 +1,170 @@
+//! Attention in f32 with plain loops: what an honest f32 program loses, the yardstick of every tolerance.
+
+use wgpu_attention::problem::{Problem, Slice};
+use wgpu_attention::reference::{Forward, Gradients, Tensors, visible};
+
+use super::tensor::round;
+
+/// One query's operands in f32.
+struct Row {
+    q: Vec<f32>,
+    /// `(j, k_j, v_j)` of every visible key.
+    keys: Vec<(u32, Vec<f32>, Vec<f32>)>,
+}
+
+/// `s` and `∂s/∂x` of one pair.
+struct Score {
+    value: f32,
+    slope: f32,
+}
+
+/// As [`wgpu_attention::reference::forward`], in f32: o is not rounded to its storage type.
+pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
+    let shape = &problem.shape;
+    let dim = shape.value_dim as usize;
+    let mut out = Forward {
+        o: vec![f64::NAN; shape.rows() as usize * dim],
+        lse: vec![f64::NAN; shape.rows() as usize],
+    };
+    for (b, h, i) in rows(problem) {
+        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
+        let (o, lse) = forward_row(problem, &load(problem, tensors, problem.slice(), (b, h, i)));
+        out.lse[row] = f64::from(lse);
+        for (c, x) in o.into_iter().enumerate() {
+            out.o[row * dim + c] = f64::from(x);
+        }
+    }
+    out
+}
+
+/// As [`wgpu_attention::reference::backward`], in f32, from an o that went through its storage type.
+pub fn backward(
+    problem: &Problem,
+    tensors: &Tensors,
+    d_o: &[f64],
+    dlse: Option<&[f64]>,
+) -> Gradients {
+    let shape = &problem.shape;
+    let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
+    let mut dq = vec![0.0f32; tensors.q.len()];
+    let mut dk = vec![0.0f32; tensors.k.len()];
+    let mut dval = vec![0.0f32; tensors.v.len()];
+    let slice = problem.slice();
+    for (b, h, i) in rows(problem) {
+        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
+        let operands = load(problem, tensors, all_keys(problem), (b, h, i));
+        let (o, lse) = forward_row(problem, &operands);
+        let d_o = narrow(&d_o[row * dv..][..dv]);
+        let stored: Vec<f32> = o
+            .iter()
+            .map(|&x| round(problem.o.element, f64::from(x)) as f32)
+            .collect();
+        let delta = dot(&d_o, &stored) - dlse.map_or(0.0, |dlse| dlse[row] as f32);
+        for (j, k, v) in operands.keys.iter().filter(|(j, ..)| slice.k.contains(j)) {
+            let s = score(problem, &operands.q, k);
+            let p = (s.value - lse).exp();
+            let ds = p * (dot(&d_o, v) - delta);
+            let dx = problem.scale() * ds * s.slope;
+            let key = key_index(problem, b, h, *j);
+            add_scaled(&mut dq[row * d..][..d], dx, k);
+            add_scaled(&mut dk[key * d..][..d], dx, &operands.q);
+            add_scaled(&mut dval[key * dv..][..dv], p, &d_o);
+        }
+    }
+    Gradients {
+        dq: widen(&dq),
+        dk: widen(&dk),
+        dv: widen(&dval),
+    }
+}
+
+/// `(o, lse)` by the textbook: largest score, sum of exponentials, weighted mean of the values.
+fn forward_row(problem: &Problem, Row { q, keys }: &Row) -> (Vec<f32>, f32) {
+    let mut o = vec![0.0; problem.shape.value_dim as usize];
+    let scores: Vec<f32> = keys
+        .iter()
+        .map(|(_, k, _)| score(problem, q, k).value)
+        .collect();
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = scores.iter().map(|s| (s - largest).exp()).sum();
+    for (s, (_, _, v)) in scores.iter().zip(keys) {
+        add_scaled(&mut o, (s - largest).exp() / sum, v);
+    }
+    (o, largest + sum.ln())
+}
+
+fn score(problem: &Problem, q: &[f32], k: &[f32]) -> Score {
+    let x = problem.scale() * dot(q, k);
+    problem.score.softcap.map_or(
+        Score {
+            value: x,
+            slope: 1.0,
+        },
+        |c| {
+            let ratio = (x / c).tanh();
+            Score {
+                value: c * ratio,
+                slope: 1.0 - ratio * ratio,
+            }
+        },
+    )
+}
+
+/// The operands of one row: its query, and the keys of the slice that it sees.
+fn load(problem: &Problem, tensors: &Tensors, slice: Slice, (b, h, i): (u32, u32, u32)) -> Row {
+    let shape = &problem.shape;
+    let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
+    let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
+    let keys = slice
+        .k
+        .filter(|&j| visible(problem, tensors, b, h, i, j))
+        .map(|j| {
+            let key = key_index(problem, b, h, j);
+            let k = narrow(&tensors.k[key * d..][..d]);
+            (j, k, narrow(&tensors.v[key * dv..][..dv]))
+        })
+        .collect();
+    Row {
+        q: narrow(&tensors.q[row * d..][..d]),
+        keys,
+    }
+}
+
+fn all_keys(problem: &Problem) -> Slice {
+    Slice {
+        k: 0..problem.shape.kv_len,
+        ..problem.slice()
+    }
+}
+
+fn key_index(problem: &Problem, b: u32, h: u32, j: u32) -> usize {
+    let shape = &problem.shape;
+    ((b * shape.kv_heads + h / shape.group()) * shape.kv_len + j) as usize
+}
+
+fn rows(problem: &Problem) -> impl Iterator<Item = (u32, u32, u32)> + use<> {
+    let shape = problem.shape;
+    let q = problem.slice().q;
+    (0..shape.batch).flat_map(move |b| {
+        let q = q.clone();
+        (0..shape.q_heads).flat_map(move |h| q.clone().map(move |i| (b, h, i)))
+    })
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(x, y)| x * y).sum()
+}
+
+fn add_scaled(sum: &mut [f32], factor: f32, term: &[f32]) {
+    for (total, x) in sum.iter_mut().zip(term) {
+        *total += factor * x;
+    }
+}
+
+fn narrow(values: &[f64]) -> Vec<f32> {
+    values.iter().map(|&x| x as f32).collect()
+}
+
+fn widen(values: &[f32]) -> Vec<f64> {
+    values.iter().map(|&x| f64::from(x)).collect()
+}
