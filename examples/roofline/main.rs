@@ -60,9 +60,15 @@ fn main() -> Result<()> {
 
     bar.set_message("ceilings");
     let mut ceiling = Ceiling::measure(&gpu)?;
-    let mut measured = Vec::new();
+    let (mut measured, mut failed) = (Vec::new(), 0);
     for group in groups {
-        measured.extend(measure::group(&gpu, group, &mut ceiling, &bar)?);
+        measured.extend(measure::group(
+            &gpu,
+            group,
+            &mut ceiling,
+            &bar,
+            &mut failed,
+        )?);
     }
     bar.finish_and_clear();
 
@@ -72,6 +78,7 @@ fn main() -> Result<()> {
     } else {
         report.print();
     }
+    ensure!(failed == 0, "{failed} rows failed");
     Ok(())
 }
 

@@ -1,6 +1,6 @@
 //! Measures a group of rows: the answer first, then the time.
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use indicatif::ProgressBar;
 use wgpu::Buffer;
 
@@ -35,20 +35,26 @@ pub fn steps(rows: usize) -> u64 {
     (rows + (rows + 1) * (RUNS + WARM_UPS - 1)) as u64
 }
 
-/// Checks all rows, then times them in turns with the arithmetic ceiling. Rows that cannot run here are left out, and
-/// the bar says why.
+/// Checks all rows, then times them in turns with the arithmetic ceiling. What cannot run here or failed is left out
+/// of the answer; the bar says why, and `failed` counts the latter.
 pub fn group(
     gpu: &Gpu,
     group: Group,
     ceiling: &mut Ceiling,
     bar: &ProgressBar,
+    failed: &mut usize,
 ) -> Result<Vec<Measured>> {
     let mut checked = Vec::new();
     for row in group.0 {
-        bar.set_message(row.label());
-        match (row.case)(gpu, &row) {
-            Ok(case) => checked.push(Checked::new(gpu, row, case)?),
-            Err(reason) => bar.suspend(|| eprintln!("left out: {}: {reason:#}", row.label())),
+        let label = row.label();
+        bar.set_message(label.clone());
+        match (row.case)(gpu, &row).map(|case| Checked::new(gpu, row, case)) {
+            Ok(Ok(right)) => checked.push(right),
+            Ok(Err(error)) => {
+                *failed += 1;
+                bar.suspend(|| eprintln!("failed: {label}: {error:#}"));
+            }
+            Err(reason) => bar.suspend(|| eprintln!("left out: {label}: {reason:#}")),
         }
         bar.inc(1);
     }
@@ -72,15 +78,14 @@ impl Checked {
         // Uploads are done before the clock starts.
         gpu.time(|_| ())?;
         let start = std::time::Instant::now();
-        case.prepare(gpu).with_context(|| row.label())?;
+        case.prepare(gpu)?;
         timing::once(gpu, &*case)?;
         let first_ms = start.elapsed().as_secs_f64() * 1e3;
         let answer = download(gpu, &case.outputs())?;
         let accuracy = case.accuracy(&answer);
         ensure!(
             accuracy.is_right(),
-            "wrong answer: {}: the largest error is {:.2e} of the RMS, allowed is {:.2e}",
-            row.label(),
+            "wrong answer: the largest error is {:.2e} of the RMS, allowed is {:.2e}",
             accuracy.max_error,
             accuracy.allowed
         );

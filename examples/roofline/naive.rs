@@ -137,7 +137,11 @@ impl Naive {
                 &[q, k, s.clone()],
                 grid(SCORES_WORKGROUP, keys),
             ),
-            step(&kernels.softmax, &[s.clone()], [queries, heads, 1]),
+            step(
+                &kernels.softmax,
+                std::slice::from_ref(&s),
+                [queries, heads, 1],
+            ),
             step(
                 &kernels.values,
                 &[s, v, o],
