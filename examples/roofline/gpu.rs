@@ -75,23 +75,8 @@ impl Gpu {
 
     /// The bytes of `buffer`, after everything submitted so far.
     pub fn download(&self, buffer: &Buffer) -> Result<Vec<u8>> {
-        let host = self.device.create_buffer(&wgpu::BufferDescriptor {
-            label: Some("readback"),
-            size: buffer.size(),
-            usage: BufferUsages::MAP_READ | BufferUsages::COPY_DST,
-            mapped_at_creation: false,
-        });
-        let mut encoder = self.encoder();
-        encoder.copy_buffer_to_buffer(buffer, 0, &host, 0, buffer.size());
-        self.queue.submit([encoder.finish()]);
-        let (sender, receiver) = std::sync::mpsc::channel();
-        host.map_async(wgpu::MapMode::Read, .., move |mapped| {
-            // The receiver lives until the end of this function, past the poll that calls this.
-            let _ = sender.send(mapped);
-        });
-        self.wait()?;
-        receiver.recv()??;
-        Ok(host.get_mapped_range(..)?.to_vec())
+        let bytes = wgpu_attention::download(&self.device, &self.queue, buffer);
+        Ok(pollster::block_on(bytes)?)
     }
 
     /// Compiles the one entry point of `wgsl`, with values for its `override` constants.

@@ -7,6 +7,7 @@
 mod blocks;
 
 use anyhow::{Result, ensure};
+use blocks::Blocks;
 use wgpu::{BindGroup, Buffer, BufferBinding, CommandEncoder, ComputePipeline};
 use wgpu_attention::problem::{Element, Mask, Problem};
 use wgpu_attention::reference;
@@ -128,9 +129,11 @@ impl Naive {
             bindings: gpu.bind(pipeline, resources),
             grid,
         };
-        let tile = 4 * kernels.blocks;
-        let grid =
-            |[x, y]: [u32; 2], columns: u32| [columns / (x * tile), queries / (y * tile), heads];
+        let Blocks { rows, columns } = kernels.blocks;
+        // Workgroups for a result of `width` columns.
+        let grid = |[x, y]: [u32; 2], width: u32| {
+            [width / (4 * x * columns), queries / (4 * y * rows), heads]
+        };
         [
             step(
                 &kernels.scores,
@@ -160,8 +163,7 @@ struct Constants {
 }
 
 struct Kernels {
-    /// Blocks along a side of an invocation's register tile.
-    blocks: u32,
+    blocks: Blocks,
     scores: ComputePipeline,
     softmax: ComputePipeline,
     values: ComputePipeline,
@@ -173,8 +175,8 @@ impl Kernels {
         let (scale, dims) = (f64::from(problem.scale()), problem.shape);
         let sizes = [("Q_LEN", c.q_len), ("KV_LEN", c.kv_len)];
         let with = |more: &[(&'static str, f64)]| [&sizes[..], more].concat();
-        let blocks = blocks::side(gpu.adapter.get_info().device_type);
-        let products = |wgsl| blocks::expand(wgsl, blocks);
+        let blocks = Blocks::of(gpu.adapter.get_info().device_type);
+        let products = |wgsl| blocks.expand(wgsl);
         Ok(Self {
             blocks,
             scores: gpu.pipeline(

@@ -14,15 +14,15 @@ override SCALE: f32;
 
 @compute @workgroup_size(8, 8)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let q_first = (id.z * Q_LEN + id.y * 4 * BLOCKS) * DIM4;
-    let k_first = (id.z * KV_LEN + id.x * 4 * BLOCKS) * DIM4;
+    let q_first = (id.z * Q_LEN + id.y * 4 * ROWS) * DIM4;
+    let k_first = (id.z * KV_LEN + id.x * 4 * COLUMNS) * DIM4;
     var s{r}{c} = mat4x4<f32>();
     for (var channel = 0u; channel < DIM4; channel++) {
         let q{r} = q_rows(q_first + channel + {r} * 4 * DIM4);
         let k{c} = transpose(k_rows(k_first + channel + {c} * 4 * DIM4));
         s{r}{c} += k{c} * q{r};
     }
-    let first = (id.z * Q_LEN + id.y * 4 * BLOCKS) * (KV_LEN / 4) + id.x * BLOCKS;
+    let first = (id.z * Q_LEN + id.y * 4 * ROWS) * (KV_LEN / 4) + id.x * COLUMNS;
     write(first + {r} * KV_LEN + {c}, s{r}{c});
 }
 

@@ -1,6 +1,6 @@
 // P = softmax of the visible part of each row of S, in place; 0 where the mask hides.
 //
-// A workgroup makes one row: the largest score, the sum of the exponentials, the quotients.
+// A workgroup makes one row and reads it twice: for the largest score with the sum, and for the quotients.
 
 const WORKGROUP: u32 = 64;
 const LOWEST: f32 = -3e38;
@@ -21,10 +21,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
     let first = (group.y * Q_LEN + group.x) * KV_LEN;
     let stand = i32(group.x) + OFFSET;
 
+    // Largest score, and sum of exponentials relative to it, of this invocation's keys.
     var largest = LOWEST;
+    var total = 0.0;
     for (var j = lane; j < KV_LEN; j += WORKGROUP) {
-        largest = max(largest, select(LOWEST, scores[first + j], visible(stand, j)));
+        if visible(stand, j) {
+            let score = scores[first + j];
+            let next = max(largest, score);
+            total = total * exp(largest - next) + exp(score - next);
+            largest = next;
+        }
     }
+
     partial[lane] = largest;
     for (var half = WORKGROUP / 2; half > 0; half /= 2) {
         workgroupBarrier();
@@ -33,16 +41,10 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     workgroupBarrier();
-    largest = partial[0];
+    let row_largest = partial[0];
     workgroupBarrier();
 
-    var total = 0.0;
-    for (var j = lane; j < KV_LEN; j += WORKGROUP) {
-        let p = select(0.0, exp(scores[first + j] - largest), visible(stand, j));
-        scores[first + j] = p;
-        total += p;
-    }
-    partial[lane] = total;
+    partial[lane] = total * exp(largest - row_largest);
     for (var half = WORKGROUP / 2; half > 0; half /= 2) {
         workgroupBarrier();
         if lane < half {
@@ -50,10 +52,11 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index
         }
     }
     workgroupBarrier();
-    total = partial[0];
+    let factor = 1.0 / partial[0];
 
     for (var j = lane; j < KV_LEN; j += WORKGROUP) {
-        scores[first + j] /= total;
+        let p = exp(scores[first + j] - row_largest) * factor;
+        scores[first + j] = select(0.0, p, visible(stand, j));
     }
 }
 

@@ -13,16 +13,16 @@ override DIM4: u32;     // Dv / 4
 
 @compute @workgroup_size(4, 16)
 fn main(@builtin(global_invocation_id) id: vec3<u32>) {
-    let row = id.z * Q_LEN + id.y * 4 * BLOCKS;
+    let row = id.z * Q_LEN + id.y * 4 * ROWS;
     let p_first = row * (KV_LEN / 4);
-    let v_first = id.z * KV_LEN * DIM4 + id.x * BLOCKS;
+    let v_first = id.z * KV_LEN * DIM4 + id.x * COLUMNS;
     var o{r}{c} = mat4x4<f32>();
     for (var key = 0u; key < KV_LEN / 4; key++) {
         let p{r} = p_rows(p_first + key + {r} * KV_LEN);
         let v{c} = v_rows(v_first + key * 4 * DIM4 + {c});
         o{r}{c} += v{c} * p{r};
     }
-    let first = row * DIM4 + id.x * BLOCKS;
+    let first = row * DIM4 + id.x * COLUMNS;
     write(first + {r} * 4 * DIM4 + {c}, o{r}{c});
 }
 
