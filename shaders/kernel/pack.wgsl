@@ -23,8 +23,8 @@ fn main(
 }
 
 @if(!half_output) fn pack_word(at: u32) {
-    let from = source_index(at);
-    if (from != NOT_THERE) { o[at] = bitcast<u32>(source[from]); }
+    let place = source_index(at);
+    if (place != NOT_THERE) { o[at] = bitcast<u32>(source[place]); }
 }
 
 @if(half_output) fn pack_pair(word: u32) {

@@ -197,11 +197,11 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             .map_or((name, true), |name| (name, false));
         let value = self.source.flags.get(name).copied().unwrap_or(false);
         let indent = &text[..text.len() - body.len()];
-        Ok(if value == wanted {
-            Conditional::Keep(format!("{indent}{}", rest.trim_start()))
-        } else {
-            Conditional::Drop(rest.to_string())
-        })
+        if value == wanted {
+            // Conditions may follow each other.
+            return self.condition(&format!("{indent}{}", rest.trim_start()));
+        }
+        Ok(Conditional::Drop(rest.to_string()))
     }
 }
 
@@ -265,9 +265,11 @@ impl Shader {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
         let module = naga::front::wgsl::parse_str(&self.wgsl)
             .map_err(|e| self.located(e.location(&self.wgsl), e.message().to_string()))?;
-        let mut validator = Validator::new(ValidationFlags::all(), Capabilities::empty());
+        // WebGPU has f16 pairs as numbers of f32 everywhere; naga counts them as a capability for old OpenGL's sake.
+        let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        capabilities.set(Capabilities::SUBGROUP, subgroups);
+        let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         if subgroups {
-            validator = Validator::new(ValidationFlags::all(), Capabilities::SUBGROUP);
             validator
                 .subgroup_stages(naga::valid::ShaderStages::COMPUTE)
                 .subgroup_operations(SubgroupOperationSet::all());

@@ -1,0 +1,147 @@
+//! `Variant::covering()`: every two properties that may meet do meet.
+
+use std::collections::BTreeSet;
+
+use wgpu_attention::Element;
+use wgpu_attention::plan::{Prefill, Strategy, Variant};
+
+/// One dimension of the key: its name, its values in words, and how a key is read.
+struct Dimension {
+    name: &'static str,
+    levels: Vec<String>,
+    of: fn(&Prefill) -> String,
+}
+
+fn dimensions() -> Vec<Dimension> {
+    let dimension = |name, levels: &[&str], of| Dimension {
+        name,
+        levels: levels.iter().map(|x| x.to_string()).collect(),
+        of,
+    };
+    let strategies = [
+        "4 fixed",
+        "4",
+        "8 fixed",
+        "8",
+        "16 fixed",
+        "16",
+        "32 fixed",
+        "32",
+        "workgroup",
+    ];
+    let chunks = ["1,1", "9,5", "16,16", "20,20", "32,32", "48,32", "64,64"];
+    vec![
+        dimension("strategy", &strategies, strategy),
+        dimension("chunks", &chunks, |key| {
+            format!("{},{}", key.chunks, key.value_chunks)
+        }),
+        dimension(
+            "elements",
+            &["f32>f32", "f16>f16", "f16>f32", "bf16>bf16", "bf16>f32"],
+            |key| format!("{}>{}", key.input.element, key.output),
+        ),
+        dimension("aligned", &["true", "false"], |key| {
+            key.input.aligned.to_string()
+        }),
+        dimension("lanes", &["1", "2", "4"], |key| {
+            key.tiling.lanes_per_row.to_string()
+        }),
+        dimension("rows", &["1", "2"], |key| key.tiling.rows.to_string()),
+        dimension("softcap", &["true", "false"], |key| key.softcap.to_string()),
+    ]
+}
+
+fn strategy(key: &Prefill) -> String {
+    match key.strategy {
+        Strategy::Subgroup { width, fixed: true } => format!("{width} fixed"),
+        Strategy::Subgroup {
+            width,
+            fixed: false,
+        } => width.to_string(),
+        Strategy::Workgroup => "workgroup".into(),
+    }
+}
+
+/// The pairs that cannot meet: (33, 17) and (1, 1) are never aligned nor is their 16-bit output written in
+/// place, a row of the workgroup strategy has one lane, and two rows of many channels would take long to compile.
+fn impossible(a: &str, b: &str) -> bool {
+    let pairs = [
+        ("chunks 1,1", "aligned true"),
+        ("chunks 9,5", "aligned true"),
+        ("chunks 1,1", "elements f16>f16"),
+        ("chunks 1,1", "elements bf16>bf16"),
+        ("chunks 9,5", "elements f16>f16"),
+        ("chunks 9,5", "elements bf16>bf16"),
+        ("strategy workgroup", "lanes 2"),
+        ("strategy workgroup", "lanes 4"),
+        ("chunks 48,32", "rows 2"),
+        ("chunks 64,64", "rows 2"),
+    ];
+    pairs.contains(&(a, b)) || pairs.contains(&(b, a))
+}
+
+fn forward() -> Vec<Prefill> {
+    let keys = Variant::covering()
+        .into_iter()
+        .filter_map(|variant| match variant {
+            Variant::Prefill(key) => Some(key),
+            _ => None,
+        });
+    keys.collect()
+}
+
+#[test]
+fn every_possible_pair_is_there() {
+    let dimensions = dimensions();
+    let words = |key: &Prefill| -> Vec<String> {
+        dimensions
+            .iter()
+            .map(|d| format!("{} {}", d.name, (d.of)(key)))
+            .collect()
+    };
+    let keys: Vec<Vec<String>> = forward().iter().map(words).collect();
+    for (n, a) in dimensions.iter().enumerate() {
+        for (a, b) in dimensions[n + 1..].iter().flat_map(|b| {
+            a.levels.iter().flat_map(move |x| {
+                let x = format!("{} {x}", a.name);
+                b.levels
+                    .iter()
+                    .map(move |y| (x.clone(), format!("{} {y}", b.name)))
+            })
+        }) {
+            let met = keys.iter().any(|key| key.contains(&a) && key.contains(&b));
+            assert_eq!(met, !impossible(&a, &b), "{a} with {b}");
+        }
+    }
+}
+
+#[test]
+fn there_are_at_most_160_each_once_and_always_the_same() {
+    let variants = Variant::covering();
+    println!("{} variants", variants.len());
+    assert!(variants.len() <= 160, "{}", variants.len());
+    assert_eq!(variants, Variant::covering());
+    assert_eq!(
+        variants.iter().collect::<BTreeSet<_>>().len(),
+        variants.len()
+    );
+    for output in Element::ALL {
+        assert!(variants.contains(&Variant::Combine { output }));
+        assert!(variants.contains(&Variant::Pack { output }));
+    }
+}
+
+#[test]
+fn every_variant_fits_the_least_device() {
+    for variant in Variant::covering() {
+        assert!(variant.workgroup_memory() <= 16 << 10, "{variant}");
+        assert!(variant.invocations() <= 256, "{variant}");
+    }
+    for key in forward() {
+        assert!(key.output == key.input.element || key.output == Element::F32);
+        let Strategy::Subgroup { width, .. } = key.strategy else {
+            continue;
+        };
+        assert_eq!(key.tiling.keys, width / key.tiling.lanes_per_row);
+    }
+}

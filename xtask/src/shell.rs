@@ -1,0 +1,78 @@
+//! Starting other programs, always in the root of the repository.
+
+use std::{
+    env,
+    io::{BufRead, BufReader},
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+
+pub fn root() -> &'static Path {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here)
+}
+
+/// The cargo that runs this program, with an environment fit for graphics drivers.
+pub fn cargo(args: &[&str]) -> Command {
+    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = Command::new(program);
+    command.args(args).current_dir(root());
+    if env::var_os("XDG_RUNTIME_DIR").is_none() {
+        command.env("XDG_RUNTIME_DIR", runtime_dir());
+    }
+    command
+}
+
+/// Mesa looks for this folder and complains on stderr where there is none.
+fn runtime_dir() -> PathBuf {
+    let dir = root().join("target/xdg-runtime");
+    // Without it nothing is lost but that complaint comes back.
+    let _ = std::fs::create_dir_all(&dir);
+    dir
+}
+
+pub fn run(command: &mut Command) -> Result<()> {
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {command:?}"))?;
+    ensure!(status.success(), "{} ended with {status}", words(command));
+    Ok(())
+}
+
+/// Runs `command` with its output passed on, and keeps what libtest says at the end of each suite.
+pub fn run_tests(command: &mut Command) -> Result<Vec<String>> {
+    let start = command.stdout(Stdio::piped()).spawn();
+    let mut child = start.with_context(|| format!("cannot start {command:?}"))?;
+    let mut results = Vec::new();
+    for line in child
+        .stdout
+        .take()
+        .into_iter()
+        .flat_map(|out| BufReader::new(out).lines())
+    {
+        let line = line?;
+        println!("{line}");
+        results.extend(line.starts_with("test result:").then_some(line));
+    }
+    let status = child.wait()?;
+    ensure!(status.success(), "{} ended with {status}", words(command));
+    Ok(results)
+}
+
+/// True when `program` starts and is content.
+pub fn succeeds(program: &str, args: &[&str]) -> bool {
+    let quiet = Command::new(program)
+        .args(args)
+        .stdin(Stdio::null())
+        .output();
+    quiet.is_ok_and(|output| output.status.success())
+}
+
+fn words(command: &Command) -> String {
+    let all = std::iter::once(command.get_program()).chain(command.get_args());
+    all.map(|word| word.to_string_lossy())
+        .collect::<Vec<_>>()
+        .join(" ")
+}
