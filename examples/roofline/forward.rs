@@ -2,8 +2,8 @@
 
 use anyhow::{Result, bail};
 use wgpu::{Buffer, CommandEncoder};
-use wgpu_attention::plan::StrategyKind;
-use wgpu_attention::problem::Problem;
+use wgpu_attention::plan::{Role, StrategyKind};
+use wgpu_attention::problem::{Element, Problem};
 use wgpu_attention::{Attention, Call, Choice, Operands, Plan};
 
 use crate::case::{Case, Row};
@@ -23,6 +23,7 @@ pub struct Forward {
     v: Buffer,
     o: Buffer,
     lse: Buffer,
+    bias: Option<Buffer>,
     call: Option<Call>,
 }
 
@@ -43,6 +44,10 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
         v: gpu.upload("v", &encode(problem.v.element, &inputs.v)),
         o: gpu.buffer("o", problem.o.bytes(rows, shape.value_dim)),
         lse: gpu.buffer("lse", shape.rows() * 4),
+        bias: inputs
+            .bias
+            .as_ref()
+            .map(|bias| gpu.upload("bias", &encode(Element::F32, bias))),
         call: None,
         problem,
         choice,
@@ -72,7 +77,10 @@ impl Case for Forward {
     fn prepare(&mut self, gpu: &Gpu) -> Result<()> {
         let attention = Attention::with_adapter(&gpu.adapter, &gpu.device);
         self.plan = attention.plan_with(&self.problem, &self.choice)?;
-        let operands = Operands::new(&self.q, &self.k, &self.v, &self.o, &self.lse);
+        let mut operands = Operands::new(&self.q, &self.k, &self.v, &self.o, &self.lse);
+        if let Some(bias) = &self.bias {
+            operands = operands.with(Role::Bias, bias);
+        }
         self.call = Some(pollster::block_on(
             attention.prepare(&self.plan, &operands),
         )?);

@@ -4,8 +4,8 @@
 #[path = "../../tests/support/tensor.rs"]
 mod tensor;
 
-use wgpu_attention::problem::Problem;
-use wgpu_attention::reference::Tensors;
+use wgpu_attention::problem::{Element, Problem};
+use wgpu_attention::reference::{Bias, Tensors};
 
 pub use tensor::{decode, encode};
 
@@ -14,6 +14,9 @@ pub struct Inputs {
     pub q: Vec<f64>,
     pub k: Vec<f64>,
     pub v: Vec<f64>,
+    /// `[Hq, Nq, Nk]` of one batch, where the problem has a dense bias.
+    pub bias: Option<Vec<f64>>,
+    heads: u32,
 }
 
 impl Inputs {
@@ -34,11 +37,28 @@ impl Inputs {
             q: draw(0, &problem.q, queries, shape.head_dim),
             k: draw(1, &problem.k, keys, shape.head_dim),
             v: draw(2, &problem.v, keys, shape.value_dim),
+            bias: problem.score.bias.map(|_| {
+                let count = (shape.q_heads * shape.q_len * shape.kv_len) as usize;
+                let mut values = tensor::normal(3, count);
+                for x in &mut values {
+                    *x = tensor::round(Element::F32, *x);
+                }
+                values
+            }),
+            heads: shape.q_heads,
         }
     }
 
     /// What the reference computes with.
     pub fn tensors(&self) -> Tensors<'_> {
-        Tensors::new(&self.q, &self.k, &self.v)
+        let bias = self.bias.as_deref().map(|values| Bias {
+            values,
+            batch: 1,
+            heads: self.heads,
+        });
+        Tensors {
+            bias,
+            ..Tensors::new(&self.q, &self.k, &self.v)
+        }
     }
 }

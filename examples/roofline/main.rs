@@ -21,6 +21,7 @@ mod inputs;
 mod measure;
 mod naive;
 mod report;
+mod rotate;
 mod rows;
 mod timing;
 
