@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use wgpu::{Buffer, CommandEncoder};
 use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::Problem;
-use wgpu_attention::{Attention, Call, Choice, Operands, Plan};
+use wgpu_attention::{Call, Choice, Operands, Plan};
 
 use crate::case::{Case, Row};
 use crate::check::{self, Accuracy};
@@ -33,7 +33,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
         strategy: Some(strategy(row.strategy)?),
         ..Choice::default()
     };
-    let plan = Attention::with_adapter(&gpu.adapter, &gpu.device).plan_with(&problem, &choice)?;
+    let plan = gpu.attention.plan_with(&problem, &choice)?;
     let inputs = Inputs::random(&problem);
     let shape = problem.shape;
     let rows = [shape.batch, shape.q_heads, shape.q_len];
@@ -68,13 +68,12 @@ impl Work for Forward {
 }
 
 impl Case for Forward {
-    /// A new `Attention` has no kernel yet, so this plans, composes and compiles.
+    /// Plans, and composes and compiles what no row before has needed.
     fn prepare(&mut self, gpu: &Gpu) -> Result<()> {
-        let attention = Attention::with_adapter(&gpu.adapter, &gpu.device);
-        self.plan = attention.plan_with(&self.problem, &self.choice)?;
+        self.plan = gpu.attention.plan_with(&self.problem, &self.choice)?;
         let operands = Operands::new(&self.q, &self.k, &self.v, &self.o, &self.lse);
         self.call = Some(pollster::block_on(
-            attention.prepare(&self.plan, &operands),
+            gpu.attention.prepare(&self.plan, &operands),
         )?);
         Ok(())
     }
