@@ -24,7 +24,7 @@ pub struct Group(pub Vec<Row>);
 
 /// A row on the device.
 pub trait Case: Work {
-    /// Composes and compiles everything anew.
+    /// Composes and compiles what is not compiled yet.
     fn prepare(&mut self, gpu: &Gpu) -> Result<()>;
 
     /// By DESIGN's count: only what the mask leaves, whatever the kernel computes.

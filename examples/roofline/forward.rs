@@ -4,7 +4,7 @@ use anyhow::{Result, bail};
 use wgpu::{Buffer, CommandEncoder};
 use wgpu_attention::plan::{Role, StrategyKind};
 use wgpu_attention::problem::{Element, Problem};
-use wgpu_attention::{Attention, Call, Choice, Operands, Plan};
+use wgpu_attention::{Call, Choice, Operands, Plan};
 
 use crate::case::{Case, Row};
 use crate::check::{self, Accuracy};
@@ -34,7 +34,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
         strategy: Some(strategy(row.strategy)?),
         ..Choice::default()
     };
-    let plan = Attention::with_adapter(&gpu.adapter, &gpu.device).plan_with(&problem, &choice)?;
+    let plan = gpu.attention.plan_with(&problem, &choice)?;
     let inputs = Inputs::random(&problem);
     let shape = problem.shape;
     let rows = [shape.batch, shape.q_heads, shape.q_len];
@@ -73,16 +73,15 @@ impl Work for Forward {
 }
 
 impl Case for Forward {
-    /// A new `Attention` has no kernel yet, so this plans, composes and compiles.
+    /// Plans, and composes and compiles what no row before has needed.
     fn prepare(&mut self, gpu: &Gpu) -> Result<()> {
-        let attention = Attention::with_adapter(&gpu.adapter, &gpu.device);
-        self.plan = attention.plan_with(&self.problem, &self.choice)?;
+        self.plan = gpu.attention.plan_with(&self.problem, &self.choice)?;
         let mut operands = Operands::new(&self.q, &self.k, &self.v, &self.o, &self.lse);
         if let Some(bias) = &self.bias {
             operands = operands.with(Role::Bias, bias);
         }
         self.call = Some(pollster::block_on(
-            attention.prepare(&self.plan, &operands),
+            gpu.attention.prepare(&self.plan, &operands),
         )?);
         Ok(())
     }

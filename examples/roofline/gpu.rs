@@ -4,12 +4,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail};
 use wgpu::{Buffer, BufferUsages, CommandEncoder, ComputePipeline, PollType};
+use wgpu_attention::Attention;
 
 /// An adapter with a device of it.
 pub struct Gpu {
     pub adapter: wgpu::Adapter,
     pub device: wgpu::Device,
     pub queue: wgpu::Queue,
+    /// One for all rows, as in an application: a variant is compiled once.
+    pub attention: Attention,
 }
 
 impl Gpu {
@@ -39,6 +42,7 @@ impl Gpu {
             })
             .await?;
         Ok(Self {
+            attention: Attention::with_adapter(&adapter, &device),
             adapter,
             device,
             queue,

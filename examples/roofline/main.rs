@@ -9,8 +9,9 @@
 //! cargo run --release --example roofline -- --only "forward D=64" --json > roofline.json
 //! ```
 //!
-//! `first_ms` is composing, compiling and running a variant for the first time in this process. Mesa keeps compiled
-//! shaders on disk; only with `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
+//! `first_ms` is a row's first call, as an application sees it: composing, compiling and running where the row is the
+//! first of its variant, running alone where it is not. Mesa keeps compiled shaders on disk; only with
+//! `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
 
 mod case;
 mod ceiling;

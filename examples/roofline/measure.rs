@@ -14,7 +14,7 @@ use crate::timing::{self, RUNS, Times, WARM_UPS, Work};
 pub struct Measured {
     pub row: Row,
     pub times: Times,
-    /// Composing, compiling and running for the first time, in milliseconds.
+    /// The first call in milliseconds: with composing and compiling, if no row before had the same variant.
     pub first_ms: f64,
     pub flops: f64,
     pub scratch_bytes: u64,

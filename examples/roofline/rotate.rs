@@ -4,7 +4,7 @@ use anyhow::{Context, Result};
 use wgpu::{Buffer, CommandEncoder};
 use wgpu_attention::plan::Plan;
 use wgpu_attention::problem::position::Rotary;
-use wgpu_attention::{Attention, Call, Operands, Rotation};
+use wgpu_attention::{Call, Operands, Rotation};
 
 use crate::case::{Case, Row};
 use crate::check::Accuracy;
@@ -32,7 +32,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
     let element = problem.q.element;
     let rotation = Rotation::new(rotary, sizes, element);
-    let plan = Attention::with_adapter(&gpu.adapter, &gpu.device).plan_rotation(&rotation)?;
+    let plan = gpu.attention.plan_rotation(&rotation)?;
     let inputs = Inputs::random(problem);
     Ok(Box::new(Rotate {
         rows: gpu.upload("rows", &encode(element, &inputs.q)),
@@ -54,8 +54,7 @@ impl Work for Rotate {
 
 impl Case for Rotate {
     fn prepare(&mut self, gpu: &Gpu) -> Result<()> {
-        let attention = Attention::with_adapter(&gpu.adapter, &gpu.device);
-        self.plan = attention.plan_rotation(&self.rotation)?;
+        self.plan = gpu.attention.plan_rotation(&self.rotation)?;
         let operands = Operands::rotation(&self.rows, &self.turned);
         self.call = Some(pollster::block_on(
             attention.prepare(&self.plan, &operands),

@@ -1,4 +1,4 @@
-//! Reading and copying buffers of 128 MiB, or of what one binding may cover (at least 64 MiB on every adapter seen).
+//! Reading and copying buffers of 64 MiB, which every device may bind whole.
 
 use std::fmt::Write;
 
@@ -9,8 +9,8 @@ use super::Probe;
 use crate::gpu::{Gpu, dispatch};
 use crate::timing::Work;
 
-/// Well above the last-level cache of most adapters.
-const BYTES: u64 = 128 << 20;
+/// Above the last-level cache of most adapters.
+const BYTES: u64 = 64 << 20;
 const WORKGROUP: u64 = 64;
 const VEC4: u64 = 16;
 /// Loads in a row that are tried.
@@ -163,7 +163,7 @@ fn number(index: u64) -> f32 {
 }
 
 fn filled(gpu: &Gpu) -> Buffer {
-    let numbers: Vec<f32> = (0..BYTES.min(gpu.max_binding()) / 4).map(number).collect();
+    let numbers: Vec<f32> = (0..BYTES / 4).map(number).collect();
     gpu.upload("numbers", bytemuck::cast_slice(&numbers))
 }
 
