@@ -8,4 +8,12 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod boundaries;
 mod covering;
+mod cuts;
+mod download;
+mod golden;
+mod limits;
+mod nan;
+mod outputs;
+mod tiles;

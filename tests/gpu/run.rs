@@ -1,7 +1,7 @@
 //! One case on the GPU: buffers made, poisoned, computed into, read back.
 
 use wgpu::util::DeviceExt;
-use wgpu_attention::plan::{Role, Variant};
+use wgpu_attention::plan::{Role, StrategyKind, Variant};
 use wgpu_attention::reference::Forward;
 use wgpu_attention::{Attention, Choice, Element, Operands, Plan};
 
@@ -192,4 +192,17 @@ pub fn run_and_check(gpu: &Gpu, case: &Case, inputs: &Inputs, choice: &Choice) -
 /// The variants that a plan uses.
 pub fn variants(plan: &Plan) -> Vec<Variant> {
     plan.steps().iter().map(|step| step.variant).collect()
+}
+
+/// Both strategies, where the adapter has them.
+pub fn strategies(gpu: &Gpu) -> Vec<Choice> {
+    let of = |strategy| Choice {
+        strategy: Some(strategy),
+        ..Choice::default()
+    };
+    let mut choices = vec![of(StrategyKind::Workgroup)];
+    if gpu.attention.caps().subgroups.is_some() {
+        choices.push(of(StrategyKind::Subgroup));
+    }
+    choices
 }
