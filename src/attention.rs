@@ -6,8 +6,9 @@ use crate::call::{Call, Operands};
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::plan::{Choice, Merge, Plan};
+use crate::plan::{Choice, Merge, Plan, Rotation};
 use crate::problem::Problem;
+use crate::tables::Tables;
 
 /// Attention on one device. Clones share the compiled kernels; the device stays the application's.
 #[derive(Clone, Debug)]
@@ -15,6 +16,7 @@ pub struct Attention {
     device: wgpu::Device,
     caps: Caps,
     kernels: Arc<Kernels>,
+    tables: Arc<Tables>,
 }
 
 impl Attention {
@@ -34,6 +36,7 @@ impl Attention {
             device: device.clone(),
             caps,
             kernels: Arc::default(),
+            tables: Arc::default(),
         }
     }
 
@@ -60,6 +63,11 @@ impl Attention {
         Plan::merge(merge, &self.caps, &Choice::default())
     }
 
+    /// Plans a rotation of rows by their positions, as an operation of its own.
+    pub fn plan_rotation(&self, rotation: &Rotation) -> Result<Plan> {
+        Plan::rotation(rotation, &self.caps, &Choice::default())
+    }
+
     /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the
     /// device are caught and returned.
     pub async fn prepare(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Call> {
@@ -67,7 +75,7 @@ impl Attention {
         if !plan.choice.shared_outputs && operands.outputs_are_shared(&plan) {
             plan = plan.with_shared_outputs()?;
         }
-        Call::prepare(&self.device, &self.kernels, plan, operands).await
+        Call::prepare(&self.device, &self.kernels, &self.tables, plan, operands).await
     }
 
     /// Compiles what these problems need ahead of their first call, from a thread if the application likes.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernel, Kernels, scoped};
 use crate::plan::{AuxCopy, PARAMS_STRIDE, Plan, Role, Slot, Step};
+use crate::tables::Tables;
 
 /// The buffers of a call.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,13 @@ impl<'a> Operands<'a> {
             .with(Role::PartialLse, partial_lse)
             .with(Role::O, o)
             .with(Role::Lse, lse)
+    }
+
+    /// The operands of a rotation; both may be the same buffer.
+    pub fn rotation(rows: &'a wgpu::Buffer, turned: &'a wgpu::Buffer) -> Self {
+        Self::default()
+            .with(Role::Rows, rows)
+            .with(Role::Turned, turned)
     }
 
     /// Adds or replaces one operand.
@@ -122,6 +130,7 @@ impl Call {
     pub(crate) async fn prepare(
         device: &wgpu::Device,
         kernels: &Kernels,
+        tables: &Tables,
         plan: Plan,
         operands: &Operands<'_>,
     ) -> Result<Self> {
@@ -130,12 +139,16 @@ impl Call {
         for step in plan.steps() {
             compiled.push(kernels.get(device, step).await?);
         }
+        let table = match &plan.table {
+            Some(need) => Some(tables.get(device, need).await?),
+            None => None,
+        };
         let mut copies = Vec::new();
         for copy in &plan.copies {
             copies.push((operands.get(copy.role)?.clone(), *copy));
         }
         let (aux, steps) = scoped(device, "preparing a call", || {
-            bind(device, &plan, operands, compiled)
+            bind(device, &plan, operands, table.as_ref(), compiled)
         })
         .await?;
         Ok(Self {
@@ -185,6 +198,7 @@ fn bind(
     device: &wgpu::Device,
     plan: &Plan,
     operands: &Operands<'_>,
+    table: Option<&wgpu::Buffer>,
     compiled: Vec<Arc<Kernel>>,
 ) -> (wgpu::Buffer, Result<Vec<Bound>>) {
     let aux = filled(
@@ -216,6 +230,12 @@ fn bind(
                 }
                 Slot::Scratch(n) => entry(number, &scratch[n], binding.offset, binding.size),
                 Slot::Aux => entry(number, &aux, 0, aux.size()),
+                Slot::Table => {
+                    let table = table.ok_or(Error::Missing {
+                        what: "the rotary table",
+                    })?;
+                    entry(number, table, binding.offset, binding.size)
+                }
             });
         }
         let group = device.create_bind_group(&wgpu::BindGroupDescriptor {
@@ -259,7 +279,7 @@ fn scratch_buffer(device: &wgpu::Device, size: u64) -> wgpu::Buffer {
 }
 
 /// A buffer with its contents, without a queue.
-fn filled(
+pub(crate) fn filled(
     device: &wgpu::Device,
     label: &str,
     usage: wgpu::BufferUsages,
@@ -267,7 +287,7 @@ fn filled(
 ) -> wgpu::Buffer {
     let buffer = device.create_buffer(&wgpu::BufferDescriptor {
         label: Some(label),
-        size: (bytes.len() as u64).max(16).next_multiple_of(4),
+        size: (bytes.len() as u64).max(16).next_multiple_of(16),
         usage: usage | wgpu::BufferUsages::COPY_DST,
         mapped_at_creation: true,
     });

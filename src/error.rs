@@ -71,6 +71,24 @@ pub enum Error {
         strategy: &'static str,
         reason: String,
     },
+    #[error("{what} has {actual} values; it needs {expected}")]
+    Values {
+        what: &'static str,
+        actual: usize,
+        expected: usize,
+    },
+    #[error("{what}[{index}] is {actual}; allowed are {allowed}")]
+    NumberAt {
+        what: &'static str,
+        index: usize,
+        actual: f32,
+        allowed: &'static str,
+    },
+    #[error(
+        "positions or offsets lie on the device, so the host cannot see which the rotary table must hold; \
+         state them in Position::range"
+    )]
+    Unstated,
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
     Missing { what: &'static str },
     #[error(
@@ -157,6 +175,32 @@ impl Error {
                 actual,
                 expected,
             })
+        }
+    }
+
+    pub(crate) fn check_values(what: &'static str, actual: usize, expected: usize) -> Result<()> {
+        if actual == expected {
+            Ok(())
+        } else {
+            Err(Self::Values {
+                what,
+                actual,
+                expected,
+            })
+        }
+    }
+
+    pub(crate) fn number_at(
+        what: &'static str,
+        index: usize,
+        actual: f32,
+        allowed: &'static str,
+    ) -> Self {
+        Self::NumberAt {
+            what,
+            index,
+            actual,
+            allowed,
         }
     }
 

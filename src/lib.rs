@@ -13,6 +13,8 @@ pub mod shader;
 #[cfg(feature = "wgpu")]
 mod stage;
 #[cfg(feature = "wgpu")]
+mod tables;
+#[cfg(feature = "wgpu")]
 mod timer;
 
 #[cfg(feature = "wgpu")]
@@ -23,7 +25,7 @@ pub use caps::Caps;
 #[cfg(feature = "wgpu")]
 pub use caps::wanted;
 pub use error::{Error, Result};
-pub use plan::{Choice, Merge, Plan};
+pub use plan::{Choice, Merge, Plan, Rotation};
 pub use problem::{Element, Layout, Mask, Problem, Shape};
 #[cfg(feature = "wgpu")]
 pub use stage::{Host, Outputs, download};

@@ -7,14 +7,19 @@ mod explain;
 mod merge;
 mod params;
 mod prefill;
+mod rotate;
 mod schedule;
+mod score;
 mod tiles;
 mod variant;
 
 pub use merge::Merge;
 pub use params::{Params, Rows};
+pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
-pub use variant::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Strategy, Tiling, Variant};
+pub use variant::{
+    Input, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Tiling, Variant,
+};
 
 use std::fmt;
 
@@ -35,6 +40,22 @@ pub enum Role {
     KvLens,
     /// `i32 [B]`, for [`crate::problem::Offsets::Device`].
     QOffset,
+    /// f32, as laid out by [`crate::problem::Score::bias`].
+    Bias,
+    /// `f32 [Hq]`, for [`crate::problem::Values::Device`].
+    Slopes,
+    /// `f32 [Hq]`
+    Sinks,
+    /// `f32 [buckets, Hq]`
+    T5,
+    /// `i32 [B, Nq]`, for [`crate::problem::Positions::Device`].
+    QPositions,
+    /// `i32 [B, Nk]`
+    KPositions,
+    /// The rows of a [`Rotation`].
+    Rows,
+    /// The turned rows of a [`Rotation`].
+    Turned,
     /// `f32 [parts, B, Hq, Nq, Dv]` of a [`Merge`].
     PartialO,
     /// `f32 [parts, B, Hq, Nq]` of a [`Merge`].
@@ -52,6 +73,14 @@ impl Role {
             Self::Lse => "lse",
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
+            Self::Bias => "bias",
+            Self::Slopes => "slopes",
+            Self::Sinks => "sinks",
+            Self::T5 => "t5",
+            Self::QPositions => "q_positions",
+            Self::KPositions => "k_positions",
+            Self::Rows => "rows",
+            Self::Turned => "turned",
             Self::PartialO => "partial_o",
             Self::PartialLse => "partial_lse",
         }
@@ -59,12 +88,21 @@ impl Role {
 
     /// True for the tensors that a call writes.
     pub fn is_output(self) -> bool {
-        matches!(self, Self::O | Self::Lse)
+        matches!(self, Self::O | Self::Lse | Self::Turned)
     }
 
     /// True for small values that the encoder copies into the call's own buffer.
     pub fn is_copied(self) -> bool {
-        matches!(self, Self::KvLens | Self::QOffset)
+        matches!(
+            self,
+            Self::KvLens
+                | Self::QOffset
+                | Self::Slopes
+                | Self::Sinks
+                | Self::T5
+                | Self::QPositions
+                | Self::KPositions
+        )
     }
 }
 
@@ -82,6 +120,8 @@ pub enum Slot {
     Scratch(usize),
     /// The call's small operands.
     Aux,
+    /// Cosines and sines of [`Plan::table`].
+    Table,
 }
 
 /// One storage binding of a step, in the order of the shader's bindings from 1 on.
@@ -161,6 +201,15 @@ pub enum StrategyKind {
     Workgroup,
 }
 
+/// Where a rotation happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotateWhere {
+    /// As the attention kernel loads q and k.
+    Fused,
+    /// In a pass before, into scratch.
+    Pass,
+}
+
 /// What the caller decides instead of the planner. The default decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice {
@@ -172,6 +221,8 @@ pub struct Choice {
     pub splits: Option<u32>,
     /// Query rows of a step at the most.
     pub slice_rows: Option<u32>,
+    /// Where q and k are rotated.
+    pub rotate: Option<RotateWhere>,
     /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
     /// finds that they do.
     pub shared_outputs: bool,
@@ -184,6 +235,7 @@ pub struct Choice {
 pub enum Task {
     Attention(Box<Problem>),
     Merge(Merge),
+    Rotation(Box<Rotation>),
 }
 
 /// An ordered list of steps. Its `Display` is the explanation for people.
@@ -196,6 +248,7 @@ pub struct Plan {
     pub(crate) scratch: Vec<u64>,
     pub(crate) aux: Vec<u32>,
     pub(crate) copies: Vec<AuxCopy>,
+    pub(crate) table: Option<TableNeed>,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) declined: Vec<Declined>,
     pub(crate) notes: Vec<String>,
@@ -213,6 +266,11 @@ impl Plan {
         merge::plan(merge, caps, choice)
     }
 
+    /// Plans a rotation of rows by their positions, as an operation of its own.
+    pub fn rotation(rotation: &Rotation, caps: &Caps, choice: &Choice) -> Result<Self> {
+        rotate::plan(rotation, caps, choice)
+    }
+
     /// The same task with outputs that share a buffer with another operand.
     pub(crate) fn with_shared_outputs(&self) -> Result<Self> {
         let choice = Choice {
@@ -222,6 +280,7 @@ impl Plan {
         match &self.task {
             Task::Attention(problem) => Self::attention(problem, &self.caps, &choice),
             Task::Merge(merge) => Self::merge(merge, &self.caps, &choice),
+            Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, &choice),
         }
     }
 

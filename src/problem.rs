@@ -10,8 +10,8 @@ mod score;
 
 pub use mask::{Lengths, Mask, Offsets, Window};
 pub use operand::{Element, Layout, Operand};
-pub use position::Position;
-pub use score::{Score, T5, alibi_slopes};
+pub use position::{Position, Positions};
+pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
 
 use std::ops::Range;
 
@@ -176,7 +176,8 @@ impl Problem {
             return Err(Error::number("scale", scale, "a finite number"));
         }
         self.mask.validate(s)?;
-        self.score.validate(s)
+        self.score.validate(s)?;
+        self.position.validate(s, &self.mask)
     }
 
     fn validate_slice(&self) -> Result<()> {

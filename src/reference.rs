@@ -8,12 +8,13 @@
 
 mod backward;
 mod mask;
+mod position;
 mod score;
 mod tensors;
 
 pub use backward::{Gradients, backward};
 pub use mask::visible;
-pub use tensors::Tensors;
+pub use tensors::{Bias, Tensors};
 
 use crate::problem::{Problem, Slice};
 
@@ -32,9 +33,11 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
         o: vec![f64::NAN; rows * dim],
         lse: vec![f64::NAN; rows],
     };
+    let turned = position::Turned::new(problem, tensors);
+    let tensors = &turned.view(tensors);
     for (b, h, i) in rows_of(problem) {
         let row = row_index(problem, b, h, i);
-        let (o, lse) = forward_row(problem, tensors, b, h, i);
+        let (o, lse) = turned_row(problem, tensors, b, h, i);
         out.o[row * dim..][..dim].copy_from_slice(&o);
         out.lse[row] = lse;
     }
@@ -49,14 +52,24 @@ pub fn forward_row(
     h: u32,
     i: u32,
 ) -> (Vec<f64>, f64) {
+    let turned = position::Turned::new(problem, tensors);
+    turned_row(problem, &turned.view(tensors), b, h, i)
+}
+
+/// One row of q and k that are turned already.
+fn turned_row(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32) -> (Vec<f64>, f64) {
     let mut o = vec![0.0; problem.shape.value_dim as usize];
     let scores: Vec<(u32, f64)> = visible_keys(problem, tensors, b, h, i)
         .map(|j| (j, score::score(problem, tensors, b, h, i, j).value))
         .collect();
-    let lse = log_sum_exp(scores.iter().map(|&(_, s)| s));
+    let sink = score::sink(problem, tensors, h);
+    let lse = log_sum_exp(scores.iter().map(|&(_, s)| s).chain(sink));
     for (j, s) in scores {
         // o += P·v
-        add_scaled(&mut o, (s - lse).exp(), tensors.value(problem, b, h, j));
+        // A pair that the bias hides (−∞) weighs nothing.
+        if s != f64::NEG_INFINITY {
+            add_scaled(&mut o, (s - lse).exp(), tensors.value(problem, b, h, j));
+        }
     }
     (o, lse)
 }

@@ -5,7 +5,8 @@ mod library;
 mod unroll;
 
 use crate::error::Result;
-use crate::plan::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Strategy, Variant};
+use crate::plan::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant};
+use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
 
 pub use compose::{Shader, Source};
@@ -20,6 +21,7 @@ pub fn source(variant: &Variant) -> Source {
     let mut source = Source::new(variant.kernel());
     match variant {
         Variant::Prefill(key) => prefill(&mut source, key),
+        Variant::Rotate(key) => rotate(&mut source, key),
         Variant::Combine { output } | Variant::Pack { output } => {
             source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
             add_output(&mut source, *output);
@@ -50,9 +52,14 @@ fn prefill(source: &mut Source, key: &Prefill) {
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
     add_strategy(source, key, chunks, value_chunks);
-    for slot in ["q_rows", "k_rows", "v_rows"] {
-        source.slot(slot, input_modules(&key.input));
+    for (slot, input) in [
+        ("q_rows", &key.input),
+        ("k_rows", &key.input),
+        ("v_rows", &key.value),
+    ] {
+        source.slot(slot, input_modules(input));
     }
+    add_score(source, &key.score, key.rotary);
     add_output(source, key.output);
     source.flag("ragged_chunks", key.chunks % lanes != 0);
     source.flag("ragged_value_chunks", key.value_chunks % lanes != 0);
@@ -65,8 +72,52 @@ fn prefill(source: &mut Source, key: &Prefill) {
     ] {
         source.flag(name, lanes >= least);
     }
-    source.flag("softcap", key.softcap);
     source.flag("count_tiles", key.count_tiles);
+}
+
+/// The parts of the score, and how q and k are turned as they are loaded.
+fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) {
+    for (name, value) in key.flags() {
+        source.flag(name, value);
+    }
+    source.flag("positions", key.alibi || key.t5);
+    source.flag("any_score", key.bias || key.alibi || key.t5);
+    source.flag("rotary", rotary.is_some());
+    source.flag("half_pairs", rotary == Some(RotaryLayout::Half));
+    // The table follows the bias, where there is one.
+    source.constant("TABLE_BINDING", if key.bias { 8 } else { 7 });
+    let load = match rotary {
+        Some(RotaryLayout::Half) => "position::load_half",
+        Some(RotaryLayout::Interleaved) => "position::load_interleaved",
+        None => "position::load_plain",
+    };
+    source.slot("q_load", vec![load]);
+    source.slot("k_load", vec![load]);
+    source.slot(
+        "turns",
+        if rotary.is_some() {
+            vec!["position::table"]
+        } else {
+            Vec::new()
+        },
+    );
+}
+
+fn rotate(source: &mut Source, key: &Rotate) {
+    source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+    source.slot("x_rows", input_modules(&key.input));
+    source.flag("half_pairs", key.layout == RotaryLayout::Half);
+    source.flag("whole_chunks", key.whole_chunks);
+    source.flag(
+        "whole_halves",
+        key.whole_chunks && key.layout == RotaryLayout::Half,
+    );
+    source.flag(
+        "whole_interleaved",
+        key.whole_chunks && key.layout == RotaryLayout::Interleaved,
+    );
+    source.flag("positions_given", key.positions);
+    add_output(source, key.output);
 }
 
 fn add_strategy(source: &mut Source, key: &Prefill, chunks: u32, value_chunks: u32) {

@@ -35,6 +35,12 @@ fn main(
     var peak = LOWEST;
     for (var s = 0u; s < partials; s++) { peak = max(peak, partial_lse[s * params.lse_split + row]); }
     var sum = 0.0;
+    if (params.sinks_at != NOWHERE) {
+        // A sink joins the sum with no value of its own.
+        let sink = bitcast<f32>(aux[params.sinks_at + h]);
+        peak = max(peak, sink);
+        sum = exp2((sink - peak) * LOG2_E);
+    }
     var x = vec4<f32>();
     for (var s = 0u; s < partials; s++) {
         let part_lse = partial_lse[s * params.lse_split + row];

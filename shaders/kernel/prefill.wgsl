@@ -11,8 +11,12 @@ import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
 import slot::v_rows for v;
+import slot::q_load for q;
+import slot::k_load for k;
+import slot::turns;
 import slot::o_rows for o;
 import part::scores;
+import score::chain;
 import part::online_softmax;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -22,6 +26,8 @@ import part::online_softmax;
 @group(0) @binding(4) var<storage, read_write> o: array<u32>;
 @group(0) @binding(5) var<storage, read_write> lse: array<u32>;
 @group(0) @binding(6) var<storage, read> aux: array<u32>;
+@if(bias) @group(0) @binding(7) var<storage, read> bias: array<f32>;
+@if(rotary) @group(0) @binding(TABLE_BINDING) var<storage, read> table: array<vec4<f32>>;
 
 fn q_dim() -> u32 { return params.head_dim; }
 fn k_dim() -> u32 { return params.head_dim; }
@@ -53,14 +59,17 @@ fn main(
     var o_rows: array<Column, VALUE_CHUNKS>;
     var softmax: array<Softmax, ROWS>;
     var seen: array<Interval, ROWS>;
-    var q_starts: array<u32, ROWS>;
+    var queries: array<Query, ROWS>;
+    var i_rows: array<u32, ROWS>;
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
-        q_starts[r] = row_start(params.q, work.b, work.h, i);
+        i_rows[r] = i;
+        queries[r] = Query(row_start(params.q, work.b, work.h, i), query_turn(work.b, i), query_scale(work.b, i));
         seen[r] = visible_keys(work.b, i);
         softmax[r] = softmax_start();
     }
-    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(q_starts, d * LANES + part); }
+    let place = place_rows(work.b, work.h, i_rows);
+    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(queries, d * LANES + part); }
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
@@ -69,17 +78,18 @@ fn main(
         let j_tile = tile_key(walk, n / GROUPS);
         let j = j_tile + n % GROUPS * KEYS;
         let masked = !all_visible(low, high, j, j + KEYS - 1u);
-        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(k_head, v_head, j_tile, !all_visible(low, high, j_tile, j_tile + TILE - 1u)); }
+        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(work.b, k_head, v_head, j_tile, !all_visible(low, high, j_tile, j_tile + TILE - 1u)); }
         @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
         @if(subgroup) let k_start = k_head + j_own * params.k.row;
+        @if(subgroup) let k_turn = key_turn(work.b, j_own);
         @if(subgroup) let v_start = v_head + j_own * params.v.row;
 
         // S = Q·Kᵀ
         var s: Scores;
-        @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part)); }
+        @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, k_turn)); }
         @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], n % GROUPS * KEYS * CHUNKS + d); }
         @if(shared_rows) s = sum_over_rows(s);
-        @if(softcap) s = cap_scores(s);
+        s = shape_scores(s, place, j);
         var visible: Flags;
         if (masked) {
             visible = visible_flags(seen, j);
@@ -107,6 +117,10 @@ fn main(
     }
 
     // O = O / Σ P
+    if (params.sinks_at != NOWHERE) {
+        let sink = bitcast<f32>(aux[params.sinks_at + work.h]) * LOG2_E;
+        @unroll for (var r = 0u; r < ROWS; r++) { softmax[r] = softmax_sink(softmax[r], sink); }
+    }
     var o_starts: array<u32, ROWS>;
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = i_own + r * ROW_STRIDE;
@@ -126,10 +140,26 @@ fn main(
 // The start of a row that this tile has no part in.
 const NOT_OWNED = 0xffffffffu;
 
-fn load_queries(starts: array<u32, ROWS>, chunk: u32) -> Column {
+// Where a query's row starts, its row of the rotary table, and the factor on it.
+struct Query { start: u32, turn: u32, scale: f32 }
+
+fn load_queries(queries: array<Query, ROWS>, chunk: u32) -> Column {
     var column: Column;
-    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = params.scale * q_load(starts[r], chunk); }
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = queries[r].scale * q_load(queries[r].start, chunk, queries[r].turn); }
     return column;
+}
+
+// The rows of the rotary table where query i and key j turn; 0 where nothing turns.
+fn query_turn(b: u32, i: u32) -> u32 {
+    @if(!rotary) return 0u;
+    @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.q_rotations_at + b * params.q_len + i]));
+    @if(rotary) @if(!q_positions) return table_row(diagonal(b, i));
+}
+
+fn key_turn(b: u32, j: u32) -> u32 {
+    @if(!rotary) return 0u;
+    @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.k_rotations_at + b * params.kv_len + j])) + params.table_key_at;
+    @if(rotary) @if(!k_positions) return table_row(i32(j)) + params.table_key_at;
 }
 
 fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array<Softmax, ROWS>) {
@@ -137,16 +167,6 @@ fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (starts[r] != NOT_OWNED) { o_store(starts[r], chunk, spoil(o[r] * softmax_factor(softmax[r]), softmax[r])); }
     }
-}
-
-fn q_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return vec4<f32>(); }
-    return q_chunk(row, chunk);
-}
-
-fn k_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return vec4<f32>(); }
-    return k_chunk(row, chunk);
 }
 
 fn v_load(row: u32, chunk: u32) -> vec4<f32> {

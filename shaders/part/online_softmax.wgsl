@@ -1,7 +1,8 @@
 // The running softmax of an invocation's rows (Milakov and Gimelshein, 1805.02867), scores in units of log 2.
 
-// `spoilt` is not 0 when a visible value was no finite number where it could not be multiplied (see the kernel).
-struct Softmax { peak: f32, sum: f32, spoilt: u32 }
+// `shrink` is what o is still to be multiplied by; `spoilt` is not 0 when a visible value was no finite number where
+// it could not be multiplied (see the kernel).
+struct Softmax { peak: f32, sum: f32, shrink: f32, spoilt: u32 }
 
 struct SoftmaxStep {
     rows: array<Softmax, ROWS>,
@@ -11,7 +12,7 @@ struct SoftmaxStep {
 }
 
 fn softmax_start() -> Softmax {
-    return Softmax(LOWEST, 0.0, 0u);
+    return Softmax(LOWEST, 0.0, 1.0, 0u);
 }
 
 // P = exp(S − max)
@@ -28,7 +29,7 @@ fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
         }
         let shrink = exp2(rows[r].peak - peak);
         next.shrink[r] = shrink;
-        next.rows[r] = Softmax(peak, rows[r].sum * shrink + sum, rows[r].spoilt);
+        next.rows[r] = Softmax(peak, rows[r].sum * shrink + sum, 1.0, rows[r].spoilt);
     }
     return next;
 }
@@ -38,9 +39,16 @@ fn is_dead(x: Softmax) -> bool {
     return x.peak == LOWEST;
 }
 
-// 1 / Σ P; 0 for a dead row.
+// A learned sink joins the sum with no value of its own.
+fn softmax_sink(x: Softmax, sink: f32) -> Softmax {
+    let peak = max(x.peak, sink);
+    let shrink = exp2(x.peak - peak);
+    return Softmax(peak, x.sum * shrink + exp2(sink - peak), shrink, x.spoilt);
+}
+
+// What turns Σ P·V into o; 0 for a dead row.
 fn softmax_factor(x: Softmax) -> f32 {
-    return select(1.0 / x.sum, 0.0, is_dead(x));
+    return select(x.shrink / x.sum, 0.0, is_dead(x));
 }
 
 // The natural logarithm of Σ e^s, as bits.

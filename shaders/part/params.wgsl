@@ -52,7 +52,43 @@ struct Params {
     lens_at: u32,
     offsets_at: u32,
     partials_at: u32,
+
+    bias: Rows,
+
+    // Where the parts of the score lie in `aux`; sinks may lie NOWHERE.
+    slopes_at: u32,
+    sinks_at: u32,
+    t5_at: u32,
+    // The bucket of each distance −t5_distance … t5_distance.
+    t5_buckets_at: u32,
+
+    t5_distance: u32,
+    // Positions of queries and keys, for the score, and their rows in the rotary table.
+    q_positions_at: u32,
+    k_positions_at: u32,
+    q_rotations_at: u32,
+
+    k_rotations_at: u32,
+    // The position of the table's first row, and its rows.
+    table_start: i32,
+    table_rows: u32,
+    // d, the channels that turn.
+    rotary_dim: u32,
+
+    // Pairs of a table row, and where in it the keys' begin (xPos), and those of a rotation pass.
+    table_stride: u32,
+    table_key_at: u32,
+    table_side_at: u32,
+    // 1, or −1 to turn back.
+    table_sine: f32,
+
+    temperature_scale: f32,
+    temperature_floor: u32,
+    temperature_offset: u32,
+    unused: u32,
 }
+
+const NOWHERE = 0xffffffffu;
 
 fn row_start(x: Rows, b: u32, h: u32, i: u32) -> u32 {
     return x.start + b * x.batch + h * x.head + i * x.row;

@@ -37,14 +37,6 @@ fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Share
     return s;
 }
 
-@if(softcap) fn cap_scores(scores: Scores) -> Scores {
-    var s = scores;
-    @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = params.softcap * precise_tanh(s[r][c] * params.softcap_inverse); }
-    }
-    return s;
-}
-
 // Which of the keys from j on the rows see.
 fn visible_flags(seen: array<Interval, ROWS>, j: u32) -> Flags {
     var flags: Flags;

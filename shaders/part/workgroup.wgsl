@@ -12,13 +12,13 @@ fn start_strategy(invocation: u32) {
 }
 
 // Stages keys and values j … j + TILE − 1, in uniform control flow.
-fn stage_tile(k_head: u32, v_head: u32, j: u32, masked: bool) {
+fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, masked: bool) {
     workgroupBarrier();
     if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
     workgroupBarrier();
     for (var at = invocation_index; at < TILE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / CHUNKS, params.kv_len - 1u);
-        key_tile[at] = k_chunk(k_head + row * params.k.row, at % CHUNKS);
+        key_tile[at] = k_load(k_head + row * params.k.row, at % CHUNKS, key_turn(b, row));
     }
     for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);

@@ -4,8 +4,11 @@ use std::collections::BTreeSet;
 
 use crate::caps::Caps;
 use crate::problem::Element;
+use crate::problem::position::RotaryLayout;
 
-use super::variant::{Input, Prefill, Strategy, Tiling, Variant, workgroup_tile_bytes};
+use super::variant::{
+    Input, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
+};
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
 /// [`set`] and, where it does not go with everything, one in [`excludes`].
@@ -14,13 +17,58 @@ enum Level {
     Strategy(Strategy),
     /// (D, Dv)
     Dims(u32, u32),
-    /// Of the inputs and of o.
-    Elements(Element, Element),
+    /// Of q and k, of v and of o.
+    Elements(Element, Element, Element),
     Lanes(u32),
     Aligned(bool),
     Rows(u32),
     Softcap(bool),
+    Bias(bool),
+    Scheme(Scheme),
 }
+
+/// Which positions matter, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scheme {
+    None,
+    Alibi {
+        positions: bool,
+    },
+    T5 {
+        positions: bool,
+    },
+    Fused {
+        layout: RotaryLayout,
+        positions: bool,
+    },
+    /// After a rotation pass: the kernel sees f32 q and k, and the queries' temperature.
+    Temperature,
+}
+
+const SCHEMES: [Scheme; 10] = [
+    Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: false,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: true,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Interleaved,
+        positions: false,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Interleaved,
+        positions: true,
+    },
+    Scheme::Temperature,
+    Scheme::T5 { positions: true },
+    Scheme::T5 { positions: false },
+    Scheme::Alibi { positions: true },
+    Scheme::Alibi { positions: false },
+    Scheme::None,
+];
 
 fn dimensions() -> Vec<Vec<Level>> {
     let subgroup =
@@ -37,8 +85,13 @@ fn dimensions() -> Vec<Vec<Level>> {
         (256, 256),
     ];
     let elements = Element::ALL.into_iter().flat_map(|x| match x {
-        Element::F32 => vec![Level::Elements(x, x)],
-        _ => vec![Level::Elements(x, x), Level::Elements(x, Element::F32)],
+        Element::F32 => vec![Level::Elements(x, x, x)],
+        _ => vec![
+            Level::Elements(x, x, x),
+            Level::Elements(x, x, Element::F32),
+            // What a rotation pass makes of q and k.
+            Level::Elements(Element::F32, x, x),
+        ],
     });
     vec![
         strategies,
@@ -48,6 +101,8 @@ fn dimensions() -> Vec<Vec<Level>> {
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2].map(Level::Rows).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
+        [true, false].map(Level::Bias).to_vec(),
+        SCHEMES.map(Level::Scheme).to_vec(),
     ]
 }
 
@@ -57,10 +112,20 @@ fn excludes(a: Level, b: Level) -> bool {
         // Rows that start at multiples of four end there.
         (Level::Dims(d, dv), Level::Aligned(true)) => (d | dv) % 4 != 0,
         // Words that two rows share are written by a pack step.
-        (Level::Dims(_, dv), Level::Elements(_, output)) => output != Element::F32 && dv % 2 != 0,
+        (Level::Dims(_, dv), Level::Elements(_, _, output))
+            if output != Element::F32 && dv % 2 != 0 =>
+        {
+            true
+        }
         (Level::Strategy(Strategy::Workgroup), Level::Lanes(lanes)) => lanes > 1,
         // Two rows of so many channels take seconds to compile and add nothing.
         (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
+        // No pair of channels to turn.
+        (Level::Dims(d, _), Level::Scheme(Scheme::Fused { .. } | Scheme::Temperature)) => d < 8,
+        // Only a pass makes f32 of other q and k, and no kernel turns them again.
+        (Level::Dims(d, _), Level::Elements(q, v, _)) if q != v => d < 8,
+        (Level::Elements(q, v, _), Level::Scheme(Scheme::Fused { .. })) => q != v,
+        (Level::Elements(q, ..), Level::Scheme(Scheme::Temperature)) => q != Element::F32,
         _ => false,
     }
 }
@@ -69,12 +134,28 @@ fn set(key: &mut Prefill, level: Level) {
     match level {
         Level::Strategy(strategy) => key.strategy = strategy,
         Level::Dims(d, dv) => (key.chunks, key.value_chunks) = (d.div_ceil(4), dv.div_ceil(4)),
-        Level::Elements(input, output) => (key.input.element, key.output) = (input, output),
+        Level::Elements(input, value, output) => {
+            (key.input.element, key.value.element, key.output) = (input, value, output);
+        }
         Level::Lanes(lanes) => key.tiling.lanes_per_row = lanes,
-        Level::Aligned(aligned) => key.input.aligned = aligned,
+        Level::Aligned(aligned) => (key.input.aligned, key.value.aligned) = (aligned, aligned),
         Level::Rows(rows) => key.tiling.rows = rows,
-        Level::Softcap(softcap) => key.softcap = softcap,
+        Level::Softcap(softcap) => key.score.softcap = softcap,
+        Level::Bias(bias) => key.score.bias = bias,
+        Level::Scheme(scheme) => set_scheme(key, scheme),
     }
+}
+
+fn set_scheme(key: &mut Prefill, scheme: Scheme) {
+    let mut given = false;
+    match scheme {
+        Scheme::None => {}
+        Scheme::Alibi { positions } => (key.score.alibi, given) = (true, positions),
+        Scheme::T5 { positions } => (key.score.t5, given) = (true, positions),
+        Scheme::Fused { layout, positions } => (key.rotary, given) = (Some(layout), positions),
+        Scheme::Temperature => key.score.temperature = true,
+    }
+    (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
 impl Variant {
@@ -83,14 +164,34 @@ impl Variant {
     pub fn covering() -> Vec<Self> {
         let outputs = Element::ALL.into_iter();
         let combine = outputs.clone().map(|output| Self::Combine { output });
-        let pack = outputs.map(|output| Self::Pack { output });
+        let pack = outputs.clone().map(|output| Self::Pack { output });
+        let rotate = outputs.flat_map(rotations).map(Self::Rotate);
         let forward = pairwise(&dimensions()).into_iter().map(prefill);
         forward
             .map(Self::Prefill)
             .chain(combine)
             .chain(pack)
+            .chain(rotate)
             .collect()
     }
+}
+
+/// Every layout, whole and ragged, with and without given positions, over the elements in turn.
+fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
+    let layouts = [RotaryLayout::Half, RotaryLayout::Interleaved];
+    let keys = layouts
+        .into_iter()
+        .flat_map(|layout| [true, false].map(|whole| (layout, whole)));
+    keys.map(move |(layout, whole_chunks)| Rotate {
+        input: Input {
+            element,
+            aligned: whole_chunks,
+        },
+        output: if whole_chunks { element } else { Element::F32 },
+        layout,
+        whole_chunks,
+        positions: element == Element::F16,
+    })
 }
 
 fn prefill(levels: Vec<Level>) -> Prefill {
@@ -110,11 +211,22 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         output: Element::F32,
         chunks: 1,
         value_chunks: 1,
-        softcap: false,
+        value: Input {
+            element: Element::F32,
+            aligned: false,
+        },
+        score: ScoreKey::default(),
+        rotary: None,
         count_tiles: false,
     };
-    for level in levels {
+    for &level in &levels {
         set(&mut key, level);
+    }
+    if key.input.element != key.value.element || key.score.temperature {
+        // A pass leaves contiguous rows.
+        key.input.aligned = levels
+            .iter()
+            .any(|level| matches!(level, Level::Dims(d, _) if d % 4 == 0));
     }
     fit_tile(&mut key);
     key

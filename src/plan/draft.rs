@@ -2,13 +2,13 @@
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::problem::{Element, Lengths, Offsets, Operand, Problem};
+use crate::problem::{Element, Lengths, Offsets, Operand, Problem, Values};
 
 use super::params::{Params, Rows};
 use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
 use super::{
     AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot,
-    Step, Task,
+    Step, TableNeed, Task,
 };
 
 pub(super) struct Draft<'a> {
@@ -21,6 +21,7 @@ pub(super) struct Draft<'a> {
     aux: Vec<u32>,
     copies: Vec<AuxCopy>,
     requirements: Vec<Requirement>,
+    pub table: Option<TableNeed>,
 }
 
 /// A tensor as a step sees it: the binding, and where its rows lie from there.
@@ -43,6 +44,7 @@ impl<'a> Draft<'a> {
             aux: vec![0; 4],
             copies: Vec::new(),
             requirements: Vec::new(),
+            table: None,
         }
     }
 
@@ -56,6 +58,7 @@ impl<'a> Draft<'a> {
             aux: self.aux,
             copies: self.copies,
             requirements: self.requirements,
+            table: self.table,
             declined: self.declined,
             notes: self.notes,
         }
@@ -230,7 +233,15 @@ impl<'a> Draft<'a> {
         whole_words && !self.choice.shared_outputs
     }
 
-    fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
+    /// Numbers that either side may hold, among the small operands.
+    pub fn push_values(&mut self, role: Role, values: &Values, count: usize) -> u32 {
+        match values {
+            Values::Host(values) => self.push_aux(values.iter().map(|x| x.to_bits())),
+            Values::Device => self.copy_aux(role, count as u32),
+        }
+    }
+
+    pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
         if bytes > self.caps.binding_bytes {
             return Err(Error::Limit {
                 what,

@@ -53,6 +53,11 @@ impl Plan {
                     self.caps.class,
                 )
             }
+            Task::Rotation(r) => writeln!(
+                f,
+                "rotation of rows [{}, {}, {}, {}] on a {} adapter",
+                r.batch, r.heads, r.len, r.rotary.head_dim, self.caps.class,
+            ),
             Task::Merge(m) => writeln!(
                 f,
                 "merge of {} partials of o [{}, {}, {}, {}] on a {} adapter",
@@ -67,6 +72,7 @@ impl Step {
     pub fn tiles(&self) -> String {
         match &self.variant {
             Variant::Prefill(key) => key.tiling.to_string(),
+            Variant::Rotate(_) => "8 channels of a row an invocation".into(),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack { .. } => "a word an invocation".into(),
         }

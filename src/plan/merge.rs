@@ -2,10 +2,10 @@
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand};
+use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
 
 use super::draft::{Bound, Draft};
-use super::params::{Params, Rows};
+use super::params::{NOTHING, Params, Rows};
 use super::variant::Variant;
 use super::{Binding, Choice, Cost, Plan, Role, Task};
 
@@ -21,6 +21,8 @@ pub struct Merge {
     pub q_len: u32,
     /// Dv
     pub value_dim: u32,
+    /// Learned sinks `[H]`, which partials never contain: the last merge adds them.
+    pub sinks: Option<Values>,
     /// Where the merged `[B, H, Nq, Dv]` goes; lse is contiguous f32 `[B, H, Nq]`.
     pub o: Operand,
 }
@@ -40,6 +42,7 @@ impl Merge {
             heads,
             q_len,
             value_dim,
+            sinks: None,
             o,
         }
     }
@@ -114,6 +117,10 @@ pub(super) fn plan(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Plan> 
             q_len: merge.q_len,
             q_end: merge.q_len,
             value_dim: merge.value_dim,
+            sinks_at: match &merge.sinks {
+                Some(sinks) => draft.push_values(Role::Sinks, sinks, merge.heads as usize),
+                None => NOTHING,
+            },
             ..Params::default()
         };
         let target = Target {
@@ -184,58 +191,66 @@ pub(super) fn combine(
 /// them to the target.
 pub(super) fn into_target(
     draft: &mut Draft<'_>,
-    mut params: Params,
+    params: Params,
     target: &Target,
     steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Binding, Element) -> Result<()>,
 ) -> Result<()> {
-    let (o_bytes, lse_bytes) = slice_bytes(&params);
-    let (in_place, shared) = (
-        draft.writes_in_place(&target.operand, params.value_dim),
-        draft.choice.shared_outputs,
-    );
-    let slice = |dim| {
-        Rows::contiguous(
-            params.q_heads,
-            params.q_end - params.q_begin,
-            dim,
-            params.q_begin,
+    pack_into(
+        draft,
+        params,
+        &target.operand,
+        &target.o,
+        "o",
+        |draft, mut params, o, output| {
+            params.lse = target.lse.rows;
+            if !draft.choice.shared_outputs {
+                return steps(draft, params, o, target.lse.binding, output);
+            }
+            let (_, bytes) = slice_bytes(&params);
+            let lse = draft.scratch("scratch for lse", bytes)?;
+            params.lse = Rows::contiguous(
+                params.q_heads,
+                params.q_end - params.q_begin,
+                1,
+                params.q_begin,
+            );
+            steps(draft, params, o, lse, output)?;
+            let params = Params {
+                value_dim: 1,
+                ..params
+            };
+            pack(draft, &params, lse, &target.lse, Element::F32)
+        },
+    )
+}
+
+/// Lets `steps` write rows of `value_dim` channels to `params.o`: in place, or into scratch that is then packed.
+pub(super) fn pack_into(
+    draft: &mut Draft<'_>,
+    mut params: Params,
+    operand: &Operand,
+    target: &Bound,
+    what: &'static str,
+    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Element) -> Result<()>,
+) -> Result<()> {
+    if draft.writes_in_place(operand, params.value_dim) {
+        params.o = target.rows;
+        return steps(draft, params, target.binding, operand.element);
+    }
+    draft.note(if draft.choice.shared_outputs {
+        format!("{what} shares a buffer with another operand: written to scratch, then packed")
+    } else {
+        format!(
+            "rows of {what} ({}) share words: written to scratch, then packed",
+            operand.element
         )
-    };
-    let (o_scratch, lse_scratch) = (slice(params.value_dim), slice(1));
-    let mut o = target.o.binding;
-    let mut output = target.operand.element;
-    params.o = target.o.rows;
-    if !in_place {
-        o = draft.scratch("scratch for o", o_bytes)?;
-        params.o = o_scratch;
-        output = Element::F32;
-        draft.note(if shared {
-            "o and lse share a buffer with another operand: written to scratch, then packed".into()
-        } else {
-            format!(
-                "o has {} rows that share words: written to scratch, then packed",
-                target.operand.element
-            )
-        });
-    }
-    let mut lse = target.lse.binding;
-    params.lse = target.lse.rows;
-    if shared {
-        lse = draft.scratch("scratch for lse", lse_bytes)?;
-        params.lse = lse_scratch;
-    }
-    steps(draft, params, o, lse, output)?;
-    if !in_place {
-        pack(draft, &params, o, &target.o, target.operand.element)?;
-    }
-    if shared {
-        let params = Params {
-            value_dim: 1,
-            ..params
-        };
-        pack(draft, &params, lse, &target.lse, Element::F32)?;
-    }
-    Ok(())
+    });
+    let (bytes, _) = slice_bytes(&params);
+    let scratch = draft.scratch("scratch for an output", bytes)?;
+    let rows = params.q_end - params.q_begin;
+    params.o = Rows::contiguous(params.q_heads, rows, params.value_dim, params.q_begin);
+    steps(draft, params, scratch, Element::F32)?;
+    pack(draft, &params, scratch, target, operand.element)
 }
 
 /// Moves contiguous f32 rows to a tensor of any layout and element.

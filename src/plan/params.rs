@@ -74,7 +74,31 @@ pub struct Params {
     pub lens_at: u32,
     pub offsets_at: u32,
     pub partials_at: u32,
+    pub bias: Rows,
+    pub slopes_at: u32,
+    pub sinks_at: u32,
+    pub t5_at: u32,
+    pub t5_buckets_at: u32,
+    pub t5_distance: u32,
+    pub q_positions_at: u32,
+    pub k_positions_at: u32,
+    pub q_rotations_at: u32,
+    pub k_rotations_at: u32,
+    pub table_start: i32,
+    pub table_rows: u32,
+    pub rotary_dim: u32,
+    pub table_stride: u32,
+    pub table_key_at: u32,
+    pub table_side_at: u32,
+    pub table_sine: f32,
+    pub temperature_scale: f32,
+    pub temperature_floor: u32,
+    pub temperature_offset: u32,
+    pub unused: u32,
 }
+
+/// Where nothing lies in `aux`.
+pub(super) const NOTHING: u32 = u32::MAX;
 
 /// A window side without bound: beyond every pair of positions, and within i32 when added to one.
 pub(super) const UNBOUNDED: u32 = 4 * MAX_LEN;
@@ -108,6 +132,7 @@ impl Params {
             window_right: side(right),
             // `first` is an exemption from the window: without one it does nothing.
             first: if mask.window.is_some() { mask.first } else { 0 },
+            sinks_at: NOTHING,
             ..Self::default()
         }
     }

@@ -4,15 +4,18 @@ use std::ops::Range;
 
 use crate::caps::{AdapterClass, Caps};
 use crate::error::{Error, Result};
+use crate::problem::position::Side;
 use crate::problem::{Element, Layout, Operand, Problem, Slice};
 
 use super::draft::{Bound, Draft};
 use super::merge::{Target, combine, into_target};
-use super::params::{Params, Rows};
+use super::params::{NOTHING, Params, Rows};
+use super::rotate::{self, Pass};
 use super::schedule::Schedule;
+use super::score::{self, ScorePlan};
 use super::tiles::{self, Chosen};
 use super::variant::{Input, Prefill, Strategy, Variant};
-use super::{Binding, Choice, Cost, Plan, Role, Step, Task};
+use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Step, Task};
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
 const PARTIAL_BYTES: u64 = 32 << 20;
@@ -23,6 +26,7 @@ pub(super) fn plan(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Pl
     if problem.shape.batch > 0 && !slice.q.is_empty() {
         let mut params = Params::of(problem);
         draft.push_lengths(problem, &mut params);
+        score::push_sinks(&mut draft, problem, &mut params);
         let target = bind_target(&mut draft, problem)?;
         if slice.k.is_empty() {
             draft.note("there are no keys: o and lse are filled".into());
@@ -47,12 +51,118 @@ fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
     })
 }
 
+/// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
+struct Source {
+    operand: Operand,
+    bound: Bound,
+}
+
+fn bind_inputs(draft: &mut Draft<'_>, problem: &Problem) -> Result<[Source; 3]> {
+    let shape = &problem.shape;
+    let q = [shape.batch, shape.q_heads, shape.q_len];
+    let kv = [shape.batch, shape.kv_heads, shape.kv_len];
+    let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
+        Ok(Source {
+            operand,
+            bound: draft.operand(role, &operand, sizes, dim)?,
+        })
+    };
+    Ok([
+        bind(Role::Q, problem.q, q, shape.head_dim)?,
+        bind(Role::K, problem.k, kv, shape.head_dim)?,
+        bind(Role::V, problem.v, kv, shape.value_dim)?,
+    ])
+}
+
+/// Whether the kernel rotates q and k as it loads them. Each tile of queries then rotates every key anew, which pays
+/// only where there are few: a pass before reads and writes each row once.
+fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> Result<bool> {
+    let Some(rotary) = &problem.position.rotary else {
+        return Ok(false);
+    };
+    let shape = &problem.shape;
+    let slice = problem.slice();
+    let reads = (slice.q.end - slice.q.start).div_ceil(chosen.tiling.tile_rows()) * shape.group();
+    let input = Input::of(&[&problem.q, &problem.k], &[shape.head_dim]);
+    let able = rotate::whole_chunks(rotary);
+    let fused = match draft.choice.rotate {
+        Some(RotateWhere::Fused) if !able => {
+            let reason = format!(
+                "a rotary dimension of {} does not fall into whole 4-vectors",
+                rotary.dim
+            );
+            return Err(Error::Strategy {
+                strategy: "fused rotation",
+                reason,
+            });
+        }
+        Some(asked) => asked == RotateWhere::Fused,
+        None => able && reads == 1,
+    };
+    let how = if input.aligned { "" } else { ", unaligned" };
+    draft.note(if fused {
+        format!("q and k are rotated as they are loaded: each key is read {reads} times{how}")
+    } else {
+        format!("q and k are rotated in a pass before: each key is read {reads} times{how}")
+    });
+    Ok(fused)
+}
+
+/// Lets a pass rotate q and k into scratch, and the kernel read them there.
+fn rotate_inputs(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &Params,
+    table: Binding,
+    q: &mut Source,
+    k: &mut Source,
+) -> Result<()> {
+    let (shape, position, slice) = (&problem.shape, &problem.position, problem.slice());
+    let Some(rotary) = &position.rotary else {
+        return Ok(());
+    };
+    let sides = [
+        (
+            Side::Query,
+            q,
+            shape.q_heads,
+            slice.q,
+            &position.q_positions,
+        ),
+        (Side::Key, k, shape.kv_heads, slice.k, &position.k_positions),
+    ];
+    for (side, source, heads, rows, positions) in sides {
+        let mut params = *params;
+        params.q = source.bound.rows;
+        let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
+        let operand = source.operand;
+        let pass = Pass {
+            rotary,
+            side,
+            source: source.bound,
+            operand: &operand,
+            heads,
+            rows,
+            positions,
+            table,
+        };
+        source.bound = pass.plan(draft, &params)?;
+        source.operand = Operand::new(Element::F32, layout);
+    }
+    Ok(())
+}
+
 /// What all steps of a forward call share.
 struct Forward<'a> {
     problem: &'a Problem,
     schedule: Schedule<'a>,
     params: Params,
-    inputs: [Binding; 3],
+    q: Source,
+    k: Source,
+    v: Source,
+    score: ScorePlan,
+    /// The rotary table, where the kernel rotates as it loads.
+    table: Option<Binding>,
     chosen: Chosen,
     splits: u32,
 }
@@ -64,18 +174,29 @@ impl<'a> Forward<'a> {
         let flops = flops(problem, &schedule);
         let mut chosen = tiles::choose(shape, flops, draft.caps, draft.choice)?;
         draft.declined.append(&mut chosen.declined);
-        let q = [shape.batch, shape.q_heads, shape.q_len];
-        let kv = [shape.batch, shape.kv_heads, shape.kv_len];
-        let q: Bound = draft.operand(Role::Q, &problem.q, q, shape.head_dim)?;
-        let k = draft.operand(Role::K, &problem.k, kv, shape.head_dim)?;
-        let v = draft.operand(Role::V, &problem.v, kv, shape.value_dim)?;
-        (params.q, params.k, params.v) = (q.rows, k.rows, v.rows);
-        let inputs = [q.binding, k.binding, v.binding];
+        let fused = fuses_rotation(problem, &chosen, draft)?;
+        let score = score::plan(draft, problem, &mut params, fused)?;
+        let [mut q, mut k, v] = bind_inputs(draft, problem)?;
+        (params.q, params.k, params.v) = (q.bound.rows, k.bound.rows, v.bound.rows);
+        let mut table = None;
+        if let Some(rotary) = &problem.position.rotary {
+            let binding = rotate::plan_table(draft, problem, rotary, &mut params)?;
+            if fused {
+                table = Some(binding);
+            } else {
+                rotate_inputs(draft, problem, &params, binding, &mut q, &mut k)?;
+                (params.q, params.k) = (q.bound.rows, k.bound.rows);
+            }
+        }
         let mut forward = Self {
             problem,
             schedule,
             params,
-            inputs,
+            q,
+            k,
+            v,
+            score,
+            table,
             chosen,
             splits: 1,
         };
@@ -108,8 +229,8 @@ impl<'a> Forward<'a> {
                 Some(partial) => partial,
                 None => *partial.insert(self.partial_scratch(draft, q.end - q.start)?),
             };
-            let params = self.partial_params(params);
-            self.dispatches(draft, params, o, lse, Element::F32)?;
+            let partial = self.partial_params(params);
+            self.dispatches(draft, partial, o, lse, Element::F32)?;
             combine(draft, params, self.splits, Some((o, lse)), target)?;
         }
         Ok(())
@@ -145,6 +266,7 @@ impl<'a> Forward<'a> {
         let heads = params.batch * params.q_heads * rows;
         Params {
             splits: self.splits,
+            sinks_at: NOTHING,
             o: Rows::contiguous(params.q_heads, rows, params.value_dim, params.q_begin),
             lse: Rows::contiguous(params.q_heads, rows, 1, params.q_begin),
             o_split: heads * params.value_dim,
@@ -166,8 +288,11 @@ impl<'a> Forward<'a> {
         let first = params.q_begin / tile_rows;
         params.q_tiles = params.q_end.div_ceil(tile_rows) - first;
         let variant = Variant::Prefill(self.key(output, draft.choice.count_tiles));
-        let [q, k, v] = self.inputs;
-        let bindings = vec![q, k, v, o, lse, draft.aux_binding()];
+        let inputs = [&self.q, &self.k, &self.v].map(|source| source.bound.binding);
+        let mut bindings = inputs.to_vec();
+        bindings.extend([o, lse, draft.aux_binding()]);
+        bindings.extend(self.score.bias);
+        bindings.extend(self.table);
         let most = step_flops(draft.caps.class);
         // A step's numbers are u32, and its grid must hold it.
         let most_items = (u64::from(draft.caps.workgroups_per_dimension)
@@ -217,24 +342,18 @@ impl<'a> Forward<'a> {
     }
 
     fn key(&self, output: Element, count_tiles: bool) -> Prefill {
-        let problem = self.problem;
-        let (d, dv) = (problem.shape.head_dim, problem.shape.value_dim);
-        let aligned = d.is_multiple_of(4)
-            && dv.is_multiple_of(4)
-            && [&problem.q, &problem.k, &problem.v]
-                .iter()
-                .all(|x| x.layout.is_aligned(4));
+        let shape = &self.problem.shape;
+        let rotary = self.problem.position.rotary.as_ref();
         Prefill {
             strategy: self.chosen.strategy,
             tiling: self.chosen.tiling,
-            input: Input {
-                element: problem.q.element,
-                aligned,
-            },
+            input: Input::of(&[&self.q.operand, &self.k.operand], &[shape.head_dim]),
+            value: Input::of(&[&self.v.operand], &[shape.value_dim]),
             output,
-            chunks: d.div_ceil(4),
-            value_chunks: dv.div_ceil(4),
-            softcap: problem.score.softcap.is_some(),
+            chunks: shape.head_dim.div_ceil(4),
+            value_chunks: shape.value_dim.div_ceil(4),
+            score: self.score.key,
+            rotary: self.table.and(rotary).map(|rotary| rotary.layout),
             count_tiles,
         }
     }
@@ -399,7 +518,7 @@ impl<'a> TileCosts<'a> {
         let visited = forward.schedule.visited(b, i0, i1, tiling.tile);
         let slice = forward.problem.slice();
         let of = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
-        let element = forward.problem.q.element.size();
+        let element = forward.q.operand.element.size();
         let live = u64::from(i1 - i0 + 1);
         let dims = u64::from(shape.head_dim + shape.value_dim);
         Cost {

@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use crate::problem::Element;
+use crate::problem::position::RotaryLayout;
+use crate::problem::{Element, Operand};
 
 /// How a score row and a key meet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -67,20 +68,51 @@ pub struct Input {
     pub aligned: bool,
 }
 
+/// The parts of a score that need code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScoreKey {
+    pub softcap: bool,
+    pub bias: bool,
+    pub alibi: bool,
+    pub t5: bool,
+    /// Positions are given a token (for the score or for a fused rotation), not told by indices.
+    pub q_positions: bool,
+    pub k_positions: bool,
+    /// Each query has a temperature.
+    pub temperature: bool,
+}
+
 /// The key of a forward kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefill {
     pub strategy: Strategy,
     pub tiling: Tiling,
+    /// q and k
     pub input: Input,
+    /// v
+    pub value: Input,
     pub output: Element,
     /// ⌈D/4⌉
     pub chunks: u32,
     /// ⌈Dv/4⌉
     pub value_chunks: u32,
-    pub softcap: bool,
+    pub score: ScoreKey,
+    /// Rotates q and k as they are loaded.
+    pub rotary: Option<RotaryLayout>,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
+}
+
+/// The key of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rotate {
+    pub input: Input,
+    pub output: Element,
+    pub layout: RotaryLayout,
+    /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
+    pub whole_chunks: bool,
+    /// Positions are given a token.
+    pub positions: bool,
 }
 
 /// What one pipeline is compiled for. Lengths, strides, scale and interval masks are data, so a growing context
@@ -93,6 +125,8 @@ pub enum Variant {
     Combine { output: Element },
     /// Moves contiguous f32 rows to where and how they are to be stored.
     Pack { output: Element },
+    /// Turns rows by their positions.
+    Rotate(Rotate),
 }
 
 impl Variant {
@@ -102,6 +136,7 @@ impl Variant {
             Self::Prefill(_) => "prefill",
             Self::Combine { .. } => "combine",
             Self::Pack { .. } => "pack",
+            Self::Rotate(_) => "rotate",
         }
     }
 
@@ -124,7 +159,7 @@ impl Variant {
     pub fn invocations(&self) -> u32 {
         match self {
             Self::Prefill(key) => key.tiling.invocations,
-            Self::Combine { .. } | Self::Pack { .. } => ROW_KERNEL_INVOCATIONS,
+            Self::Combine { .. } | Self::Pack { .. } | Self::Rotate(_) => ROW_KERNEL_INVOCATIONS,
         }
     }
 }
@@ -142,22 +177,78 @@ impl fmt::Display for Variant {
         match self {
             Self::Prefill(key) => write!(
                 f,
-                "prefill {}{} {}{}->{} D<={} Dv<={}{}",
+                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}",
                 key.strategy,
                 match key.strategy {
                     Strategy::Subgroup { width, fixed } =>
                         format!(" {width}{}", if fixed { "" } else { "+" }),
                     Strategy::Workgroup => String::new(),
                 },
-                key.input.element,
-                if key.input.aligned { "" } else { " unaligned" },
+                key.input,
+                key.value,
                 key.output,
                 key.chunks * 4,
                 key.value_chunks * 4,
-                if key.softcap { " softcap" } else { "" },
+                key.score,
+                if key.rotary.is_some() { " rotary" } else { "" },
+            ),
+            Self::Rotate(key) => write!(
+                f,
+                "rotate {}->{} {:?}{}",
+                key.input,
+                key.output,
+                key.layout,
+                if key.whole_chunks { "" } else { " ragged" }
             ),
             Self::Combine { output } => write!(f, "combine f32->{output}"),
             Self::Pack { output } => write!(f, "pack f32->{output}"),
         }
+    }
+}
+
+impl Input {
+    /// How tensors of one element, with rows of `dims` channels, are read by one kernel.
+    pub fn of(operands: &[&Operand], dims: &[u32]) -> Self {
+        let aligned = operands.iter().all(|x| x.layout.is_aligned(4))
+            && dims.iter().all(|d| d.is_multiple_of(4));
+        Self {
+            element: operands[0].element,
+            aligned,
+        }
+    }
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{}{}",
+            self.element,
+            if self.aligned { "" } else { " unaligned" }
+        )
+    }
+}
+
+impl ScoreKey {
+    /// The flags of the shader, and whether each is set.
+    pub fn flags(&self) -> [(&'static str, bool); 7] {
+        [
+            ("softcap", self.softcap),
+            ("bias", self.bias),
+            ("alibi", self.alibi),
+            ("t5", self.t5),
+            ("q_positions", self.q_positions),
+            ("k_positions", self.k_positions),
+            ("temperature", self.temperature),
+        ]
+    }
+}
+
+impl fmt::Display for ScoreKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.flags()
+            .iter()
+            .filter(|(_, set)| *set)
+            .try_for_each(|(name, _)| write!(f, " {name}"))
     }
 }

@@ -18,10 +18,118 @@ pub use table::{Growth, Side, Table};
 pub use temperature::Temperature;
 pub use xpos::XPos;
 
-/// A position scheme.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum Position {
-    /// Scores depend on q and k alone.
+use std::ops::RangeInclusive;
+
+use crate::error::{Error, Result};
+
+use super::{Mask, Offsets, Shape};
+
+/// The positions of queries or keys. Causal and window masks always go by indices.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Positions {
+    /// Query i stands at `a_b + i`, key j at j.
     #[default]
-    None,
+    Index,
+    /// `[B, N]`; negative is legal.
+    Host(Vec<i32>),
+    /// `i32 [B, N]` in the operand's buffer; clamped to the stated range in the shader.
+    Device,
+}
+
+/// How positions enter: which they are, and whether q and k turn with them.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Position {
+    pub rotary: Option<Rotary>,
+    pub q_positions: Positions,
+    pub k_positions: Positions,
+    /// The context length that length-dependent kinds assume; `None` is the largest position + 1.
+    pub length: Option<u32>,
+    /// The positions that the rotary table holds; `None` where the host knows them all.
+    pub range: Option<RangeInclusive<i32>>,
+}
+
+impl Position {
+    /// RoPE at default positions.
+    pub fn rotary(rotary: Rotary) -> Self {
+        Self {
+            rotary: Some(rotary),
+            ..Self::default()
+        }
+    }
+
+    pub(crate) fn validate(&self, shape: &Shape, mask: &Mask) -> Result<()> {
+        let count = |what, positions: &Positions, len: u32| match positions {
+            Positions::Host(p) => {
+                Error::check_values(what, p.len(), shape.batch as usize * len as usize)
+            }
+            Positions::Index | Positions::Device => Ok(()),
+        };
+        count("q_positions", &self.q_positions, shape.q_len)?;
+        count("k_positions", &self.k_positions, shape.kv_len)?;
+        let Some(rotary) = &self.rotary else {
+            return Ok(());
+        };
+        rotary.validate()?;
+        if rotary.head_dim != shape.head_dim {
+            let allowed = format!("the problem's head_dim, {}", shape.head_dim);
+            return Err(Error::size(
+                "the rotary scheme's head_dim",
+                rotary.head_dim,
+                allowed,
+            ));
+        }
+        let known = self.known_range(shape, mask);
+        match (&self.range, known) {
+            (Some(range), known) => {
+                let held =
+                    known.is_none_or(|k| range.contains(k.start()) && range.contains(k.end()));
+                let bounds = || (*range.start(), *range.end());
+                if range.is_empty() || !held {
+                    let (start, end) = bounds();
+                    return Err(Error::Positions {
+                        start,
+                        end,
+                        allowed: "an ordered range that holds every position of the call".into(),
+                    });
+                }
+                Ok(())
+            }
+            (None, Some(_)) => Ok(()),
+            (None, None) => Err(Error::Unstated),
+        }
+    }
+
+    /// The smallest and largest position of a call, where the host knows them all.
+    pub fn known_range(&self, shape: &Shape, mask: &Mask) -> Option<RangeInclusive<i32>> {
+        let bounds = |p: &[i32]| Some((*p.iter().min()?, *p.iter().max()?));
+        let none = Some((0, 0));
+        let q = match &self.q_positions {
+            Positions::Device => return None,
+            Positions::Host(p) => bounds(p).or(none)?,
+            Positions::Index if matches!(mask.q_offset, Offsets::Device) => return None,
+            Positions::Index => {
+                let offsets = (0..shape.batch).filter_map(|b| mask.offset(shape, b));
+                let (low, high) = (
+                    offsets.clone().min().unwrap_or(0),
+                    offsets.max().unwrap_or(0),
+                );
+                (
+                    low as i32,
+                    (high + i64::from(shape.q_len.max(1)) - 1) as i32,
+                )
+            }
+        };
+        let k = match &self.k_positions {
+            Positions::Device => return None,
+            Positions::Host(p) => bounds(p).or(none)?,
+            Positions::Index => (0, shape.kv_len.max(1) as i32 - 1),
+        };
+        Some(q.0.min(k.0)..=q.1.max(k.1))
+    }
+
+    /// The context length for kinds that depend on it.
+    pub fn length(&self, range: &RangeInclusive<i32>) -> u32 {
+        self.length
+            .unwrap_or_else(|| (*range.end()).max(0) as u32 + 1)
+    }
 }

@@ -4,7 +4,7 @@ use crate::problem::{Problem, Slice};
 
 use super::score::{scale, score};
 use super::tensors::key_index;
-use super::{Tensors, add_scaled, dot, forward_row, row_index, rows_of, visible_keys};
+use super::{Tensors, add_scaled, dot, position, row_index, rows_of, turned_row, visible_keys};
 
 /// dq, dk and dv in the shapes of q, k and v.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,14 +30,17 @@ pub fn backward(
         dv: vec![0.0; tensors.v.len()],
     };
     let dim = problem.shape.value_dim as usize;
+    let turned = position::Turned::new(problem, tensors);
+    let turned = &turned.view(tensors);
     for (b, h, i) in rows_of(problem) {
         let row = row_index(problem, b, h, i);
         let given = Given {
             d_o: &d_o[row * dim..][..dim],
             dlse: dlse.map_or(0.0, |dlse| dlse[row]),
         };
-        backward_row(problem, tensors, (b, h, i), given, &mut out);
+        backward_row(problem, turned, (b, h, i), given, &mut out);
     }
+    position::turn_back(problem, tensors, &mut out.dq, &mut out.dk);
     out
 }
 
@@ -54,7 +57,7 @@ fn backward_row(
     Given { d_o, dlse }: Given,
     out: &mut Gradients,
 ) {
-    let (o, lse) = forward_row(&all_keys(problem), tensors, b, h, i);
+    let (o, lse) = turned_row(&all_keys(problem), tensors, b, h, i);
     let delta = dot(d_o, &o) - dlse;
     let (q_dim, v_dim) = (
         problem.shape.head_dim as usize,

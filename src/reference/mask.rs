@@ -7,7 +7,7 @@ use super::Tensors;
 /// Whether query `i` of head `h` in batch `b` sees key `j`. Slices play no part.
 pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, _h: u32, i: u32, j: u32) -> bool {
     let mask = &problem.mask;
-    let stand = offset(problem, tensors, b) + i64::from(i);
+    let stand = diagonal(problem, tensors, b, i);
     j < len(problem, tensors, b) && causal(mask, stand, j) && window(mask, stand, j)
 }
 
@@ -25,6 +25,11 @@ fn window(mask: &Mask, stand: i64, j: u32) -> bool {
     let near_left = left.is_none_or(|l| distance >= -i64::from(l));
     let near_right = right.is_none_or(|r| distance <= i64::from(r));
     (near_left && near_right) || j < mask.first
+}
+
+/// The key index at which query `i` of batch `b` stands.
+pub(super) fn diagonal(problem: &Problem, tensors: &Tensors, b: u32, i: u32) -> i64 {
+    offset(problem, tensors, b) + i64::from(i)
 }
 
 /// The keys of batch `b`. What the device holds is clamped to the keys there are.

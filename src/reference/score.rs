@@ -1,8 +1,8 @@
 //! The score of a pair, from the product q·k to the mask. A new part of the score is one more line here.
 
-use crate::problem::Problem;
+use crate::problem::{Problem, Values};
 
-use super::{Tensors, dot};
+use super::{Tensors, dot, position};
 
 /// The score s of one pair and what the backward pass needs of it.
 pub(super) struct Score {
@@ -11,13 +11,66 @@ pub(super) struct Score {
     pub slope: f64,
 }
 
-/// `x = scale·⟨q_i, k_j⟩`, `s = c·tanh(x/c)` under a softcap c, else `s = x`.
+/// `x = scale·⟨q_i, k_j⟩` of q and k as they are turned already, `t = c·tanh(x/c)` under a softcap c, else `t = x`;
+/// `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`.
 pub(super) fn score(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> Score {
     let product = dot(
         tensors.query(problem, b, h, i),
         tensors.key(problem, b, h, j),
     );
-    softcap(problem, scale(problem) * product)
+    let capped = softcap(problem, scale(problem) * product);
+    let value = capped.value
+        + bias(problem, tensors, b, h, i, j)
+        + distance_bias(problem, tensors, b, h, i, j);
+    Score { value, ..capped }
+}
+
+fn bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> f64 {
+    let Some(bias) = tensors.bias.filter(|_| problem.score.bias.is_some()) else {
+        return 0.0;
+    };
+    let shape = &problem.shape;
+    let (b, h) = (
+        b.min(bias.batch - 1) as usize,
+        h.min(bias.heads - 1) as usize,
+    );
+    let row = (b * bias.heads as usize + h) * shape.q_len as usize + i as usize;
+    bias.values[row * shape.kv_len as usize + j as usize]
+}
+
+/// ALiBi and T5: what depends on positions alone.
+fn distance_bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> f64 {
+    let (score, heads) = (&problem.score, problem.shape.q_heads as usize);
+    if !score.uses_positions() {
+        return 0.0;
+    }
+    let p_q = position::query_position(problem, tensors, b, i);
+    let relative = position::key_position(problem, tensors, b, j) - p_q;
+    let mut sum = 0.0;
+    if let Some(slopes) = &score.slopes {
+        let slope = values(slopes, tensors.slopes)[h as usize];
+        sum -= f64::from(slope) * relative.abs() as f64;
+    }
+    if let Some(t5) = &score.t5 {
+        let thresholds = t5.buckets.thresholds().expect("a validated problem");
+        let bucket = t5.buckets.bucket(relative, &thresholds) as usize;
+        sum += f64::from(values(&t5.table, tensors.t5)[bucket * heads + h as usize]);
+    }
+    sum
+}
+
+/// The learned sink of a head, in a call over all keys.
+pub(super) fn sink(problem: &Problem, tensors: &Tensors, h: u32) -> Option<f64> {
+    let whole = problem.slice().k == (0..problem.shape.kv_len);
+    let sinks = problem.score.sinks.as_ref().filter(|_| whole)?;
+    Some(f64::from(values(sinks, tensors.sinks)[h as usize]))
+}
+
+fn values<'a>(stated: &'a Values, device: Option<&'a [f32]>) -> &'a [f32] {
+    match stated {
+        Values::Host(values) => values,
+        Values::Device => device.expect("values that live on the device are given as tensors"),
+    }
 }
 
 /// `1/√D` in f64 unless the problem states its own factor.

@@ -14,6 +14,24 @@ pub struct Tensors<'a> {
     pub kv_lens: Option<&'a [u32]>,
     /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Offsets::Device`].
     pub q_offset: Option<&'a [i32]>,
+    /// `[B|1, Hq|1, Nq, Nk]`, with its batch and head sizes.
+    pub bias: Option<Bias<'a>>,
+    /// `[Hq]`, what lies in the GPU's buffer for [`crate::problem::Values::Device`]; likewise below.
+    pub slopes: Option<&'a [f32]>,
+    pub sinks: Option<&'a [f32]>,
+    /// `[buckets, Hq]`
+    pub t5: Option<&'a [f32]>,
+    /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Positions::Device`].
+    pub q_positions: Option<&'a [i32]>,
+    pub k_positions: Option<&'a [i32]>,
+}
+
+/// A dense bias, broadcast over axes of size 1.
+#[derive(Clone, Copy, Debug)]
+pub struct Bias<'a> {
+    pub values: &'a [f64],
+    pub batch: u32,
+    pub heads: u32,
 }
 
 impl<'a> Tensors<'a> {
@@ -25,6 +43,12 @@ impl<'a> Tensors<'a> {
             v,
             kv_lens: None,
             q_offset: None,
+            bias: None,
+            slopes: None,
+            sinks: None,
+            t5: None,
+            q_positions: None,
+            k_positions: None,
         }
     }
 

@@ -197,11 +197,11 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             .map_or((name, true), |name| (name, false));
         let value = self.source.flags.get(name).copied().unwrap_or(false);
         let indent = &text[..text.len() - body.len()];
-        Ok(if value == wanted {
-            Conditional::Keep(format!("{indent}{}", rest.trim_start()))
-        } else {
-            Conditional::Drop(rest.to_string())
-        })
+        if value == wanted {
+            // Conditions may follow each other.
+            return self.condition(&format!("{indent}{}", rest.trim_start()));
+        }
+        Ok(Conditional::Drop(rest.to_string()))
     }
 }
 

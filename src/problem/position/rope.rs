@@ -6,7 +6,7 @@ use crate::problem::MAX_DIM;
 use super::{RopeKind, Temperature, XPos};
 
 /// Which two channels of a head form pair i of a rotary dimension d.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum RotaryLayout {
     /// Channels i and i + d/2 (GPT-NeoX, Llama in Hugging Face's form).
     #[default]

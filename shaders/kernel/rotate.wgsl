@@ -1,0 +1,94 @@
+// Turns rows by their positions (RoPE, 2104.09864). An invocation owns a 4-vector of channels, or two that turn
+// together.
+
+import part::params;
+import position::table;
+import slot::x_rows for x;
+import slot::o_rows for o;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> x: array<x_word>;
+@group(0) @binding(2) var<storage, read_write> o: array<u32>;
+@group(0) @binding(3) var<storage, read> aux: array<u32>;
+@group(0) @binding(4) var<storage, read> table: array<vec4<f32>>;
+
+fn x_dim() -> u32 { return params.head_dim; }
+fn o_dim() -> u32 { return params.head_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+) {
+    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+    if (n >= params.work_end) { return; }
+    let chunks = (params.head_dim + 3u) / 4u;
+    // Of the half layout the first halves come with their partners, then the channels that do not turn.
+    @if(whole_halves) let items = chunks - params.rotary_dim / 8u;
+    @if(!whole_halves) let items = chunks;
+    let item = n % items;
+    let rows = params.q_end - params.q_begin;
+    let i = params.q_begin + n / items % rows;
+    let h = n / items / rows % params.q_heads;
+    let b = n / items / rows / params.q_heads;
+    let x_start = row_start(params.q, b, h, i);
+    let o_start = row_start(params.o, b, h, i);
+    let turn = table_row(position_of(b, i)) + params.table_side_at;
+
+    @if(whole_halves) turn_halves(x_start, o_start, item, turn);
+    @if(whole_interleaved) let y = x_chunk(x_start, item);
+    @if(whole_interleaved) if (4u * item < params.rotary_dim) { o_store(o_start, item, turn_interleaved(y, turn + 2u * item)); } else { o_store(o_start, item, y); }
+    @if(!whole_chunks) o_store(o_start, item, turn_channels(x_start, 4u * item, turn));
+}
+
+fn position_of(b: u32, i: u32) -> i32 {
+    @if(positions_given) return bitcast<i32>(aux[params.q_rotations_at + b * params.q_len + i]);
+    @if(!positions_given) return bitcast<i32>(aux[params.offsets_at + b]) + i32(i);
+}
+
+@if(whole_halves) fn turn_halves(x_start: u32, o_start: u32, item: u32, turn: u32) {
+    let half = params.rotary_dim / 8u;
+    if (item >= half) {
+        o_store(o_start, item + half, x_chunk(x_start, item + half));
+        return;
+    }
+    let x = x_chunk(x_start, item);
+    let y = x_chunk(x_start, item + half);
+    let t = turns(turn + 4u * item);
+    o_store(o_start, item, x * t.cosine - y * t.sine);
+    o_store(o_start, item + half, y * t.cosine + x * t.sine);
+}
+
+// Four channels one by one, for rotary dimensions that do not fall into whole 4-vectors.
+@if(!whole_chunks) fn turn_channels(x_start: u32, first: u32, turn: u32) -> vec4<f32> {
+    return vec4<f32>(
+        turn_channel(x_start, first, turn),
+        turn_channel(x_start, first + 1u, turn),
+        turn_channel(x_start, first + 2u, turn),
+        turn_channel(x_start, first + 3u, turn),
+    );
+}
+
+@if(!whole_chunks) fn turn_channel(x_start: u32, c: u32, turn: u32) -> f32 {
+    let x = channel(x_start, c);
+    if (c >= params.rotary_dim) { return x; }
+    let half = params.rotary_dim / 2u;
+    @if(half_pairs) let is_first = c < half;
+    @if(half_pairs) let partner = select(c - half, c + half, is_first);
+    @if(half_pairs) let at = turn + select(c - half, c, is_first);
+    @if(!half_pairs) let is_first = c % 2u == 0u;
+    @if(!half_pairs) let partner = c ^ 1u;
+    @if(!half_pairs) let at = turn + c / 2u;
+    let y = channel(x_start, partner);
+    let pair = table[at / 2u];
+    let t = select(pair.xy, pair.zw, at % 2u == 1u);
+    return x * t.x + select(y, -y, is_first) * params.table_sine * t.y;
+}
+
+@if(!whole_chunks) fn channel(x_start: u32, c: u32) -> f32 {
+    let x = x_chunk(x_start, min(c, params.head_dim - 1u) / 4u);
+    let low = select(x.x, x.y, c % 4u == 1u);
+    let high = select(x.z, x.w, c % 4u == 3u);
+    return select(low, high, c % 4u >= 2u);
+}

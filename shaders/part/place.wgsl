@@ -1,0 +1,37 @@
+// Where an invocation's rows stand, for the parts of the score.
+struct Place {
+    b: u32,
+    h: u32,
+    i: array<u32, ROWS>,
+    @if(positions) p: array<i32, ROWS>,
+    @if(alibi) slope: f32,
+}
+
+// The position of query i.
+fn query_position(b: u32, i: u32) -> i32 {
+    @if(q_positions) return bitcast<i32>(aux[params.q_positions_at + b * params.q_len + i]);
+    @if(!q_positions) return diagonal(b, i);
+}
+
+// The position of key j; of the last one beyond the end.
+fn key_position(b: u32, j: u32) -> i32 {
+    @if(k_positions) return bitcast<i32>(aux[params.k_positions_at + b * params.kv_len + min(j, params.kv_len - 1u)]);
+    @if(!k_positions) return i32(j);
+}
+
+fn place_rows(b: u32, h: u32, i: array<u32, ROWS>) -> Place {
+    var place: Place;
+    place.b = b;
+    place.h = h;
+    place.i = i;
+    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = query_position(b, i[r]); }
+    @if(alibi) place.slope = alibi_slope(h);
+    return place;
+}
+
+// scale · τ of query i: the factor on its q.
+fn query_scale(b: u32, i: u32) -> f32 {
+    @if(!temperature) return params.scale;
+    @if(temperature) let steps = u32(max(query_position(b, i) + i32(params.temperature_offset), 0)) / params.temperature_floor;
+    @if(temperature) return params.scale * (1.0 + params.temperature_scale * log(1.0 + f32(steps)));
+}

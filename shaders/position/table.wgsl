@@ -1,0 +1,23 @@
+// Cosines and sines [position][pair], computed by the host: WGSL promises its own to 2⁻¹¹ only, and no range.
+
+// The first pair of a position's table row; a position beyond the table gets its nearest row.
+fn table_row(position: i32) -> u32 {
+    let row = clamp(position - params.table_start, 0, i32(params.table_rows) - 1);
+    return u32(row) * params.table_stride;
+}
+
+struct Turns { cosine: vec4<f32>, sine: vec4<f32> }
+
+// Pairs at … at + 3; `at` is even.
+fn turns(at: u32) -> Turns {
+    let low = table[at / 2u];
+    let high = table[at / 2u + 1u];
+    return Turns(vec4<f32>(low.xz, high.xz), params.table_sine * vec4<f32>(low.yw, high.yw));
+}
+
+// Two neighbouring pairs of the interleaved layout.
+fn turn_interleaved(x: vec4<f32>, at: u32) -> vec4<f32> {
+    let pairs = table[at / 2u];
+    let sine = params.table_sine * pairs.yyww * vec4<f32>(-1.0, 1.0, -1.0, 1.0);
+    return x * pairs.xxzz + x.yxwz * sine;
+}

@@ -1,0 +1,14 @@
+// ALiBi (2108.12409): −slope_h·|p_i − p_j|
+
+@if(alibi) fn alibi_slope(h: u32) -> f32 {
+    return bitcast<f32>(aux[params.slopes_at + h]) * LOG2_E;
+}
+
+@if(alibi) fn add_alibi(scores: Scores, place: Place, j: u32) -> Scores {
+    var s = scores;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let p = key_position(place.b, j + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] -= place.slope * f32(abs(place.p[r] - p)); }
+    }
+    return s;
+}

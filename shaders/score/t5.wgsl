@@ -1,0 +1,16 @@
+// T5's relative bias (1910.10683): one learned number a head for each bucket of distances.
+
+@if(t5) fn t5_bias(h: u32, relative: i32) -> f32 {
+    let far = i32(params.t5_distance);
+    let bucket = aux[params.t5_buckets_at + u32(clamp(relative, -far, far) + far)];
+    return bitcast<f32>(aux[params.t5_at + bucket * params.q_heads + h]) * LOG2_E;
+}
+
+@if(t5) fn add_t5(scores: Scores, place: Place, j: u32) -> Scores {
+    var s = scores;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let p = key_position(place.b, j + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(place.h, p - place.p[r]); }
+    }
+    return s;
+}

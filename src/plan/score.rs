@@ -1,0 +1,116 @@
+//! The parts of a score as a step sees them: which need code, and where their numbers lie.
+
+use crate::error::Result;
+use crate::problem::{Positions, Problem, T5Bias};
+
+use super::draft::Draft;
+use super::params::{NOTHING, Params};
+use super::variant::ScoreKey;
+use super::{Binding, Role};
+
+/// The score of a forward or backward kernel.
+pub(super) struct ScorePlan {
+    pub key: ScoreKey,
+    /// The dense bias.
+    pub bias: Option<Binding>,
+}
+
+/// Lays out everything that a score reads beside q and k. `rotates` says that positions matter to a fused rotation.
+pub(super) fn plan(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &mut Params,
+    rotates: bool,
+) -> Result<ScorePlan> {
+    let (score, shape, position) = (&problem.score, &problem.shape, &problem.position);
+    let temperature = position
+        .rotary
+        .as_ref()
+        .and_then(|rotary| rotary.temperature);
+    let heads = shape.q_heads as usize;
+    let mut bias = None;
+    if let Some(operand) = score.bias_operand() {
+        let sizes = [shape.batch, shape.q_heads, shape.q_len];
+        let bound = draft.operand(Role::Bias, &operand, sizes, shape.kv_len)?;
+        params.bias = bound.rows;
+        bias = Some(bound.binding);
+    }
+    if let Some(slopes) = &score.slopes {
+        params.slopes_at = draft.push_values(Role::Slopes, slopes, heads);
+    }
+    if let Some(t5) = &score.t5 {
+        push_t5(draft, t5, params, heads)?;
+    }
+    if let Some(temperature) = temperature {
+        params.temperature_scale = temperature.scale as f32;
+        params.temperature_floor = temperature.floor;
+        params.temperature_offset = temperature.offset;
+    }
+    let looks = score.uses_positions();
+    push_positions(
+        draft,
+        problem,
+        params,
+        looks || temperature.is_some(),
+        looks,
+    );
+    let given = |positions: &Positions, looks: bool| looks && *positions != Positions::Index;
+    let key = ScoreKey {
+        softcap: score.softcap.is_some(),
+        bias: bias.is_some(),
+        alibi: score.slopes.is_some(),
+        t5: score.t5.is_some(),
+        q_positions: given(
+            &position.q_positions,
+            looks || rotates || temperature.is_some(),
+        ),
+        k_positions: given(&position.k_positions, looks || rotates),
+        temperature: temperature.is_some(),
+    };
+    Ok(ScorePlan { key, bias })
+}
+
+/// Sinks join where all keys are together: in a call over all of them, else in the merge.
+pub(super) fn push_sinks(draft: &mut Draft<'_>, problem: &Problem, params: &mut Params) {
+    let whole = problem.slice().k == (0..problem.shape.kv_len);
+    params.sinks_at = match &problem.score.sinks {
+        Some(sinks) if whole => {
+            draft.push_values(Role::Sinks, sinks, problem.shape.q_heads as usize)
+        }
+        Some(_) => {
+            draft.note("the call covers a part of the keys: sinks are left to the merge".into());
+            NOTHING
+        }
+        None => NOTHING,
+    };
+}
+
+fn push_t5(draft: &mut Draft<'_>, t5: &T5Bias, params: &mut Params, heads: usize) -> Result<()> {
+    let (thresholds, m) = (t5.buckets.thresholds()?, i64::from(t5.buckets.distance));
+    params.t5_at = draft.push_values(Role::T5, &t5.table, t5.buckets.buckets as usize * heads);
+    params.t5_distance = t5.buckets.distance;
+    params.t5_buckets_at = draft.push_aux((-m..=m).map(|r| t5.buckets.bucket(r, &thresholds)));
+    Ok(())
+}
+
+/// Positions that are given a token, where the score or a temperature looks at them.
+fn push_positions(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &mut Params,
+    queries: bool,
+    keys: bool,
+) {
+    let (shape, position) = (&problem.shape, &problem.position);
+    let mut push = |role, positions: &Positions, len: u32| match positions {
+        Positions::Index => 0,
+        Positions::Host(p) => draft.push_aux(p.iter().map(|&p| p as u32)),
+        Positions::Device => draft.copy_aux(role, shape.batch * len),
+    };
+    if queries {
+        params.q_positions_at = push(Role::QPositions, &position.q_positions, shape.q_len);
+    }
+    if keys {
+        params.k_positions_at = push(Role::KPositions, &position.k_positions, shape.kv_len);
+    }
+}
