@@ -50,7 +50,7 @@ fn setting(key: &Prefill) -> Setting {
         value_dim: channels(key.value_chunks),
         element: key.input.element,
         output: key.output,
-        softcap: key.softcap.then_some(SOFTCAP),
+        softcap: key.score.softcap.then_some(SOFTCAP),
     }
 }
 
