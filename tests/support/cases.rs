@@ -69,7 +69,7 @@ impl Case {
     }
 
     /// The same case, its problem changed.
-    fn with(mut self, change: impl FnOnce(&mut Problem)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Problem)) -> Self {
         change(&mut self.problem);
         self
     }
