@@ -287,7 +287,7 @@ impl Plan {
     }
 
     /// The same task with outputs that share a buffer with another operand.
-    pub(crate) fn with_shared_outputs(&self) -> Result<Self> {
+    pub fn with_shared_outputs(&self) -> Result<Self> {
         let choice = Choice {
             shared_outputs: true,
             ..self.choice.clone()
@@ -319,6 +319,11 @@ impl Plan {
     /// Size and usage that each operand's buffer must have.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
+    }
+
+    /// The rotary table that the steps read, where one of them rotates.
+    pub fn table(&self) -> Option<&TableNeed> {
+        self.table.as_ref()
     }
 
     pub fn declined(&self) -> &[Declined] {

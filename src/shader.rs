@@ -64,8 +64,8 @@ fn prefill(source: &mut Source, key: &Prefill) {
     }
     add_score(source, &key.score, key.rotary);
     add_output(source, key.output);
-    source.flag("ragged_chunks", key.chunks % lanes != 0);
-    source.flag("ragged_value_chunks", key.value_chunks % lanes != 0);
+    source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
+    source.flag("ragged_value_chunks", !key.value_chunks.is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);
     for (name, least) in [
         ("lanes_2", 2),
