@@ -65,7 +65,10 @@ fn prefill(source: &mut Source, key: &Prefill) {
     add_score(source, &key.score, key.rotary);
     add_output(source, key.output);
     source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
-    source.flag("ragged_value_chunks", !key.value_chunks.is_multiple_of(lanes));
+    source.flag(
+        "ragged_value_chunks",
+        !key.value_chunks.is_multiple_of(lanes),
+    );
     source.flag("shared_rows", lanes > 1);
     for (name, least) in [
         ("lanes_2", 2),
