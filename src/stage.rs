@@ -133,6 +133,8 @@ pub async fn download(
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
 ) -> Result<Vec<u8>> {
+    let (sender, mapped) = oneshot::channel();
+    // A lost device makes an invalid buffer without a word; mapping it is the error.
     let staging = scoped(device, "downloading", || {
         let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
@@ -143,14 +145,13 @@ pub async fn download(
         let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
         encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
         queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone when the future was dropped half-way; then nobody waits for this.
+            let _ = sender.send(result);
+        });
         staging
     })
     .await?;
-    let (sender, mapped) = oneshot::channel();
-    staging.map_async(wgpu::MapMode::Read, .., move |result| {
-        // The receiver is gone when the future was dropped half-way; then nobody waits for this.
-        let _ = sender.send(result);
-    });
     Mapping {
         device: device.clone(),
         mapped,

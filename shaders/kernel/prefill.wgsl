@@ -78,7 +78,7 @@ fn main(
         let j_tile = tile_key(walk, n / GROUPS);
         let j = j_tile + n % GROUPS * KEYS;
         let masked = !all_visible(low, high, j, j + KEYS - 1u);
-        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(work.b, k_head, v_head, j_tile, !all_visible(low, high, j_tile, j_tile + TILE - 1u)); }
+        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(work.b, k_head, v_head, j_tile, low, high); }
         @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
         @if(subgroup) let k_start = k_head + j_own * params.k.row;
         @if(subgroup) let k_turn = key_turn(work.b, j_own);

@@ -2,7 +2,7 @@
 
 var<workgroup> key_tile: array<vec4<f32>, TILE_CHUNKS>;
 var<workgroup> value_tile: array<vec4<f32>, TILE_VALUE_CHUNKS>;
-// Bit n: value n is no finite number in a tile that has masked keys; it is staged as 0.
+// Bit n: value n is no finite number in a step that has masked keys; it is staged as 0.
 var<workgroup> spoils: atomic<u32>;
 
 var<private> invocation_index: u32;
@@ -11,8 +11,10 @@ fn start_strategy(invocation: u32) {
     invocation_index = invocation;
 }
 
-// Stages keys and values j … j + TILE − 1, in uniform control flow.
-fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, masked: bool) {
+// Stages keys and values j … j + TILE − 1, in uniform control flow, for rows from the one that sees `low` to the one
+// that sees `high`.
+fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Interval) {
+    let masked = !all_visible(low, high, j, j + TILE - 1u);
     workgroupBarrier();
     if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
     workgroupBarrier();
@@ -23,7 +25,8 @@ fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, masked: bool) {
     for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
         let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
-        let spoilt = masked && not_finite(x);
+        let step = j + at / VALUE_CHUNKS / KEYS * KEYS;
+        let spoilt = masked && not_finite(x) && !all_visible(low, high, step, step + KEYS - 1u);
         if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
         value_tile[at] = select(x, vec4<f32>(), spoilt);
     }

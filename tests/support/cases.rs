@@ -42,6 +42,22 @@ pub struct Case {
     pub kv_lens: Option<Vec<u32>>,
     /// `[B]`, the buffer's content for device-side offsets.
     pub q_offset: Option<Vec<i32>>,
+    /// The buffers' contents for device-side parts of the score and for positions.
+    pub values: DeviceValues,
+}
+
+/// What lies on the device where a problem says [`Values::Device`](wgpu_attention::problem::Values::Device) or
+/// [`Positions::Device`](wgpu_attention::problem::Positions::Device).
+#[derive(Clone, Debug, Default)]
+pub struct DeviceValues {
+    /// `[Hq]`
+    pub slopes: Option<Vec<f32>>,
+    pub sinks: Option<Vec<f32>>,
+    /// `[buckets, Hq]`
+    pub t5: Option<Vec<f32>>,
+    /// `[B, Nq]` and `[B, Nk]`
+    pub q_positions: Option<Vec<i32>>,
+    pub k_positions: Option<Vec<i32>>,
 }
 
 impl Case {
@@ -65,20 +81,27 @@ impl Case {
             packed: false,
             kv_lens: None,
             q_offset: None,
+            values: DeviceValues::default(),
         }
     }
 
     /// The same case, its problem changed.
-    fn with(mut self, change: impl FnOnce(&mut Problem)) -> Self {
+    pub fn with(mut self, change: impl FnOnce(&mut Problem)) -> Self {
         change(&mut self.problem);
         self
     }
 
     /// The reference's view of these operands.
     pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
+        let values = &self.values;
         Tensors {
             kv_lens: self.kv_lens.as_deref(),
             q_offset: self.q_offset.as_deref(),
+            slopes: values.slopes.as_deref(),
+            sinks: values.sinks.as_deref(),
+            t5: values.t5.as_deref(),
+            q_positions: values.q_positions.as_deref(),
+            k_positions: values.k_positions.as_deref(),
             ..Tensors::new(q, k, v)
         }
     }

@@ -1,0 +1,146 @@
+//! The convenience for host slices, and its future in the situations that an application brings it into.
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::task::{Context, Waker};
+use std::time::Duration;
+
+use wgpu_attention::{Choice, Element, Error, Host, Outputs, download};
+
+use crate::device::{Gpu, gpu};
+use crate::run::{Buffers, Output, buffer, check};
+use crate::support::cases::{Case, Setting, Sizes};
+use crate::support::inputs::{Data, Inputs};
+
+fn case() -> (Case, Inputs) {
+    let case = Case::new(
+        "host slices",
+        &Setting::new(16, 16, Element::F32),
+        Sizes::two(2, 1, 33, 40),
+    );
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
+    (case, inputs)
+}
+
+async fn run_on(gpu: &Gpu) -> Result<Outputs, Error> {
+    let (case, inputs) = case();
+    let plan = gpu.attention.plan(&case.problem)?;
+    let [q, k, v] = [0, 1, 2].map(|n| inputs.buffers[n].as_slice());
+    gpu.attention
+        .run(&gpu.queue, &plan, &Host::new(q, k, v))
+        .await
+}
+
+fn check_outputs(outputs: Outputs) {
+    let (case, inputs) = case();
+    let output = Output {
+        o: outputs.o,
+        lse: bytemuck::cast_slice(&outputs.lse).to_vec(),
+    };
+    check(&case, &inputs, &output, "host slices");
+}
+
+/// What `work` answers; a failure if it takes a minute.
+fn in_time<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+    let (sender, answer) = mpsc::channel();
+    std::thread::spawn(move || sender.send(work()));
+    answer
+        .recv_timeout(Duration::from_secs(60))
+        .expect("neither a hang nor a panic")
+}
+
+#[test]
+fn under_block_on_alone() {
+    check_outputs(in_time(|| pollster::block_on(run_on(gpu()))).expect("outputs"));
+}
+
+#[test]
+fn beside_an_application_that_polls() {
+    let gpu = gpu();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                let _ = gpu.device.poll(wgpu::PollType::Poll);
+                std::thread::sleep(Duration::from_micros(200));
+            }
+        });
+        let outputs: Vec<_> = (0..5)
+            .map(|_| in_time(|| pollster::block_on(run_on(crate::device::gpu()))))
+            .collect();
+        done.store(true, Ordering::Relaxed);
+        outputs
+            .into_iter()
+            .for_each(|outputs| check_outputs(outputs.expect("outputs")));
+    });
+}
+
+#[test]
+fn dropped_half_way() {
+    let gpu = gpu();
+    let filled = buffer(&gpu.device, &[7; 64]);
+    for _ in 0..3 {
+        let mut future = Box::pin(download(&gpu.device, &gpu.queue, &filled));
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = future.as_mut().poll(&mut context);
+        drop(future);
+    }
+    let bytes = in_time(move || {
+        pollster::block_on(download(
+            &crate::device::gpu().device,
+            &crate::device::gpu().queue,
+            &filled,
+        ))
+    });
+    assert_eq!(bytes, Ok(vec![7; 64]));
+}
+
+#[test]
+fn on_a_lost_device() {
+    let outcome = in_time(|| {
+        let gpu = Gpu::another();
+        let filled = buffer(&gpu.device, &[7; 64]);
+        gpu.device.destroy();
+        (
+            pollster::block_on(run_on(&gpu)),
+            pollster::block_on(download(&gpu.device, &gpu.queue, &filled)),
+        )
+    });
+    assert!(outcome.0.is_err(), "{:?}", outcome.0);
+    assert!(outcome.1.is_err(), "{:?}", outcome.1);
+}
+
+/// The device goes while the download is on its way: an answer or an error, and soon.
+#[test]
+fn on_a_device_that_is_lost_meanwhile() {
+    in_time(|| {
+        let gpu = Gpu::another();
+        let filled = buffer(&gpu.device, &[7; 64]);
+        let mut future = pin!(download(&gpu.device, &gpu.queue, &filled));
+        let mut context = Context::from_waker(Waker::noop());
+        let _ = future.as_mut().poll(&mut context);
+        gpu.device.destroy();
+        let _ = pollster::block_on(future);
+    });
+}
+
+#[test]
+fn preparing_on_a_lost_device() {
+    let prepared = in_time(|| {
+        let gpu = Gpu::another();
+        let (case, inputs) = case();
+        let plan = gpu
+            .attention
+            .plan_with(&case.problem, &Choice::default())
+            .expect("a plan");
+        let buffers = Buffers::new(&gpu.device, &case, &inputs);
+        gpu.device.destroy();
+        pollster::block_on(gpu.attention.prepare(&plan, &buffers.operands())).map(|_| ())
+    });
+    assert!(
+        matches!(prepared, Err(Error::Device { .. })),
+        "{prepared:?}"
+    );
+}

@@ -1,0 +1,144 @@
+//! What stands behind a mask changes nothing, be it NaN; what is visible shows in its own rows only.
+
+use std::collections::BTreeSet;
+
+use wgpu_attention::problem::{Lengths, Mask};
+use wgpu_attention::reference::visible;
+use wgpu_attention::{Choice, Element};
+
+use crate::device::{gpu, say};
+use crate::run::{Output, run, strategies};
+use crate::support::cases::{Case, Setting, Sizes};
+use crate::support::inputs::{Data, Inputs};
+use crate::support::tensor::encode;
+
+/// The input that gets a NaN.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Input {
+    Key,
+    Value,
+}
+
+fn cases(element: Element) -> Vec<Case> {
+    let setting = Setting {
+        output: Element::F32,
+        ..Setting::new(20, 12, element)
+    };
+    let lens = Mask {
+        kv_lens: Lengths::Host(vec![29]),
+        ..Mask::default()
+    };
+    [
+        lens,
+        Mask::causal(),
+        Mask::window(5, 2),
+        Mask {
+            first: 3,
+            ..Mask::window(4, 0)
+        },
+    ]
+    .into_iter()
+    .map(|mask| {
+        Case::new(format!("{mask:?}"), &setting, Sizes::one(35, 43)).with(|p| p.mask = mask)
+    })
+    .collect()
+}
+
+/// The inputs with one NaN in key or value `j`.
+fn spoilt(case: &Case, inputs: &Inputs, input: Input, j: usize) -> Inputs {
+    let mut inputs = inputs.clone();
+    let (values, dim, slot) = match input {
+        Input::Key => (&mut inputs.k, case.problem.shape.head_dim, 1),
+        Input::Value => (&mut inputs.v, case.problem.shape.value_dim, 2),
+    };
+    values[j * dim as usize + 2] = f64::NAN;
+    inputs.buffers[slot] = encode(case.problem.k.element, values);
+    inputs
+}
+
+/// Without a NaN anywhere, hidden keys included.
+fn clean(case: &Case) -> Inputs {
+    let full = case.clone().with(|p| p.mask = Mask::default());
+    Inputs::new(&full, Data::Normal(1.0), 4)
+}
+
+/// Whether the driver's arithmetic keeps a NaN: WGSL does not promise it.
+fn keeps_nan(choice: &Choice) -> bool {
+    let case = Case::new(
+        "one pair",
+        &Setting::new(20, 12, Element::F32),
+        Sizes::one(1, 1),
+    );
+    let inputs = spoilt(&case, &clean(&case), Input::Value, 0);
+    let (_, out) = run(gpu(), &gpu().attention, &case, &inputs, choice);
+    out.forward(&case).o[2].is_nan()
+}
+
+/// `[Nq]` rows as bits, o and lse together.
+fn rows(case: &Case, out: &Output) -> Vec<Vec<u8>> {
+    let dim = case.problem.shape.value_dim as usize * 4;
+    out.o
+        .chunks(dim)
+        .zip(out.lse.chunks(4))
+        .map(|(o, lse)| [o, lse].concat())
+        .collect()
+}
+
+fn hold(case: &Case, choice: &Choice, input: Input, j: usize, shows: bool) {
+    let (gpu, inputs) = (gpu(), clean(case));
+    let (plan, clean) = run(gpu, &gpu.attention, case, &inputs, choice);
+    let (_, with_nan) = run(
+        gpu,
+        &gpu.attention,
+        case,
+        &spoilt(case, &inputs, input, j),
+        choice,
+    );
+    let forward = with_nan.forward(case);
+    let tensors = inputs.tensors(case);
+    let dim = case.problem.shape.value_dim as usize;
+    for (i, (before, after)) in rows(case, &clean)
+        .iter()
+        .zip(rows(case, &with_nan))
+        .enumerate()
+    {
+        let context = || format!("row {i}, {input:?} {j}, {}\n{plan}", case.name);
+        if !visible(&case.problem, &tensors, 0, 0, i as u32, j as u32) {
+            assert_eq!(before, &after, "a hidden NaN changed {}", context());
+        } else if shows {
+            assert!(
+                forward.o[i * dim + 2].is_nan(),
+                "a visible NaN is lost in {}",
+                context()
+            );
+            assert_eq!(
+                forward.lse[i].is_nan(),
+                input == Input::Key,
+                "lse of {}",
+                context()
+            );
+        }
+    }
+}
+
+#[test]
+fn a_nan_stays_in_the_rows_that_see_it() {
+    for choice in strategies(gpu()) {
+        let shows = keeps_nan(&choice);
+        if !shows {
+            say(&format!(
+                "this driver drops NaN ({:?}): that a visible one shows is not tested",
+                choice.strategy
+            ));
+        }
+        for case in Element::ALL.into_iter().flat_map(cases) {
+            let keys = BTreeSet::from([0, 7, 16, 28, 29, 31, 42]);
+            for (j, input) in keys
+                .iter()
+                .flat_map(|&j| [(j, Input::Key), (j, Input::Value)])
+            {
+                hold(&case, &choice, input, j, shows);
+            }
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! One case on the GPU: buffers made, poisoned, computed into, read back.
+
+use wgpu::util::DeviceExt;
+use wgpu_attention::plan::{Role, StrategyKind, Variant};
+use wgpu_attention::reference::Forward;
+use wgpu_attention::{Attention, Choice, Element, Operands, Plan};
+
+use crate::device::Gpu;
+use crate::support::cases::{Case, DeviceValues};
+use crate::support::compare::assert_forward;
+use crate::support::inputs::Inputs;
+use crate::support::tensor::{POISON, decode, gather, outside, poisoned};
+
+/// What a call wrote.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Output {
+    pub o: Vec<u8>,
+    pub lse: Vec<u8>,
+}
+
+impl Output {
+    /// Logical o and lse.
+    pub fn forward(&self, case: &Case) -> Forward {
+        let (operand, sizes, dim) = output(case);
+        Forward {
+            o: gather(&self.o, operand.element, &operand.layout, sizes, dim),
+            lse: decode(
+                Element::F32,
+                &self.lse[..case.problem.shape.rows() as usize * 4],
+            ),
+        }
+    }
+}
+
+pub fn output(case: &Case) -> (wgpu_attention::problem::Operand, [u32; 3], u32) {
+    let s = &case.problem.shape;
+    (case.problem.o, [s.batch, s.q_heads, s.q_len], s.value_dim)
+}
+
+/// A storage buffer that holds `bytes`.
+pub fn buffer(device: &wgpu::Device, bytes: &[u8]) -> wgpu::Buffer {
+    let mut bytes = bytes.to_vec();
+    bytes.resize(bytes.len().next_multiple_of(4).max(4), POISON);
+    device.create_buffer_init(&wgpu::util::BufferInitDescriptor {
+        label: None,
+        contents: &bytes,
+        usage: wgpu::BufferUsages::STORAGE
+            | wgpu::BufferUsages::COPY_SRC
+            | wgpu::BufferUsages::COPY_DST,
+    })
+}
+
+/// The operands of a case in buffers; outputs are poisoned.
+pub struct Buffers {
+    inputs: Vec<wgpu::Buffer>,
+    slots: [usize; 3],
+    others: Vec<(Role, wgpu::Buffer)>,
+    pub o: wgpu::Buffer,
+    pub lse: wgpu::Buffer,
+}
+
+impl Buffers {
+    pub fn new(device: &wgpu::Device, case: &Case, inputs: &Inputs) -> Self {
+        let (operand, sizes, dim) = output(case);
+        let rows = case.problem.shape.rows();
+        let mut others = Vec::new();
+        if let Some(lens) = &case.kv_lens {
+            others.push((Role::KvLens, buffer(device, bytemuck::cast_slice(lens))));
+        }
+        if let Some(offsets) = &case.q_offset {
+            others.push((Role::QOffset, buffer(device, bytemuck::cast_slice(offsets))));
+        }
+        if let Some(bias) = &inputs.bias {
+            others.push((Role::Bias, buffer(device, &bias.buffer)));
+        }
+        others.extend(of_values(&case.values).map(|(role, bytes)| (role, buffer(device, bytes))));
+        Self {
+            inputs: inputs
+                .buffers
+                .iter()
+                .map(|bytes| buffer(device, bytes))
+                .collect(),
+            slots: inputs.slots,
+            others,
+            o: buffer(device, &poisoned(operand.bytes(sizes, dim))),
+            lse: buffer(device, &poisoned(rows * 4)),
+        }
+    }
+
+    pub fn operands(&self) -> Operands<'_> {
+        let [q, k, v] = self.slots.map(|slot| &self.inputs[slot]);
+        let operands = Operands::new(q, k, v, &self.o, &self.lse);
+        self.others
+            .iter()
+            .fold(operands, |operands, (role, buffer)| {
+                operands.with(*role, buffer)
+            })
+    }
+}
+
+fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
+    let floats = [
+        (Role::Slopes, &values.slopes),
+        (Role::Sinks, &values.sinks),
+        (Role::T5, &values.t5),
+    ];
+    let positions = [
+        (Role::QPositions, &values.q_positions),
+        (Role::KPositions, &values.k_positions),
+    ];
+    let floats = floats
+        .into_iter()
+        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
+    let positions = positions
+        .into_iter()
+        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
+    floats.chain(positions)
+}
+
+/// Runs `case` as `choice` says.
+pub fn run(
+    gpu: &Gpu,
+    attention: &Attention,
+    case: &Case,
+    inputs: &Inputs,
+    choice: &Choice,
+) -> (Plan, Output) {
+    let plan = attention
+        .plan_with(&case.problem, choice)
+        .unwrap_or_else(|e| panic!("{}: {e}", case.name));
+    let buffers = Buffers::new(&gpu.device, case, inputs);
+    let output = execute(gpu, attention, &plan, &buffers);
+    (plan, output)
+}
+
+/// Prepares, submits and reads back.
+pub fn execute(gpu: &Gpu, attention: &Attention, plan: &Plan, buffers: &Buffers) -> Output {
+    let call = pollster::block_on(attention.prepare(plan, &buffers.operands()))
+        .unwrap_or_else(|e| panic!("{e}\n{plan}"));
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    call.encode(&mut encoder);
+    gpu.queue.submit([encoder.finish()]);
+    let [o, lse] = read(gpu, [&buffers.o, &buffers.lse]);
+    Output { o, lse }
+}
+
+/// The contents of some buffers.
+pub fn read<const N: usize>(gpu: &Gpu, buffers: [&wgpu::Buffer; N]) -> [Vec<u8>; N] {
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    let staged = buffers.map(|from| {
+        let to = gpu.device.create_buffer(&wgpu::BufferDescriptor {
+            label: None,
+            size: from.size(),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        encoder.copy_buffer_to_buffer(from, 0, &to, 0, from.size());
+        to
+    });
+    gpu.queue.submit([encoder.finish()]);
+    for buffer in &staged {
+        buffer.map_async(wgpu::MapMode::Read, .., |mapped| {
+            mapped.expect("a mapped buffer")
+        });
+    }
+    gpu.device
+        .poll(wgpu::PollType::wait_indefinitely())
+        .expect("the device answers");
+    staged.map(|buffer| buffer.get_mapped_range(..).expect("mapped").to_vec())
+}
+
+/// Holds what was written against the reference, and against what was not to be written.
+pub fn check(case: &Case, inputs: &Inputs, output: &Output, context: &str) {
+    let got = output.forward(case);
+    assert_forward(&case.problem, &inputs.tensors(case), &got, context);
+    assert_untouched(case, output, context);
+}
+
+/// Gaps of o and rows beside the slice keep their poison.
+pub fn assert_untouched(case: &Case, output: &Output, context: &str) {
+    let (operand, sizes, dim) = self::output(case);
+    let gaps = outside(&output.o, operand.element, &operand.layout, sizes, dim);
+    assert!(
+        gaps.iter().all(|&byte| byte == POISON),
+        "o was written beside its rows\n{context}"
+    );
+    let got = output.forward(case);
+    let (n, q) = (case.problem.shape.q_len as usize, case.problem.slice().q);
+    for (row, lse) in got
+        .lse
+        .iter()
+        .enumerate()
+        .filter(|(row, _)| !q.contains(&((row % n.max(1)) as u32)))
+    {
+        let o = &got.o[row * dim as usize..][..dim as usize];
+        assert!(
+            lse.is_nan() && o.iter().all(|x| x.is_nan()),
+            "row {row} is not of the slice\n{context}"
+        );
+    }
+}
+
+/// Runs a case by default choices and checks it.
+pub fn run_and_check(gpu: &Gpu, case: &Case, inputs: &Inputs, choice: &Choice) -> Plan {
+    let (plan, output) = run(gpu, &gpu.attention, case, inputs, choice);
+    check(
+        case,
+        inputs,
+        &output,
+        &format!("{}\n{choice:?}\n{plan}", case.name),
+    );
+    plan
+}
+
+/// The variants that a plan uses.
+pub fn variants(plan: &Plan) -> Vec<Variant> {
+    plan.steps().iter().map(|step| step.variant).collect()
+}
+
+/// Both strategies, where the adapter has them.
+pub fn strategies(gpu: &Gpu) -> Vec<Choice> {
+    let of = |strategy| Choice {
+        strategy: Some(strategy),
+        ..Choice::default()
+    };
+    let mut choices = vec![of(StrategyKind::Workgroup)];
+    if gpu.attention.caps().subgroups.is_some() {
+        choices.push(of(StrategyKind::Subgroup));
+    }
+    choices
+}
