@@ -7,6 +7,7 @@ mod embed;
 mod explain;
 mod merge;
 mod params;
+mod positions;
 mod prefill;
 mod rotate;
 mod schedule;

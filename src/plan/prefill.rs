@@ -10,6 +10,7 @@ use crate::problem::{Element, Layout, Operand, Problem, Slice};
 use super::draft::{Bound, Draft};
 use super::merge::{Target, combine, into_target};
 use super::params::{NOTHING, Params, Rows};
+use super::positions::spelled_out;
 use super::rotate::{self, Pass};
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
@@ -20,7 +21,8 @@ use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Step, Task};
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
 const PARTIAL_BYTES: u64 = 32 << 20;
 
-pub(super) fn plan(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Plan> {
+pub(super) fn plan(stated: &Problem, caps: &Caps, choice: &Choice) -> Result<Plan> {
+    let problem = &*spelled_out(stated);
     let mut draft = Draft::new(caps, choice);
     let slice = problem.slice();
     if problem.shape.batch > 0 && !slice.q.is_empty() {
@@ -35,7 +37,7 @@ pub(super) fn plan(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Pl
             Forward::new(&mut draft, problem, params)?.steps(&mut draft, &target)?;
         }
     }
-    Ok(draft.finish(Task::Attention(Box::new(problem.clone()))))
+    Ok(draft.finish(Task::Attention(Box::new(stated.clone()))))
 }
 
 fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {

@@ -68,7 +68,7 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
     let (input, output) = (Golden::open(input)?, Golden::open(output)?);
     let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
     let bias = match problem.score.bias {
-        Some(_) => Some((input.floats("bias")?, input.sizes("bias")?)),
+        Some(_) => Some((numbers(&input, "bias")?, input.sizes("bias")?)),
         None => None,
     };
     let tensors = Tensors {
@@ -85,6 +85,12 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
     };
     assert_forward(problem, &tensors, &got, &format!("{problem:?}"));
     Ok(())
+}
+
+/// Of a tensor of either type.
+fn numbers(file: &Golden, name: &str) -> Result<Vec<f64>> {
+    let whole = |name| Ok::<_, anyhow::Error>(file.integers(name)?.into_iter().map(f64::from));
+    file.floats(name).or_else(|_| Ok(whole(name)?.collect()))
 }
 
 fn rotary(config: &str) -> Rotary {
