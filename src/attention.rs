@@ -6,7 +6,7 @@ use crate::call::{Call, Operands};
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::plan::{Choice, Merge, Plan, Rotation};
+use crate::plan::{Choice, Embedding, Merge, Plan, Rotation};
 use crate::problem::Problem;
 use crate::tables::Tables;
 
@@ -66,6 +66,11 @@ impl Attention {
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn plan_rotation(&self, rotation: &Rotation) -> Result<Plan> {
         Plan::rotation(rotation, &self.caps, &Choice::default())
+    }
+
+    /// Plans adding a table's rows to embeddings by position.
+    pub fn plan_embedding(&self, embedding: &Embedding) -> Result<Plan> {
+        Plan::embedding(embedding, &self.caps, &Choice::default())
     }
 
     /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the

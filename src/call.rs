@@ -53,6 +53,13 @@ impl<'a> Operands<'a> {
             .with(Role::Turned, turned)
     }
 
+    /// The operands of an [`crate::Embedding`].
+    pub fn embedding(table: &'a wgpu::Buffer, embeddings: &'a wgpu::Buffer) -> Self {
+        Self::default()
+            .with(Role::Table, table)
+            .with(Role::Embeddings, embeddings)
+    }
+
     /// Adds or replaces one operand.
     pub fn with(mut self, role: Role, buffer: &'a wgpu::Buffer) -> Self {
         self.buffers.insert(role, buffer);

@@ -119,10 +119,8 @@ pub(crate) async fn scoped<T>(
     let made = make();
     // Popped at once, so that nothing of the caller's own falls in; the answers may come later.
     let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
-    for error in [internal.await, memory.await, validation.await]
-        .into_iter()
-        .flatten()
-    {
+    let errors = [internal.await, memory.await, validation.await];
+    if let Some(error) = errors.into_iter().flatten().next() {
         return Err(Error::Device {
             what: what.to_string(),
             message: error.to_string(),

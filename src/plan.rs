@@ -3,6 +3,7 @@
 
 mod covering;
 mod draft;
+mod embed;
 mod explain;
 mod merge;
 mod params;
@@ -13,12 +14,14 @@ mod score;
 mod tiles;
 mod variant;
 
+pub use embed::Embedding;
 pub use merge::Merge;
 pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Input, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Tiling, Variant,
+    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Tiling,
+    Variant,
 };
 
 use std::fmt;
@@ -56,6 +59,10 @@ pub enum Role {
     Rows,
     /// The turned rows of a [`Rotation`].
     Turned,
+    /// `f32 [rows, dim]` of an [`Embedding`].
+    Table,
+    /// The embeddings that an [`Embedding`] writes or adds to.
+    Embeddings,
     /// `f32 [parts, B, Hq, Nq, Dv]` of a [`Merge`].
     PartialO,
     /// `f32 [parts, B, Hq, Nq]` of a [`Merge`].
@@ -81,6 +88,8 @@ impl Role {
             Self::KPositions => "k_positions",
             Self::Rows => "rows",
             Self::Turned => "turned",
+            Self::Table => "table",
+            Self::Embeddings => "embeddings",
             Self::PartialO => "partial_o",
             Self::PartialLse => "partial_lse",
         }
@@ -88,7 +97,7 @@ impl Role {
 
     /// True for the tensors that a call writes.
     pub fn is_output(self) -> bool {
-        matches!(self, Self::O | Self::Lse | Self::Turned)
+        matches!(self, Self::O | Self::Lse | Self::Turned | Self::Embeddings)
     }
 
     /// True for small values that the encoder copies into the call's own buffer.
@@ -236,6 +245,7 @@ pub enum Task {
     Attention(Box<Problem>),
     Merge(Merge),
     Rotation(Box<Rotation>),
+    Embedding(Box<Embedding>),
 }
 
 /// An ordered list of steps. Its `Display` is the explanation for people.
@@ -271,8 +281,13 @@ impl Plan {
         rotate::plan(rotation, caps, choice)
     }
 
+    /// Plans adding a table's rows to embeddings by position.
+    pub fn embedding(embedding: &Embedding, caps: &Caps, choice: &Choice) -> Result<Self> {
+        embed::plan(embedding, caps, choice)
+    }
+
     /// The same task with outputs that share a buffer with another operand.
-    pub(crate) fn with_shared_outputs(&self) -> Result<Self> {
+    pub fn with_shared_outputs(&self) -> Result<Self> {
         let choice = Choice {
             shared_outputs: true,
             ..self.choice.clone()
@@ -281,6 +296,8 @@ impl Plan {
             Task::Attention(problem) => Self::attention(problem, &self.caps, &choice),
             Task::Merge(merge) => Self::merge(merge, &self.caps, &choice),
             Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, &choice),
+            // Its one output is the tensor it adds to.
+            Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &choice),
         }
     }
 
@@ -302,6 +319,11 @@ impl Plan {
     /// Size and usage that each operand's buffer must have.
     pub fn requirements(&self) -> &[Requirement] {
         &self.requirements
+    }
+
+    /// The rotary table that the steps read, where one of them rotates.
+    pub fn table(&self) -> Option<&TableNeed> {
+        self.table.as_ref()
     }
 
     pub fn declined(&self) -> &[Declined] {

@@ -5,7 +5,9 @@ mod library;
 mod unroll;
 
 use crate::error::Result;
-use crate::plan::{Input, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant};
+use crate::plan::{
+    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant,
+};
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
 
@@ -22,10 +24,11 @@ pub fn source(variant: &Variant) -> Source {
     match variant {
         Variant::Prefill(key) => prefill(&mut source, key),
         Variant::Rotate(key) => rotate(&mut source, key),
-        Variant::Combine { output } | Variant::Pack { output } => {
+        Variant::Combine { output } => {
             source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
             add_output(&mut source, *output);
         }
+        Variant::Pack(key) => pack(&mut source, key),
     }
     source
 }
@@ -61,8 +64,11 @@ fn prefill(source: &mut Source, key: &Prefill) {
     }
     add_score(source, &key.score, key.rotary);
     add_output(source, key.output);
-    source.flag("ragged_chunks", key.chunks % lanes != 0);
-    source.flag("ragged_value_chunks", key.value_chunks % lanes != 0);
+    source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
+    source.flag(
+        "ragged_value_chunks",
+        !key.value_chunks.is_multiple_of(lanes),
+    );
     source.flag("shared_rows", lanes > 1);
     for (name, least) in [
         ("lanes_2", 2),
@@ -101,6 +107,16 @@ fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) 
             Vec::new()
         },
     );
+}
+
+fn pack(source: &mut Source, key: &Pack) {
+    source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+    add_output(source, key.output);
+    if let PackRows::Table { add, positions } = key.rows {
+        source.flag("by_position", true);
+        source.flag("add", add);
+        source.flag("positions_given", positions);
+    }
 }
 
 fn rotate(source: &mut Source, key: &Rotate) {

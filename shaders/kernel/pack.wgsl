@@ -1,5 +1,6 @@
-// Moves contiguous f32 rows to a tensor of any layout and element. An invocation owns one word of the tensor's
-// buffer, so words that rows share are written by one, and what lies between rows stays as it is.
+// Moves f32 rows to a tensor of any layout and element: contiguous ones in their order, or those of a table by each
+// token's position. An invocation owns one word of the tensor's buffer, so words that rows share are written by one,
+// and what lies between rows stays as it is.
 
 import part::params;
 import slot::o_rows for o;
@@ -7,6 +8,7 @@ import slot::o_rows for o;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> o: array<u32>;
+@group(0) @binding(3) var<storage, read> aux: array<u32>;
 
 fn o_dim() -> u32 { return params.value_dim; }
 
@@ -24,19 +26,22 @@ fn main(
 
 @if(!half_output) fn pack_word(at: u32) {
     let place = source_index(at);
-    if (place != NOT_THERE) { o[at] = bitcast<u32>(source[place]); }
+    @if(!add) if (place != NOT_THERE) { o[at] = bitcast<u32>(source[place]); }
+    @if(add) if (place != NOT_THERE) { o[at] = bitcast<u32>(bitcast<f32>(o[at]) + source[place]); }
 }
 
 @if(half_output) fn pack_pair(word: u32) {
     let low = source_index(2u * word);
     let high = source_index(2u * word + 1u);
-    var pair = o[word];
-    if (low != NOT_THERE) { pair = (pair & 0xffff0000u) | (o_pack(vec2<f32>(source[low], 0.0)) & 0xffffu); }
-    if (high != NOT_THERE) { pair = (pair & 0xffffu) | (o_pack(vec2<f32>(source[high], 0.0)) << 16u); }
-    o[word] = pair;
+    let old = o[word];
+    @if(add) let base = o_unpack(old);
+    @if(!add) let base = vec2<f32>();
+    let next = o_pack(base + vec2<f32>(source[low], source[high]));
+    let keep = select(0xffffu, 0u, low != NOT_THERE) | select(0xffff0000u, 0u, high != NOT_THERE);
+    o[word] = (old & keep) | (next & ~keep);
 }
 
-// The element of the contiguous source that belongs at element `at` of the tensor, or NOT_THERE.
+// The element of the source that belongs at element `at` of the tensor, or NOT_THERE.
 const NOT_THERE = 0xffffffffu;
 
 fn source_index(at: u32) -> u32 {
@@ -52,8 +57,15 @@ fn source_index(at: u32) -> u32 {
         }
     }
     if (left >= params.value_dim) { return NOT_THERE; }
-    let row = place[0] * axis_of(0u).rows + place[1] * axis_of(1u).rows + place[2] * axis_of(2u).rows;
+    var row = place[0] * axis_of(0u).rows + place[1] * axis_of(1u).rows + place[2] * axis_of(2u).rows;
+    @if(by_position) row = u32(clamp(position_of(row), 0, i32(params.table_rows) - 1));
     return row * params.value_dim + left;
+}
+
+// The position of token `row` of all batches.
+@if(by_position) fn position_of(row: u32) -> i32 {
+    @if(positions_given) return bitcast<i32>(aux[params.q_positions_at + row]);
+    @if(!positions_given) return params.table_start + i32(row % params.q_len);
 }
 
 // `rows`: rows of the source between neighbours on this axis.

@@ -7,7 +7,8 @@ use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 
 use super::variant::{
-    Input, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
+    Input, Pack, PackRows, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant,
+    workgroup_tile_bytes,
 };
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
@@ -164,7 +165,7 @@ impl Variant {
     pub fn covering() -> Vec<Self> {
         let outputs = Element::ALL.into_iter();
         let combine = outputs.clone().map(|output| Self::Combine { output });
-        let pack = outputs.clone().map(|output| Self::Pack { output });
+        let pack = outputs.clone().flat_map(packs).map(Self::Pack);
         let rotate = outputs.flat_map(rotations).map(Self::Rotate);
         let forward = pairwise(&dimensions()).into_iter().map(prefill);
         forward
@@ -174,6 +175,17 @@ impl Variant {
             .chain(rotate)
             .collect()
     }
+}
+
+/// Rows in order, and of a table: written or added, by index and by position.
+fn packs(output: Element) -> impl Iterator<Item = Pack> {
+    let table = |add| PackRows::Table {
+        add,
+        positions: add,
+    };
+    [PackRows::InOrder, table(false), table(true)]
+        .map(|rows| Pack { output, rows })
+        .into_iter()
 }
 
 /// Every layout, whole and ragged, with and without given positions, over the elements in turn.

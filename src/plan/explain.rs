@@ -53,6 +53,11 @@ impl Plan {
                     self.caps.class,
                 )
             }
+            Task::Embedding(e) => writeln!(
+                f,
+                "position table for embeddings [{}, {}, {}] on a {} adapter",
+                e.batch, e.len, e.dim, self.caps.class,
+            ),
             Task::Rotation(r) => writeln!(
                 f,
                 "rotation of rows [{}, {}, {}, {}] on a {} adapter",
@@ -74,7 +79,7 @@ impl Step {
             Variant::Prefill(key) => key.tiling.to_string(),
             Variant::Rotate(_) => "8 channels of a row an invocation".into(),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
-            Variant::Pack { .. } => "a word an invocation".into(),
+            Variant::Pack(_) => "a word an invocation".into(),
         }
     }
 

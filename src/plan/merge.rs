@@ -6,7 +6,7 @@ use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
 
 use super::draft::{Bound, Draft};
 use super::params::{NOTHING, Params, Rows};
-use super::variant::Variant;
+use super::variant::{Pack, PackRows, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task};
 
 /// Partial results `(o, lse)` of the same queries over disjoint keys, to be merged: `lse = ln Σ e^lse_k`,
@@ -259,8 +259,29 @@ fn pack(
     params: &Params,
     from: Binding,
     to: &Bound,
-    element: Element,
+    output: Element,
 ) -> Result<()> {
+    let variant = Variant::Pack(Pack {
+        output,
+        rows: PackRows::InOrder,
+    });
+    pack_words(draft, params, variant, from, to)
+}
+
+/// A step whose invocations each own a word of the tensor `to`, whatever rows share it.
+pub(super) fn pack_words(
+    draft: &mut Draft<'_>,
+    params: &Params,
+    variant: Variant,
+    from: Binding,
+    to: &Bound,
+) -> Result<()> {
+    let Variant::Pack(Pack {
+        output: element, ..
+    }) = variant
+    else {
+        return Ok(());
+    };
     let rows = params.q_end - params.q_begin;
     let mut o = to.rows;
     o.start = o.start.wrapping_add(params.q_begin.wrapping_mul(o.row));
@@ -291,17 +312,12 @@ fn pack(
             ..from
         },
         to.binding,
+        draft.aux_binding(),
     ];
     let cost = Cost {
         read_bytes: from.size,
         written_bytes: words * 4,
         ..Cost::default()
     };
-    draft.item_steps(
-        Variant::Pack { output: element },
-        params,
-        bindings,
-        words,
-        cost,
-    )
+    draft.item_steps(variant, params, bindings, words, cost)
 }

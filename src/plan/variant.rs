@@ -103,6 +103,27 @@ pub struct Prefill {
     pub count_tiles: bool,
 }
 
+/// The key of a kernel that moves f32 rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pack {
+    pub output: Element,
+    pub rows: PackRows,
+}
+
+/// Which rows a pack step moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum PackRows {
+    /// As many as the output has, in its order.
+    InOrder,
+    /// Those of a table, by each token's position.
+    Table {
+        /// Adds to what the output holds.
+        add: bool,
+        /// Positions are given a token.
+        positions: bool,
+    },
+}
+
 /// The key of a rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rotate {
@@ -123,8 +144,8 @@ pub enum Variant {
     Prefill(Prefill),
     /// Merges partial results; of no partials it makes the result of dead rows.
     Combine { output: Element },
-    /// Moves contiguous f32 rows to where and how they are to be stored.
-    Pack { output: Element },
+    /// Moves f32 rows to where and how they are to be stored.
+    Pack(Pack),
     /// Turns rows by their positions.
     Rotate(Rotate),
 }
@@ -135,7 +156,7 @@ impl Variant {
         match self {
             Self::Prefill(_) => "prefill",
             Self::Combine { .. } => "combine",
-            Self::Pack { .. } => "pack",
+            Self::Pack(_) => "pack",
             Self::Rotate(_) => "rotate",
         }
     }
@@ -159,7 +180,7 @@ impl Variant {
     pub fn invocations(&self) -> u32 {
         match self {
             Self::Prefill(key) => key.tiling.invocations,
-            Self::Combine { .. } | Self::Pack { .. } | Self::Rotate(_) => ROW_KERNEL_INVOCATIONS,
+            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) => ROW_KERNEL_INVOCATIONS,
         }
     }
 }
@@ -201,7 +222,13 @@ impl fmt::Display for Variant {
                 if key.whole_chunks { "" } else { " ragged" }
             ),
             Self::Combine { output } => write!(f, "combine f32->{output}"),
-            Self::Pack { output } => write!(f, "pack f32->{output}"),
+            Self::Pack(key) => match key.rows {
+                PackRows::InOrder => write!(f, "pack f32->{}", key.output),
+                PackRows::Table { add, .. } => {
+                    let verb = if add { "added to" } else { "->" };
+                    write!(f, "pack table {verb} {}", key.output)
+                }
+            },
         }
     }
 }

@@ -141,6 +141,9 @@ impl Operand {
         sizes: [u32; 3],
         dim: u32,
     ) -> Result<()> {
+        if sizes.contains(&0) {
+            return Ok(());
+        }
         let layout = &self.layout;
         let mut axes = [
             ("batch", sizes[0], layout.batch),

@@ -25,7 +25,7 @@ pub(super) fn key_position(problem: &Problem, tensors: &Tensors, b: u32, j: u32)
     }
 }
 
-fn device<'a>(positions: Option<&'a [i32]>) -> &'a [i32] {
+fn device(positions: Option<&[i32]>) -> &[i32] {
     positions.expect("positions that live on the device are given as tensors")
 }
 

@@ -109,7 +109,9 @@ fn a_growing_context_compiles_nothing_new() {
     };
     [5, 3000].into_iter().for_each(step);
     let compiled = attention.compiled_variants();
-    [6, 7, 8, 9, 31, 64, 65, 100, 511, 1000, 2999].into_iter().for_each(step);
+    [6, 7, 8, 9, 31, 64, 65, 100, 511, 1000, 2999]
+        .into_iter()
+        .for_each(step);
     assert_eq!(attention.compiled_variants(), compiled);
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wgpu_attention::Element;
-use wgpu_attention::plan::{Prefill, Strategy, Variant};
+use wgpu_attention::plan::{Pack, PackRows, Prefill, Strategy, Variant};
 
 /// One dimension of the key: its name, its values in words, and how a key is read.
 struct Dimension {
@@ -185,7 +185,10 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
     );
     for output in Element::ALL {
         assert!(variants.contains(&Variant::Combine { output }));
-        assert!(variants.contains(&Variant::Pack { output }));
+        assert!(variants.contains(&Variant::Pack(Pack {
+            output,
+            rows: PackRows::InOrder
+        })));
     }
 }
 

@@ -1,0 +1,118 @@
+//! What is printed: the plan, the time, and both as JSON.
+
+use anyhow::Result;
+use serde::Serialize;
+use wgpu_attention::Plan;
+use wgpu_attention::plan::{PARAMS_STRIDE, Slot, Step};
+
+use crate::cli::Args;
+use crate::timing::Timing;
+
+#[derive(Serialize)]
+pub struct Report {
+    adapter: String,
+    steps: Vec<StepReport>,
+    declined: Vec<DeclinedReport>,
+    pub time: Option<Timing>,
+}
+
+#[derive(Serialize)]
+struct StepReport {
+    kernel: &'static str,
+    strategy: String,
+    tiles: String,
+    /// Workgroups.
+    grid: [u32; 3],
+    visited: u64,
+    of: u64,
+    flops: u64,
+    read_bytes: u64,
+    written_bytes: u64,
+    scratch_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct DeclinedReport {
+    path: String,
+    reason: String,
+}
+
+impl Report {
+    pub fn new(adapter: &wgpu::AdapterInfo, plan: &Plan) -> Self {
+        let declined = plan.declined().iter().map(|declined| DeclinedReport {
+            path: declined.path.to_string(),
+            reason: declined.reason.clone(),
+        });
+        Self {
+            adapter: adapter.name.clone(),
+            steps: plan
+                .steps()
+                .iter()
+                .zip(scratch(plan))
+                .map(StepReport::new)
+                .collect(),
+            declined: declined.collect(),
+            time: None,
+        }
+    }
+
+    /// With `--json` the object is all that goes to stdout, and an explanation asked for goes to stderr.
+    pub fn print(&self, args: &Args, plan: &Plan) -> Result<()> {
+        match (args.explain, args.json) {
+            (true, true) => eprint!("{plan}"),
+            (true, false) => print!("{plan}"),
+            _ => {}
+        }
+        if args.json {
+            println!("{}", serde_json::to_string(self)?);
+        } else if let Some(time) = &self.time {
+            println!("{time} on {}", self.adapter);
+        }
+        Ok(())
+    }
+}
+
+impl StepReport {
+    fn new((step, scratch_bytes): (&Step, u64)) -> Self {
+        let cost = step.cost;
+        Self {
+            kernel: step.variant.kernel(),
+            strategy: step.strategy(),
+            tiles: step.tiles(),
+            grid: step.grid,
+            visited: cost.visited,
+            of: cost.of,
+            flops: cost.flops,
+            read_bytes: cost.read_bytes,
+            written_bytes: cost.written_bytes,
+            scratch_bytes,
+        }
+    }
+}
+
+/// The plan's bytes beside the operands, each counted at the first step that uses them: its parameters, the scratch
+/// buffers that no step before has bound, and at the first step the call's small operands.
+fn scratch(plan: &Plan) -> Vec<u64> {
+    let mut unused: Vec<u64> = plan.scratch().to_vec();
+    let mut bytes: Vec<u64> = plan
+        .steps()
+        .iter()
+        .map(|step| fresh(step, &mut unused))
+        .collect();
+    let counted: u64 = bytes.iter().sum();
+    if let Some(first) = bytes.first_mut() {
+        *first += plan.scratch_bytes().saturating_sub(counted);
+    }
+    bytes
+}
+
+fn fresh(step: &Step, unused: &mut [u64]) -> u64 {
+    let buffers = step
+        .bindings
+        .iter()
+        .filter_map(|binding| match binding.slot {
+            Slot::Scratch(n) => unused.get_mut(n).map(std::mem::take),
+            _ => None,
+        });
+    PARAMS_STRIDE + buffers.sum::<u64>()
+}

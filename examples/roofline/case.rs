@@ -1,0 +1,78 @@
+//! What a kernel family has to offer to be timed.
+
+use anyhow::Result;
+use wgpu::Buffer;
+use wgpu_attention::problem::Problem;
+
+use crate::check::Accuracy;
+use crate::gpu::Gpu;
+use crate::timing::Work;
+
+/// A row of the report before it is measured.
+pub struct Row {
+    pub kernel: &'static str,
+    pub strategy: &'static str,
+    pub problem: Problem,
+    /// What the problem's sizes, element and mask do not say; empty where they say it all.
+    pub params: String,
+    /// Puts the operands on the device; compiles nothing yet. An error declines the row.
+    pub case: fn(&Gpu, &Row) -> Result<Box<dyn Case>>,
+}
+
+/// Rows whose times are compared with one another, so they are measured in turns.
+pub struct Group(pub Vec<Row>);
+
+/// A row on the device.
+pub trait Case: Work {
+    /// Composes and compiles what is not compiled yet.
+    fn prepare(&mut self, gpu: &Gpu) -> Result<()>;
+
+    /// By DESIGN's count: only what the mask leaves, whatever the kernel computes.
+    fn flops(&self) -> f64;
+
+    /// Bytes beside the operands.
+    fn scratch_bytes(&self) -> u64;
+
+    /// What every run must write anew.
+    fn outputs(&self) -> Vec<&Buffer>;
+
+    /// Compares the outputs' bytes with the reference.
+    fn accuracy(&self, outputs: &[Vec<u8>]) -> Accuracy;
+}
+
+impl Row {
+    /// The row in words; `--only` looks into this.
+    pub fn label(&self) -> String {
+        let shape = &self.problem.shape;
+        format!(
+            "{} {} {} {} B={} Hq={} Hkv={} Nq={} Nk={} D={} Dv={} {}",
+            self.kernel,
+            self.strategy,
+            self.problem.q.element,
+            self.mask(),
+            shape.batch,
+            shape.q_heads,
+            shape.kv_heads,
+            shape.q_len,
+            shape.kv_len,
+            shape.head_dim,
+            shape.value_dim,
+            self.params,
+        )
+    }
+
+    /// `full`, `causal`, `window:256,0`.
+    pub fn mask(&self) -> String {
+        let mask = &self.problem.mask;
+        let side = |keys: Option<u32>| keys.map_or("inf".to_string(), |n| n.to_string());
+        let window = mask
+            .window
+            .map(|w| format!("window:{},{}", side(w.left), side(w.right)));
+        match (mask.causal, window) {
+            (false, None) => "full".to_string(),
+            (true, None) => "causal".to_string(),
+            (false, Some(window)) => window,
+            (true, Some(window)) => format!("causal,{window}"),
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! What this adapter can do at most: arithmetic, reading, copying. Each ceiling is the best of several probes, because
+//! a probe that is itself slow makes every share look good.
+
+mod fma;
+mod memory;
+
+use anyhow::Result;
+
+use crate::gpu::Gpu;
+use crate::timing::{Times, WARM_UPS, Work, interleaved};
+
+pub use fma::Chains;
+
+/// A probe with the amount of what it does (FLOP or bytes) in one run.
+pub trait Probe: Work {
+    fn amount(&self) -> f64;
+    /// Fails if the last run's result is not what it must be.
+    fn check(&self, gpu: &Gpu) -> Result<()>;
+}
+
+/// The ceilings of one adapter.
+pub struct Ceiling {
+    /// Multiply-adds in registers, 10⁹ FLOP/s; 1 fma is 2 FLOP.
+    pub fma_gflops: f64,
+    /// Reading and adding up, 10⁹ bytes/s.
+    pub read_gbps: f64,
+    /// Copying, 10⁹ bytes/s, bytes read and bytes written both counted.
+    pub copy_gbps: f64,
+    /// The fastest arithmetic probe; it takes its turn beside the rows, since shares are ratios to it.
+    pub chains: Chains,
+}
+
+impl Ceiling {
+    pub fn measure(gpu: &Gpu) -> Result<Self> {
+        let mut chains = fma::probes(gpu)?;
+        let (best, fma_gflops) = best(gpu, &chains)?;
+        let (_, read_gbps) = self::best(gpu, &memory::reads(gpu)?)?;
+        let (_, copy_gbps) = self::best(gpu, &memory::copies(gpu)?)?;
+        Ok(Self {
+            fma_gflops,
+            read_gbps,
+            copy_gbps,
+            chains: chains.swap_remove(best),
+        })
+    }
+
+    /// Raises the arithmetic ceiling if its probe ran faster beside the rows.
+    pub fn raise(&mut self, times: Times) {
+        let gflops = rate(&self.chains, times);
+        self.fma_gflops = self.fma_gflops.max(gflops);
+    }
+}
+
+/// Index and rate of the fastest probe.
+fn best<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<(usize, f64)> {
+    let works: Vec<&dyn Work> = probes.iter().map(|probe| probe as &dyn Work).collect();
+    let times = interleaved(gpu, &works, WARM_UPS, || ())?;
+    let mut best = (0, 0.0);
+    for (index, (probe, times)) in probes.iter().zip(times).enumerate() {
+        probe.check(gpu)?;
+        if rate(probe, times) > best.1 {
+            best = (index, rate(probe, times));
+        }
+    }
+    Ok(best)
+}
+
+/// 10⁹ of the probe's amount a second.
+fn rate(probe: &impl Probe, times: Times) -> f64 {
+    probe.amount() / times.min / 1e6
+}

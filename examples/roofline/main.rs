@@ -1,0 +1,131 @@
+//! What does this adapter reach, and how much of it does attention use?
+//!
+//! Measures the adapter's ceilings (arithmetic in registers, reading, copying), attention as a framework writes it in
+//! three kernels, and this library's kernels over sizes, masks, elements and strategies. Each answer is checked
+//! against f64 before it is timed.
+//!
+//! ```text
+//! cargo run --release --example roofline
+//! cargo run --release --example roofline -- --only "forward D=64" --json > roofline.json
+//! ```
+//!
+//! `first_ms` is a row's first call, as an application sees it: composing, compiling and running where the row is the
+//! first of its variant, running alone where it is not. Mesa keeps compiled shaders on disk; only with
+//! `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
+
+mod case;
+mod ceiling;
+mod check;
+mod forward;
+mod gpu;
+mod inputs;
+mod measure;
+mod naive;
+mod report;
+mod rotate;
+mod rows;
+mod timing;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::case::Group;
+use crate::ceiling::Ceiling;
+use crate::gpu::Gpu;
+use crate::report::Report;
+
+/// Measures attention against what the adapter can do at most.
+#[derive(Parser)]
+struct Options {
+    /// Only rows whose description contains each of these words, such as "forward causal Nq=1024"
+    #[arg(long)]
+    only: Option<String>,
+    /// Part of the adapter's name; the fastest adapter if not given
+    #[arg(long)]
+    adapter: Option<String>,
+    /// Print one JSON object instead of a table
+    #[arg(long)]
+    json: bool,
+}
+
+fn main() -> ExitCode {
+    match run(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(options: &Options) -> Result<()> {
+    let groups = selected(options.only.as_deref());
+    ensure!(
+        !groups.is_empty(),
+        "no row has all words of --only; a row reads like '{}'",
+        rows::all()[0].0[0].label()
+    );
+    let gpu = pollster::block_on(Gpu::open(options.adapter.as_deref()))?;
+    let bar = progress_bar(&groups, options.json);
+
+    bar.set_message("ceilings");
+    let mut ceiling = Ceiling::measure(&gpu)?;
+    let (mut measured, mut failed) = (Vec::new(), 0);
+    for group in groups {
+        measured.extend(measure::group(
+            &gpu,
+            group,
+            &mut ceiling,
+            &bar,
+            &mut failed,
+        )?);
+    }
+    bar.finish_and_clear();
+
+    let report = Report::new(gpu.name(), &ceiling, &measured);
+    if options.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        report.print();
+    }
+    ensure!(failed == 0, "{failed} rows failed");
+    Ok(())
+}
+
+/// The groups' rows that contain the words of `only`, without groups that are left empty.
+fn selected(only: Option<&str>) -> Vec<Group> {
+    let words: Vec<_> = only.unwrap_or_default().split_whitespace().collect();
+    let is_wanted = |label: String| words.iter().all(|word| label.contains(word));
+    rows::all()
+        .into_iter()
+        .map(|Group(rows)| {
+            Group(
+                rows.into_iter()
+                    .filter(|row| is_wanted(row.label()))
+                    .collect(),
+            )
+        })
+        .filter(|group| !group.0.is_empty())
+        .collect()
+}
+
+/// On stderr; none beside JSON.
+fn progress_bar(groups: &[Group], hidden: bool) -> ProgressBar {
+    if hidden {
+        return ProgressBar::hidden();
+    }
+    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {percent}% {msg}");
+    let steps = groups
+        .iter()
+        .map(|group| measure::steps(group.0.len()))
+        .sum();
+    let bar = ProgressBar::new(steps);
+    bar.enable_steady_tick(std::time::Duration::from_millis(200));
+    match style {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

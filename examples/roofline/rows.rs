@@ -1,0 +1,14 @@
+//! Everything that is measured, one file a family of kernels.
+
+mod forward;
+mod positions;
+
+use crate::case::Group;
+
+/// All groups. A new family is a file beside `forward` and a line here.
+pub fn all() -> Vec<Group> {
+    [forward::groups(), positions::groups()]
+        .into_iter()
+        .flatten()
+        .collect()
+}

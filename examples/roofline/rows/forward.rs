@@ -1,0 +1,73 @@
+//! The forward pass: sizes, masks, elements and strategies, beside the naive kernels.
+
+use wgpu_attention::problem::{Element, Mask, Problem, Shape};
+
+use crate::case::{Group, Row};
+use crate::{forward, naive};
+
+const HEADS: u32 = 8;
+
+/// One group a size and head size.
+pub fn groups() -> Vec<Group> {
+    vec![short(64), short(128), medium(64), medium(128), long()]
+}
+
+/// N = 1024: every element and both strategies.
+fn short(dim: u32) -> Group {
+    let problem = |mask, element| problem(1024, dim, mask, element);
+    let (full, causal) = (Mask::default(), Mask::causal());
+    Group(vec![
+        naive_row(problem(full.clone(), Element::F32)),
+        naive_row(problem(causal.clone(), Element::F32)),
+        row("subgroup", problem(full.clone(), Element::F32)),
+        row("subgroup", problem(causal, Element::F32)),
+        row("subgroup", problem(full.clone(), Element::F16)),
+        row("subgroup", problem(full.clone(), Element::BF16)),
+        row("workgroup", problem(full, Element::F32)),
+    ])
+}
+
+/// N = 4096: what causal saves. The naive kernels would take minutes here.
+fn medium(dim: u32) -> Group {
+    let masks = [Mask::default(), Mask::causal()];
+    let rows = masks.map(|mask| row("subgroup", problem(4096, dim, mask, Element::F32)));
+    Group(rows.into())
+}
+
+/// N = 8192 and 16384: what a window saves, and that its time grows with N alone.
+fn long() -> Group {
+    let window = || Mask::window(256, 0);
+    let row = |len, mask| row("subgroup", problem(len, 64, mask, Element::F32));
+    Group(vec![
+        row(8192, Mask::default()),
+        row(8192, window()),
+        row(16384, window()),
+    ])
+}
+
+fn problem(len: u32, dim: u32, mask: Mask, element: Element) -> Problem {
+    Problem {
+        mask,
+        ..Problem::new(Shape::square(1, HEADS, len, dim), element)
+    }
+}
+
+fn row(strategy: &'static str, problem: Problem) -> Row {
+    Row {
+        kernel: "forward",
+        strategy,
+        problem,
+        params: String::new(),
+        case: forward::case,
+    }
+}
+
+fn naive_row(problem: Problem) -> Row {
+    Row {
+        kernel: "naive",
+        strategy: "workgroup",
+        problem,
+        params: String::new(),
+        case: naive::case,
+    }
+}

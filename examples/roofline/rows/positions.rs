@@ -1,0 +1,65 @@
+//! What position schemes and biases cost: the forward pass with and without them, and the rotation pass alone.
+
+use wgpu_attention::Layout;
+use wgpu_attention::problem::position::Rotary;
+use wgpu_attention::problem::{Element, Position, Problem, Score, Shape, Values, alibi_slopes};
+
+use crate::case::{Group, Row};
+use crate::{forward, rotate};
+
+const HEADS: u32 = 8;
+const LEN: u32 = 1024;
+const DIM: u32 = 64;
+
+pub fn groups() -> Vec<Group> {
+    vec![schemes(), rotation()]
+}
+
+/// The same attention with each scheme; the first row is without any.
+fn schemes() -> Group {
+    let plain = || Problem::new(Shape::square(1, HEADS, LEN, DIM), Element::F32);
+    let score = |score| Problem { score, ..plain() };
+    let rope = Position::rotary(Rotary::new(DIM));
+    let alibi = Score {
+        slopes: Some(Values::Host(alibi_slopes(HEADS))),
+        ..Score::default()
+    };
+    let bias = Score {
+        bias: Some(Layout::heads_first(HEADS, LEN, LEN)),
+        ..Score::default()
+    };
+    let row = |params: &str, problem| Row {
+        kernel: "forward",
+        strategy: "subgroup",
+        problem,
+        params: params.into(),
+        case: forward::case,
+    };
+    Group(vec![
+        row("plain", plain()),
+        row(
+            "rope",
+            Problem {
+                position: rope,
+                ..plain()
+            },
+        ),
+        row("alibi", score(alibi)),
+        row("bias", score(bias)),
+    ])
+}
+
+/// 32 MiB of rows.
+fn rotation() -> Group {
+    let problem = Problem {
+        position: Position::rotary(Rotary::new(DIM)),
+        ..Problem::new(Shape::square(1, HEADS, 16_384, DIM), Element::F32)
+    };
+    Group(vec![Row {
+        kernel: "rotate",
+        strategy: "",
+        problem,
+        params: "32 MiB".into(),
+        case: rotate::case,
+    }])
+}

@@ -1,0 +1,10 @@
+//! The tool `attend` as a process, the way a person or a script meets it. Needs an adapter, software is fine.
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod golden;
+mod options;
+mod report;
+mod tool;
