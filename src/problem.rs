@@ -10,7 +10,7 @@ mod score;
 
 pub use mask::{Lengths, Mask, Offsets, Window};
 pub use operand::{Element, Layout, Operand};
-pub use position::{Position, Positions};
+pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
 
 use std::ops::Range;

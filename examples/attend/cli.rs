@@ -10,8 +10,11 @@ use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::Window;
 use wgpu_attention::{Choice, Element, Problem, Shape};
 
+use crate::position::PositionArgs;
+
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
-/// (F32, F16 or BF16), with kv_lens [B] and q_offset [B] (I32 or F32) where they are there. Writes o and lse.
+/// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], q_positions [B, Nq],
+/// k_positions [B, Nk], bias [B|1, Hq|1, Nq, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]. Writes o and lse.
 #[derive(Debug, Parser)]
 #[command(
     name = "attend",
@@ -53,6 +56,8 @@ pub struct Args {
     /// Caps scores smoothly at ±C
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     softcap: Option<f32>,
+    #[command(flatten)]
+    pub positions: PositionArgs,
     /// Element type of o in place of the input's
     #[arg(long, value_enum)]
     output: Option<OutputName>,
@@ -122,17 +127,11 @@ pub struct NotSupported(pub String);
 /// Options that are recognised and refused, and whether they take a value. One that becomes supported moves from here
 /// to [`Args`].
 const LATER: &[(&str, bool)] = &[
-    ("alibi", false),
     ("block-size", true),
     ("grad", false),
     ("local", true),
     ("mod", true),
-    ("rope", true),
-    ("rope-layout", true),
-    ("rope-length", true),
     ("select", true),
-    ("t5", true),
-    ("t5-distance", true),
     ("top-k", true),
 ];
 
@@ -157,8 +156,8 @@ pub fn parse() -> Result<Args> {
 }
 
 impl Args {
-    /// The problem with the options' mask, score and output element.
-    pub fn configure(&self, mut problem: Problem) -> Problem {
+    /// The problem with the options' mask, score, positions and output element.
+    pub fn configure(&self, mut problem: Problem) -> Result<Problem> {
         problem.mask.causal = self.causal;
         problem.mask.window = self.window;
         problem.mask.first = self.first;
@@ -168,7 +167,8 @@ impl Args {
         if let Some(OutputName::F32) = self.output {
             problem.o.element = Element::F32;
         }
-        problem
+        self.positions.configure(&mut problem)?;
+        Ok(problem)
     }
 
     /// The paths that the options force.

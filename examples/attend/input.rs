@@ -5,30 +5,38 @@ use std::ops::RangeInclusive;
 
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::Dtype;
+use wgpu_attention::plan::Role;
 use wgpu_attention::problem::{Lengths, MAX_LEN, Offsets};
 use wgpu_attention::{Element, Problem, Shape};
 
 use crate::cli::{Args, NotSupported};
 use crate::random;
+use crate::score;
 use crate::tensors::{Tensor, TensorFile};
 
 /// Tensors that are read.
-const READ: &[&str] = &["q", "k", "v", "kv_lens", "q_offset"];
+const READ: &[&str] = &[
+    "q",
+    "k",
+    "v",
+    "kv_lens",
+    "q_offset",
+    "bias",
+    "slopes",
+    "sinks",
+    "t5",
+    "q_positions",
+    "k_positions",
+];
 /// Tensors that an option of the same kind reads; without it they change nothing.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
 const LATER: &[&str] = &[
-    "bias",
     "blocks",
     "cu_seqlens_k",
     "cu_seqlens_q",
-    "k_positions",
-    "q_positions",
     "segments_k",
     "segments_q",
-    "sinks",
-    "slopes",
-    "t5",
     "tree",
 ];
 
@@ -57,7 +65,7 @@ impl Input {
         let file = TensorFile::read(path)?;
         check_names(&file)?;
         Ok(Self {
-            problem: problem(&file)?,
+            problem: problem(&file, args)?,
             source: Source::File(file),
         })
     }
@@ -67,18 +75,26 @@ impl Input {
         self.problem.clone()
     }
 
-    /// The bytes of q, k and v. Random ones are made here, after the plan has found the sizes to be possible.
-    pub fn operands(&self) -> Result<[Cow<'_, [u8]>; 3]> {
-        match &self.source {
+    /// The bytes of q, k, v and the bias. Random ones are made here, after the plan has found the sizes to be
+    /// possible.
+    pub fn operands(&self) -> Result<Vec<(Role, Cow<'_, [u8]>)>> {
+        let qkv = match &self.source {
             Source::File(file) => {
                 let bytes = |name| anyhow::Ok(Cow::Borrowed(file.expect(name)?.bytes));
-                Ok([bytes("q")?, bytes("k")?, bytes("v")?])
+                [bytes("q")?, bytes("k")?, bytes("v")?]
             }
             Source::Random { seed } => {
                 let (shape, element) = (&self.problem.shape, self.problem.q.element);
-                Ok(random::operands(shape, element, *seed).map(Cow::Owned))
+                random::operands(shape, element, *seed).map(Cow::Owned)
             }
+        };
+        let mut operands: Vec<_> = [Role::Q, Role::K, Role::V].into_iter().zip(qkv).collect();
+        if let Source::File(file) = &self.source
+            && let Some(bias) = file.get("bias")
+        {
+            operands.push((Role::Bias, score::bias_bytes(&bias)?));
         }
+        Ok(operands)
     }
 }
 
@@ -96,17 +112,20 @@ fn check_names(file: &TensorFile) -> Result<()> {
     Ok(())
 }
 
-fn problem(file: &TensorFile) -> Result<Problem> {
+fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
     let [q, k, v] = [file.expect("q")?, file.expect("k")?, file.expect("v")?];
     let shape = shape(&q, &k, &v)?;
     let mut problem = Problem::new(shape, common_element(&q, &k, &v)?);
-    if let Some(lens) = integers(file, "kv_lens", shape.batch, 0..=shape.kv_len.into())? {
+    let batches =
+        |file, name, allowed| integers(file, name, "value a batch", &[shape.batch], allowed);
+    if let Some(lens) = batches(file, "kv_lens", 0..=shape.kv_len.into())? {
         problem.mask.kv_lens = Lengths::Host(lens.into_iter().map(|x| x as u32).collect());
     }
     let reach = i64::from(MAX_LEN);
-    if let Some(offsets) = integers(file, "q_offset", shape.batch, -reach..=reach)? {
+    if let Some(offsets) = batches(file, "q_offset", -reach..=reach)? {
         problem.mask.q_offset = Offsets::Host(offsets.into_iter().map(|x| x as i32).collect());
     }
+    score::configure(&mut problem, file, &args.positions)?;
     Ok(problem)
 }
 
@@ -177,19 +196,24 @@ fn element(tensor: &Tensor) -> Result<Element> {
     }
 }
 
-/// The whole numbers of an optional tensor `[count]`, each in a range.
-fn integers(
+/// The whole numbers of an optional tensor of these sizes, one `each`, in a range.
+pub fn integers(
     file: &TensorFile,
     name: &str,
-    count: u32,
+    each: &str,
+    sizes: &[u32],
     allowed: RangeInclusive<i64>,
 ) -> Result<Option<Vec<i64>>> {
     let Some(tensor) = file.get(name) else {
         return Ok(None);
     };
     ensure!(
-        tensor.shape == [count as usize],
-        "{name} has shape {:?}; give it one value a batch, [{count}]",
+        tensor
+            .shape
+            .iter()
+            .copied()
+            .eq(sizes.iter().map(|&n| n as usize)),
+        "{name} has shape {:?}; give it one {each}, {sizes:?}",
         tensor.shape
     );
     let numbers = tensor.numbers()?;

@@ -9,9 +9,11 @@ mod cli;
 mod device;
 mod input;
 mod output;
+mod position;
 #[path = "../support/random.rs"]
 mod random;
 mod report;
+mod score;
 #[path = "../support/tensors.rs"]
 mod tensors;
 #[path = "../support/timing.rs"]
@@ -49,7 +51,7 @@ fn run(args: &Args) -> Result<()> {
     }
     let choice = args.choice()?;
     let input = Input::of(args)?;
-    let problem = args.configure(input.problem());
+    let problem = args.configure(input.problem())?;
     // Before a device is opened: what is wrong with the input is wrong on every device.
     problem.validate()?;
     let gpu = Gpu::open(&adapter::choose(args.adapter.as_deref())?)?;
@@ -69,13 +71,15 @@ fn answer(
     plan: &Plan,
     input: &Input,
 ) -> Result<Option<timing::Timing>> {
-    let [q, k, v] = input.operands()?;
-    let host = Host::new(&q, &k, &v);
+    let operands = input.operands()?;
+    let inputs: Vec<(Role, &[u8])> = operands.iter().map(|(r, bytes)| (*r, &**bytes)).collect();
+    let host = inputs.iter().fold(Host::default(), |host, &(role, bytes)| {
+        host.with(role, bytes)
+    });
     let outputs = pollster::block_on(gpu.attention.run(&gpu.queue, plan, &host))?;
     if let Some(path) = &args.output_file {
         output::write(path, problem, &outputs)?;
     }
-    let inputs: [(Role, &[u8]); 3] = [(Role::Q, &q), (Role::K, &k), (Role::V, &v)];
     args.time
         .map(|runs| timing::time(gpu, plan, &inputs, runs))
         .transpose()

@@ -57,7 +57,7 @@ impl Case for Rotate {
         self.plan = gpu.attention.plan_rotation(&self.rotation)?;
         let operands = Operands::rotation(&self.rows, &self.turned);
         self.call = Some(pollster::block_on(
-            attention.prepare(&self.plan, &operands),
+            gpu.attention.prepare(&self.plan, &operands),
         )?);
         Ok(())
     }

@@ -24,6 +24,9 @@ use crate::error::{Error, Result};
 
 use super::{Mask, Offsets, Shape};
 
+/// Farthest position that a host may state, on either side of 0: differences of two stay within `i32`.
+pub const MAX_POSITION: i32 = 1 << 30;
+
 /// The positions of queries or keys. Causal and window masks always go by indices.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Positions {
@@ -60,7 +63,8 @@ impl Position {
     pub(crate) fn validate(&self, shape: &Shape, mask: &Mask) -> Result<()> {
         let count = |what, positions: &Positions, len: u32| match positions {
             Positions::Host(p) => {
-                Error::check_values(what, p.len(), shape.batch as usize * len as usize)
+                Error::check_values(what, p.len(), shape.batch as usize * len as usize)?;
+                check_reach(what, p)
             }
             Positions::Index | Positions::Device => Ok(()),
         };
@@ -131,5 +135,18 @@ impl Position {
     pub fn length(&self, range: &RangeInclusive<i32>) -> u32 {
         self.length
             .unwrap_or_else(|| (*range.end()).max(0) as u32 + 1)
+    }
+}
+
+fn check_reach(what: &'static str, positions: &[i32]) -> Result<()> {
+    let far = |p: &i32| p.unsigned_abs() > MAX_POSITION.unsigned_abs();
+    match positions.iter().position(far) {
+        Some(index) => Err(Error::Element {
+            what,
+            index,
+            actual: positions[index].into(),
+            allowed: format!("-{MAX_POSITION} to {MAX_POSITION}"),
+        }),
+        None => Ok(()),
     }
 }

@@ -59,16 +59,7 @@ fn tensors_missing_or_unknown() {
 
 #[test]
 fn tensors_and_options_of_later_issues() {
-    for name in [
-        "bias",
-        "blocks",
-        "cu_seqlens_q",
-        "segments_k",
-        "sinks",
-        "slopes",
-        "t5",
-        "tree",
-    ] {
+    for name in ["blocks", "cu_seqlens_q", "segments_k", "tree"] {
         refused(
             &format!("later-{name}"),
             2,
@@ -79,14 +70,7 @@ fn tensors_and_options_of_later_issues() {
         );
     }
     let (directory, input) = with("later", |_| {});
-    for option in [
-        "--grad",
-        "--alibi",
-        "--rope=x",
-        "--top-k=2",
-        "--mod=x",
-        "--t5=both",
-    ] {
+    for option in ["--grad", "--top-k=2", "--mod=x"] {
         run(&directory, &input, &[option]).refused(2, &["not supported yet"]);
     }
 }

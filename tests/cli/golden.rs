@@ -68,3 +68,15 @@ fn dead_rows() -> Result<()> {
     check("g4", &[])?;
     check("g4", &["--strategy", "workgroup"])
 }
+
+#[test]
+fn alibi() -> Result<()> {
+    check("g3", &[])?;
+    check("g3", &["--strategy", "workgroup"])
+}
+
+#[test]
+fn bias_and_sinks() -> Result<()> {
+    check("g5", &[])?;
+    check("g5", &["--strategy", "workgroup", "--splits", "2"])
+}

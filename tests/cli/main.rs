@@ -6,5 +6,6 @@ mod support;
 mod bad_input;
 mod golden;
 mod options;
+mod positions;
 mod report;
 mod tool;

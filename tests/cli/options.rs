@@ -9,7 +9,7 @@ use super::support::golden::Golden;
 use super::tool::{Tensor, attend, directory, qkv, text, write};
 
 /// The problem of [`qkv`].
-fn problem(element: Element) -> Problem {
+pub fn problem(element: Element) -> Problem {
     let shape = Shape {
         batch: 2,
         q_heads: 4,

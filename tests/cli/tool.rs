@@ -115,6 +115,24 @@ impl Tensor {
     }
 }
 
+impl Tensor {
+    /// The same values in another shape.
+    pub fn shaped(mut self, shape: &[usize]) -> Self {
+        self.shape = shape.to_vec();
+        self
+    }
+
+    /// F32 values, −∞ where `hides` says so of their index.
+    pub fn hiding(mut self, hides: impl Fn(usize) -> bool) -> Self {
+        for (n, bytes) in self.bytes.chunks_exact_mut(4).enumerate() {
+            if hides(n) {
+                bytes.copy_from_slice(&f32::NEG_INFINITY.to_le_bytes());
+            }
+        }
+        self
+    }
+}
+
 pub fn dtype(element: Element) -> Dtype {
     match element {
         Element::F32 => Dtype::F32,

@@ -45,6 +45,7 @@ fn open(path: &str, change: impl FnOnce(&mut Problem)) -> Result<(Golden, Case, 
             v,
             buffers,
             slots: [0, 1, 2],
+            bias: None,
         },
     ))
 }

@@ -6,10 +6,10 @@ use wgpu_attention::reference::Forward;
 use wgpu_attention::{Attention, Choice, Element, Operands, Plan};
 
 use crate::device::Gpu;
-use crate::support::cases::Case;
+use crate::support::cases::{Case, DeviceValues};
 use crate::support::compare::assert_forward;
 use crate::support::inputs::Inputs;
-use crate::support::tensor::{POISON, decode, gather, outside, poisoned};
+use crate::support::tensor::{POISON, decode, encode, gather, outside, poisoned};
 
 /// What a call wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,7 +54,7 @@ pub fn buffer(device: &wgpu::Device, bytes: &[u8]) -> wgpu::Buffer {
 pub struct Buffers {
     inputs: Vec<wgpu::Buffer>,
     slots: [usize; 3],
-    copied: Vec<(Role, wgpu::Buffer)>,
+    others: Vec<(Role, wgpu::Buffer)>,
     pub o: wgpu::Buffer,
     pub lse: wgpu::Buffer,
 }
@@ -63,12 +63,19 @@ impl Buffers {
     pub fn new(device: &wgpu::Device, case: &Case, inputs: &Inputs) -> Self {
         let (operand, sizes, dim) = output(case);
         let rows = case.problem.shape.rows();
-        let mut copied = Vec::new();
+        let mut others = Vec::new();
         if let Some(lens) = &case.kv_lens {
-            copied.push((Role::KvLens, buffer(device, bytemuck::cast_slice(lens))));
+            others.push((Role::KvLens, buffer(device, bytemuck::cast_slice(lens))));
         }
         if let Some(offsets) = &case.q_offset {
-            copied.push((Role::QOffset, buffer(device, bytemuck::cast_slice(offsets))));
+            others.push((Role::QOffset, buffer(device, bytemuck::cast_slice(offsets))));
+        }
+        if let Some(bias) = &inputs.bias {
+            others.push((Role::Bias, buffer(device, &bias.buffer)));
+        }
+        others.extend(of_values(&case.values).map(|(role, bytes)| (role, buffer(device, bytes))));
+        if let Some(bias) = &case.bias {
+            others.push((Role::Bias, buffer(device, &encode(Element::F32, bias))));
         }
         Self {
             inputs: inputs
@@ -77,7 +84,7 @@ impl Buffers {
                 .map(|bytes| buffer(device, bytes))
                 .collect(),
             slots: inputs.slots,
-            copied,
+            others,
             o: buffer(device, &poisoned(operand.bytes(sizes, dim))),
             lse: buffer(device, &poisoned(rows * 4)),
         }
@@ -86,12 +93,31 @@ impl Buffers {
     pub fn operands(&self) -> Operands<'_> {
         let [q, k, v] = self.slots.map(|slot| &self.inputs[slot]);
         let operands = Operands::new(q, k, v, &self.o, &self.lse);
-        self.copied
+        self.others
             .iter()
             .fold(operands, |operands, (role, buffer)| {
                 operands.with(*role, buffer)
             })
     }
+}
+
+fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
+    let floats = [
+        (Role::Slopes, &values.slopes),
+        (Role::Sinks, &values.sinks),
+        (Role::T5, &values.t5),
+    ];
+    let positions = [
+        (Role::QPositions, &values.q_positions),
+        (Role::KPositions, &values.k_positions),
+    ];
+    let floats = floats
+        .into_iter()
+        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
+    let positions = positions
+        .into_iter()
+        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
+    floats.chain(positions)
 }
 
 /// Runs `case` as `choice` says.

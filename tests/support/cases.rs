@@ -2,10 +2,14 @@
 
 mod layouts;
 mod masks;
+mod schemes;
 mod sizes;
 
+#[allow(unused_imports)]
+pub use schemes::Scheme;
+
 use wgpu_attention::problem::{Element, Problem, Shape};
-use wgpu_attention::reference::Tensors;
+use wgpu_attention::reference::{Bias, Tensors};
 
 /// What a variant is compiled for, so that each can be run against the whole table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +46,24 @@ pub struct Case {
     pub kv_lens: Option<Vec<u32>>,
     /// `[B]`, the buffer's content for device-side offsets.
     pub q_offset: Option<Vec<i32>>,
+    /// `[1, Hq, Nq, Nk]`
+    pub bias: Option<Vec<f64>>,
+    /// The buffers' contents for device-side parts of the score and for positions.
+    pub values: DeviceValues,
+}
+
+/// What lies on the device where a problem says [`Values::Device`](wgpu_attention::problem::Values::Device) or
+/// [`Positions::Device`](wgpu_attention::problem::Positions::Device).
+#[derive(Clone, Debug, Default)]
+pub struct DeviceValues {
+    /// `[Hq]`
+    pub slopes: Option<Vec<f32>>,
+    pub sinks: Option<Vec<f32>>,
+    /// `[buckets, Hq]`
+    pub t5: Option<Vec<f32>>,
+    /// `[B, Nq]` and `[B, Nk]`
+    pub q_positions: Option<Vec<i32>>,
+    pub k_positions: Option<Vec<i32>>,
 }
 
 impl Case {
@@ -65,6 +87,8 @@ impl Case {
             packed: false,
             kv_lens: None,
             q_offset: None,
+            bias: None,
+            values: DeviceValues::default(),
         }
     }
 
@@ -76,9 +100,20 @@ impl Case {
 
     /// The reference's view of these operands.
     pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
+        let values = &self.values;
         Tensors {
             kv_lens: self.kv_lens.as_deref(),
             q_offset: self.q_offset.as_deref(),
+            bias: self.bias.as_deref().map(|values| Bias {
+                values,
+                batch: 1,
+                heads: self.problem.shape.q_heads,
+            }),
+            slopes: values.slopes.as_deref(),
+            sinks: values.sinks.as_deref(),
+            t5: values.t5.as_deref(),
+            q_positions: values.q_positions.as_deref(),
+            k_positions: values.k_positions.as_deref(),
             ..Tensors::new(q, k, v)
         }
     }

@@ -1,7 +1,7 @@
 //! The operands of one case: seeded values, and the buffers that hold them.
 
-use wgpu_attention::problem::{Operand, Problem};
-use wgpu_attention::reference::{Tensors, visible};
+use wgpu_attention::problem::{Element, Layout, Operand, Problem};
+use wgpu_attention::reference::{Bias, Tensors, visible};
 
 use super::cases::Case;
 use super::tensor::{POISON, gather, normal, row_starts, scatter_row};
@@ -44,6 +44,14 @@ pub struct Inputs {
     pub buffers: Vec<Vec<u8>>,
     /// The buffers of q, k and v: `[0, 1, 2]`, or `[0, 0, 0]` where they are packed.
     pub slots: [usize; 3],
+    pub bias: Option<DenseBias>,
+}
+
+/// A dense bias: logical `[B, Hq, Nq, Nk]` with what is broadcast repeated, and its buffer.
+#[derive(Clone, Debug)]
+pub struct DenseBias {
+    pub values: Vec<f64>,
+    pub buffer: Vec<u8>,
 }
 
 impl Inputs {
@@ -75,13 +83,53 @@ impl Inputs {
             v,
             buffers,
             slots,
+            bias: case
+                .problem
+                .score
+                .bias
+                .map(|layout| bias(case, &layout, seed)),
         }
     }
 
     /// The reference's view of them.
     pub fn tensors<'a>(&'a self, case: &'a Case) -> Tensors<'a> {
-        case.tensors(&self.q, &self.k, &self.v)
+        let shape = &case.problem.shape;
+        Tensors {
+            bias: self.bias.as_ref().map(|bias| Bias {
+                values: &bias.values,
+                batch: shape.batch,
+                heads: shape.q_heads,
+            }),
+            ..case.tensors(&self.q, &self.k, &self.v)
+        }
     }
+}
+
+/// Standard normal values, every 13th −∞; NaN where no row that shares the value sees its pair.
+fn bias(case: &Case, layout: &Layout, seed: u64) -> DenseBias {
+    let s = &case.problem.shape;
+    let (sizes, operand) = (
+        [s.batch, s.q_heads, s.q_len],
+        Operand::new(Element::F32, *layout),
+    );
+    let mut buffer = vec![POISON; operand.bytes(sizes, s.kv_len) as usize];
+    let random = normal(!seed, buffer.len() / 4);
+    let tensors = case.tensors(&[], &[], &[]);
+    for (row, start) in row_starts(layout, sizes).enumerate() {
+        let (i, h) = (row as u32 % s.q_len, row as u32 / s.q_len % s.q_heads);
+        let b = row as u32 / s.q_len / s.q_heads;
+        for j in (0..s.kv_len).filter(|&j| visible(&case.problem, &tensors, b, h, i, j)) {
+            let at = start + j as usize;
+            let x = if at % 13 == 5 {
+                f64::NEG_INFINITY
+            } else {
+                random[at]
+            };
+            scatter_row(&mut buffer, Element::F32, at, &[x]);
+        }
+    }
+    let values = gather(&buffer, Element::F32, layout, sizes, s.kv_len);
+    DenseBias { values, buffer }
 }
 
 /// `[B, Hkv, Nk]`: whether any query of the whole problem sees the key.

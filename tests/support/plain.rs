@@ -1,21 +1,29 @@
 //! Attention in f32 with plain loops: what an honest f32 program loses, the yardstick of every tolerance.
 
+mod position;
+mod score;
+
 use wgpu_attention::problem::{Problem, Slice};
 use wgpu_attention::reference::{Forward, Gradients, Tensors, visible};
 
+use self::position::{Turner, key_position, query_position};
+use self::score::{added, capped, sink};
 use super::tensor::round;
 
-/// One query's operands in f32.
+/// One query's operands in f32, turned by their positions.
 struct Row {
     q: Vec<f32>,
-    /// `(j, k_j, v_j)` of every visible key.
-    keys: Vec<(u32, Vec<f32>, Vec<f32>)>,
+    keys: Vec<Key>,
+    sink: Option<f32>,
 }
 
-/// `s` and `∂s/∂x` of one pair.
-struct Score {
-    value: f32,
-    slope: f32,
+/// A visible key.
+struct Key {
+    j: u32,
+    k: Vec<f32>,
+    v: Vec<f32>,
+    /// What joins the capped score: biases.
+    added: f32,
 }
 
 /// As [`wgpu_attention::reference::forward`], in f32: o is not rounded to its storage type.
@@ -60,9 +68,9 @@ pub fn backward(
             .map(|&x| round(problem.o.element, f64::from(x)) as f32)
             .collect();
         let delta = dot(&d_o, &stored) - dlse.map_or(0.0, |dlse| dlse[row] as f32);
-        for (j, k, v) in operands.keys.iter().filter(|(j, ..)| slice.k.contains(j)) {
-            let s = score(problem, &operands.q, k);
-            let p = (s.value - lse).exp();
+        for Key { j, k, v, added } in operands.keys.iter().filter(|key| slice.k.contains(&key.j)) {
+            let s = capped(problem, dot(&operands.q, k));
+            let p = (s.value + added - lse).exp();
             let ds = p * (dot(&d_o, v) - delta);
             let dx = problem.scale() * ds * s.slope;
             let key = key_index(problem, b, h, *j);
@@ -79,54 +87,53 @@ pub fn backward(
 }
 
 /// `(o, lse)` by the textbook: largest score, sum of exponentials, weighted mean of the values.
-fn forward_row(problem: &Problem, Row { q, keys }: &Row) -> (Vec<f32>, f32) {
+fn forward_row(problem: &Problem, Row { q, keys, sink }: &Row) -> (Vec<f32>, f32) {
     let mut o = vec![0.0; problem.shape.value_dim as usize];
     let scores: Vec<f32> = keys
         .iter()
-        .map(|(_, k, _)| score(problem, q, k).value)
+        .map(|key| capped(problem, dot(q, &key.k)).value + key.added)
         .collect();
-    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let sum: f32 = scores.iter().map(|s| (s - largest).exp()).sum();
-    for (s, (_, _, v)) in scores.iter().zip(keys) {
-        add_scaled(&mut o, (s - largest).exp() / sum, v);
+    let all = scores.iter().chain(sink).copied();
+    let largest = all.clone().fold(f32::NEG_INFINITY, f32::max);
+    let sum: f32 = all.map(|s| (s - largest).exp()).sum();
+    for (s, key) in scores.iter().zip(keys) {
+        add_scaled(&mut o, (s - largest).exp() / sum, &key.v);
     }
     (o, largest + sum.ln())
 }
 
-fn score(problem: &Problem, q: &[f32], k: &[f32]) -> Score {
-    let x = problem.scale() * dot(q, k);
-    problem.score.softcap.map_or(
-        Score {
-            value: x,
-            slope: 1.0,
-        },
-        |c| {
-            let ratio = (x / c).tanh();
-            Score {
-                value: c * ratio,
-                slope: 1.0 - ratio * ratio,
-            }
-        },
-    )
-}
-
-/// The operands of one row: its query, and the keys of the slice that it sees.
+/// The operands of one row: its query, and the keys of the slice that it sees and the bias does not hide.
 fn load(problem: &Problem, tensors: &Tensors, slice: Slice, (b, h, i): (u32, u32, u32)) -> Row {
     let shape = &problem.shape;
     let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
     let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-    let keys = slice
-        .k
-        .filter(|&j| visible(problem, tensors, b, h, i, j))
-        .map(|j| {
-            let key = key_index(problem, b, h, j);
-            let k = narrow(&tensors.k[key * d..][..d]);
-            (j, k, narrow(&tensors.v[key * dv..][..dv]))
-        })
-        .collect();
+    let turner = Turner::new(problem);
+    let load_key = |j: u32| {
+        let key = key_index(problem, b, h, j);
+        let k = narrow(&tensors.k[key * d..][..d]);
+        Key {
+            j,
+            k: match &turner {
+                Some(turner) => turner.key(k, key_position(problem, tensors, b, j)),
+                None => k,
+            },
+            v: narrow(&tensors.v[key * dv..][..dv]),
+            added: added(problem, tensors, (b, h, i, j)),
+        }
+    };
+    let q = narrow(&tensors.q[row * d..][..d]);
     Row {
-        q: narrow(&tensors.q[row * d..][..d]),
-        keys,
+        q: match &turner {
+            Some(turner) => turner.query(q, query_position(problem, tensors, b, i)),
+            None => q,
+        },
+        keys: slice
+            .k
+            .filter(|&j| visible(problem, tensors, b, h, i, j))
+            .map(load_key)
+            .filter(|key| key.added != f32::NEG_INFINITY)
+            .collect(),
+        sink: sink(problem, tensors, h),
     }
 }
 

@@ -1,0 +1,106 @@
+//! The tensors of a file that say where tokens stand, and what is added to scores.
+
+use std::borrow::Cow;
+
+use anyhow::{Result, bail, ensure};
+use safetensors::tensor::Dtype;
+use wgpu_attention::problem::{Layout, MAX_POSITION, Positions, T5Bias, Values};
+use wgpu_attention::{Problem, Shape};
+
+use crate::input::integers;
+use crate::position::PositionArgs;
+use crate::tensors::{Tensor, TensorFile};
+
+/// Puts slopes, sinks, T5's table, positions and the bias's layout into a problem.
+pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) -> Result<()> {
+    let shape = problem.shape;
+    let (score, position) = (&mut problem.score, &mut problem.position);
+    score.slopes = a_head(file, "slopes", &shape)?;
+    score.sinks = a_head(file, "sinks", &shape)?;
+    score.t5 = t5(file, args, &shape)?;
+    score.bias = file
+        .get("bias")
+        .map(|t| bias_layout(&t, &shape))
+        .transpose()?;
+    position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
+    position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;
+    Ok(())
+}
+
+/// The bias as f32: as it lies in the file, or converted.
+pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
+    let values = tensor.numbers()?;
+    if let Some(n) = values.iter().position(|x| *x == f64::INFINITY) {
+        bail!("bias[{n}] is inf; give finite numbers, or -inf where a pair is to be hidden");
+    }
+    Ok(match tensor.dtype {
+        Dtype::F32 => Cow::Borrowed(tensor.bytes),
+        _ => values
+            .iter()
+            .flat_map(|&x| (x as f32).to_le_bytes())
+            .collect(),
+    })
+}
+
+/// Strides of a `[B|1, Hq|1, Nq, Nk]`.
+fn bias_layout(tensor: &Tensor, shape: &Shape) -> Result<Layout> {
+    let sizes = [shape.batch, shape.q_heads, shape.q_len, shape.kv_len].map(|n| n as usize);
+    let fits = tensor.shape.len() == 4
+        && (tensor.shape[..2].iter().zip(sizes)).all(|(&n, size)| n == size || n == 1)
+        && tensor.shape[2..] == sizes[2..];
+    let [b, h, q, k] = sizes;
+    ensure!(
+        fits,
+        "bias has shape {:?}, which does not broadcast; give [{b} or 1, {h} or 1, {q}, {k}], [B|1, Hq|1, Nq, Nk]",
+        tensor.shape
+    );
+    let whole = Layout::heads_first(tensor.shape[1] as u32, shape.q_len, shape.kv_len);
+    let stride = |axis: usize, stride| if tensor.shape[axis] == 1 { 0 } else { stride };
+    Ok(Layout {
+        batch: stride(0, whole.batch),
+        head: stride(1, whole.head),
+        ..whole
+    })
+}
+
+fn a_head(file: &TensorFile, name: &str, shape: &Shape) -> Result<Option<Values>> {
+    let Some(tensor) = file.get(name) else {
+        return Ok(None);
+    };
+    ensure!(
+        tensor.shape == [shape.q_heads as usize],
+        "{name} has shape {:?}; give it one value a query head, [{}]",
+        tensor.shape,
+        shape.q_heads
+    );
+    values(&tensor).map(Some)
+}
+
+fn t5(file: &TensorFile, args: &PositionArgs, shape: &Shape) -> Result<Option<T5Bias>> {
+    let Some(tensor) = file.get("t5") else {
+        return Ok(None);
+    };
+    let (heads, sizes) = (shape.q_heads as usize, tensor.shape);
+    ensure!(
+        sizes.len() == 2 && sizes[1] == heads,
+        "t5 has shape {sizes:?}; give it one row a bucket, [buckets, {heads}]"
+    );
+    let buckets = args.buckets(u32::try_from(sizes[0]).unwrap_or(u32::MAX))?;
+    let table = values(&tensor)?;
+    Ok(Some(T5Bias { buckets, table }))
+}
+
+fn values(tensor: &Tensor) -> Result<Values> {
+    let numbers = tensor.numbers()?;
+    Ok(Values::Host(
+        numbers.into_iter().map(|x| x as f32).collect(),
+    ))
+}
+
+fn positions(file: &TensorFile, name: &str, sizes: [u32; 2]) -> Result<Positions> {
+    let reach = i64::from(MAX_POSITION);
+    let numbers = integers(file, name, "position a token", &sizes, -reach..=reach)?;
+    Ok(numbers.map_or(Positions::Index, |numbers| {
+        Positions::Host(numbers.into_iter().map(|x| x as i32).collect())
+    }))
+}
