@@ -74,45 +74,47 @@ fn main(
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
     let walk = walk_tiles(low, high, work.split);
-    for (var n = walk.begin * GROUPS; n < walk.end * GROUPS; n++) {
-        let j_tile = tile_key(walk, n / GROUPS);
-        let j = j_tile + n % GROUPS * KEYS;
-        let masked = !all_visible(low, high, j, j + KEYS - 1u);
-        @if(!subgroup) if (n % GROUPS == 0u) { stage_tile(work.b, k_head, v_head, j_tile, low, high); }
-        @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
-        @if(subgroup) let k_start = k_head + j_own * params.k.row;
-        @if(subgroup) let k_turn = key_turn(work.b, j_own);
-        @if(subgroup) let v_start = v_head + j_own * params.v.row;
+    for (var n = walk.begin; n < walk.end; n++) {
+        let j_tile = tile_key(walk, n);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high);
+        @unroll_one for (var g = 0u; g < GROUPS; g++) {
+            let j = j_tile + g * KEYS;
+            let masked = !all_visible(low, high, j, j + KEYS - 1u);
+            @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
+            @if(subgroup) let k_start = k_head + j_own * params.k.row;
+            @if(subgroup) let k_turn = key_turn(work.b, j_own);
+            @if(subgroup) let v_start = v_head + j_own * params.v.row;
 
-        // S = Q·Kᵀ
-        var s: Scores;
-        @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, k_turn)); }
-        @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], n % GROUPS * KEYS * CHUNKS + d); }
-        @if(shared_rows) s = sum_over_rows(s);
-        s = shape_scores(s, place, j);
-        var visible: Flags;
-        if (masked) {
-            visible = visible_flags(seen, j);
-            s = mask_scores(s, visible);
-        }
+            // S = Q·Kᵀ
+            var s: Scores;
+            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, k_turn)); }
+            @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
+            @if(shared_rows) s = sum_over_rows(s);
+            s = shape_scores(s, place, j);
+            var visible: Flags;
+            if (masked) {
+                visible = visible_flags(seen, j);
+                s = mask_scores(s, visible);
+            }
 
-        // P = exp(S − max)
-        let step = softmax_step(softmax, s);
-        softmax = step.rows;
+            // P = exp(S − max)
+            let step = softmax_step(softmax, s);
+            softmax = step.rows;
 
-        // O = O·shrink + P·V
-        @if(subgroup) var own_spoils = false;
-        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
-            @if(subgroup) let own = v_load(v_start, d * LANES + part);
-            @if(subgroup) let spoils = masked && not_finite(own);
-            @if(subgroup) own_spoils = own_spoils || spoils;
-            @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select(own, vec4<f32>(), spoils));
-            @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, n % GROUPS * KEYS * VALUE_CHUNKS + d);
-        }
-        if (masked) {
-            @if(subgroup) let spoilt = share_flags(own_spoils);
-            @if(!subgroup) let spoilt = staged_spoils(n % GROUPS * KEYS);
-            @unroll for (var r = 0u; r < ROWS; r++) { softmax[r].spoilt |= visible[r] & spoilt; }
+            // O = O·shrink + P·V
+            @if(subgroup) var own_spoils = false;
+            @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
+                @if(subgroup) let own = v_load(v_start, d * LANES + part);
+                @if(subgroup) let spoils = masked && not_finite(own);
+                @if(subgroup) own_spoils = own_spoils || spoils;
+                @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select(own, vec4<f32>(), spoils));
+                @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, g * KEYS * VALUE_CHUNKS + d);
+            }
+            if (masked) {
+                @if(subgroup) let spoilt = share_flags(own_spoils);
+                @if(!subgroup) let spoilt = staged_spoils(g * KEYS);
+                @unroll for (var r = 0u; r < ROWS; r++) { softmax[r].spoilt |= visible[r] & spoilt; }
+            }
         }
     }
 

@@ -410,15 +410,15 @@ impl<'a> Forward<'a> {
             .unwrap_or(0)
     }
 
-    /// Loop iterations of an invocation in one key tile: its steps and, where a tile is staged, its loads. lavapipe
-    /// counts the two staging loops once in every step, taken or not (3 a step and 1 a load, measured).
+    /// Loop iterations of an invocation in one key tile: its own and, where a tile is staged, those of its loads and
+    /// steps. A loop counts once more than it turns.
     fn tile_iterations(&self) -> u64 {
         let (tiling, shape) = (&self.chosen.tiling, &self.problem.shape);
         let steps = tiling.tile / tiling.keys;
         let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
         u64::from(match self.chosen.strategy {
-            Strategy::Subgroup { .. } => steps,
-            Strategy::Workgroup => 3 * steps + loads(shape.head_dim) + loads(shape.value_dim),
+            Strategy::Subgroup { .. } => 1,
+            Strategy::Workgroup => steps + loads(shape.head_dim) + loads(shape.value_dim) + 4,
         })
     }
 

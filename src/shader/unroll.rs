@@ -8,7 +8,8 @@ use crate::error::{Error, Result};
 use super::compose::{Line, braces};
 
 /// Replaces every `@unroll for (var i = 0u; i < N; i++) { … }` by N copies of its body, i replaced by its value; an
-/// inner loop is unrolled in each copy. N is a number or one of `constants`.
+/// inner loop is unrolled in each copy. N is a number or one of `constants`. `@unroll_one` does so for a single turn and
+/// leaves other loops as they are.
 pub(super) fn unroll(
     lines: Vec<Line>,
     constants: &BTreeMap<&'static str, u32>,
@@ -26,7 +27,7 @@ fn emit(
     let mut n = 0;
     while n < lines.len() {
         let line = &lines[n];
-        let Some(header) = line.text.trim_start().strip_prefix("@unroll ") else {
+        let Some((header, only_one)) = marked(&line.text) else {
             out.push(line.clone());
             n += 1;
             continue;
@@ -42,6 +43,15 @@ fn emit(
             .ok_or_else(|| {
                 at("the bound of @unroll is neither a number nor a constant of the variant")
             })?;
+        if only_one && count != 1 {
+            let text = header.to_string();
+            out.push(Line {
+                text,
+                ..line.clone()
+            });
+            n += 1;
+            continue;
+        }
         let (body, next) =
             body(lines, n, first).ok_or_else(|| at("the block of @unroll does not end"))?;
         for value in 0..count {
@@ -55,6 +65,13 @@ fn emit(
         n = next;
     }
     Ok(())
+}
+
+/// The loop behind `@unroll ` or `@unroll_one `, and whether it is the latter.
+fn marked(text: &str) -> Option<(&str, bool)> {
+    let text = text.trim_start();
+    let always = text.strip_prefix("@unroll ").map(|header| (header, false));
+    always.or_else(|| Some((text.strip_prefix("@unroll_one ")?, true)))
 }
 
 /// `for (var i = 0u; i < N; i++) rest` → (i, N, rest)
