@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use wgpu_attention::plan::{Prefill, Strategy, StrategyKind, Variant};
-use wgpu_attention::{Caps, Choice, Element};
+use wgpu_attention::plan::{Pack, PackRows, Prefill, RotateWhere, Strategy, StrategyKind, Variant};
+use wgpu_attention::problem::position::RotaryLayout;
+use wgpu_attention::{Caps, Choice, Element, Problem};
 
 use crate::device::{Gpu, gpu, is_part, left_out, say};
 use crate::run::{check, run, variants};
-use crate::support::cases::{self, Case, Setting};
+use crate::support::cases::{self, Case, Scheme, Setting};
 use crate::support::inputs::{Data, Inputs};
 
 const SOFTCAP: f32 = 3.0;
@@ -32,6 +33,11 @@ fn choice(key: &Prefill) -> Choice {
         strategy: Some(strategy),
         width,
         tiling: Some(key.tiling),
+        rotate: Some(if key.rotary.is_some() {
+            RotateWhere::Fused
+        } else {
+            RotateWhere::Pass
+        }),
         ..Choice::default()
     }
 }
@@ -48,22 +54,48 @@ fn setting(key: &Prefill) -> Setting {
     Setting {
         head_dim: channels(key.chunks),
         value_dim: channels(key.value_chunks),
-        element: key.input.element,
+        element: key.value.element,
         output: key.output,
         softcap: key.score.softcap.then_some(SOFTCAP),
     }
 }
 
+/// What the variant's code is for. Where q and k have another type than v, or queries a temperature, a pass rotated
+/// them.
+fn scheme(key: &Prefill) -> Scheme {
+    let pass = key.input.element != key.value.element || key.score.temperature;
+    Scheme {
+        bias: key.score.bias,
+        alibi: key.score.alibi,
+        t5: key.score.t5,
+        sinks: key.score.t5,
+        rotary: key.rotary.or(pass.then_some(RotaryLayout::Half)),
+        temperature: key.score.temperature,
+        positions: key.score.q_positions,
+    }
+}
+
 /// The table's cases; a variant for unaligned rows gets inputs that start one element further on.
 fn cases_of(key: &Prefill) -> Vec<Case> {
-    let mut cases = cases::all(&setting(key));
-    for case in cases.iter_mut().filter(|_| !key.input.aligned) {
-        let p = &mut case.problem;
-        for operand in [&mut p.q, &mut p.k, &mut p.v] {
-            operand.layout.offset += 1;
-        }
-    }
+    let scheme = scheme(key);
+    let cases = cases::all(&setting(key))
+        .into_iter()
+        .filter_map(|case| case.under(&scheme));
     cases
+        .map(|case| {
+            if key.value.aligned {
+                case
+            } else {
+                case.with(misalign)
+            }
+        })
+        .collect()
+}
+
+fn misalign(p: &mut Problem) {
+    for operand in [&mut p.q, &mut p.k, &mut p.v] {
+        operand.layout.offset += 1;
+    }
 }
 
 /// A ramp's scores grow with D, and f32's rounding with them.
@@ -176,10 +208,13 @@ fn every_combine_and_pack_variant() {
             seen.extend(variants(&plan));
         }
     }
-    for variant in Variant::covering()
-        .iter()
-        .filter(|v| !matches!(v, Variant::Prefill(_)))
-    {
-        assert!(seen.contains(variant), "{variant} did not run");
+    for output in Element::ALL {
+        let pack = Pack {
+            output,
+            rows: PackRows::InOrder,
+        };
+        for variant in [Variant::Combine { output }, Variant::Pack(pack)] {
+            assert!(seen.contains(&variant), "{variant} did not run");
+        }
     }
 }

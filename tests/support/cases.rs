@@ -2,10 +2,14 @@
 
 mod layouts;
 mod masks;
+mod schemes;
 mod sizes;
 
+#[allow(unused_imports)]
+pub use schemes::Scheme;
+
 use wgpu_attention::problem::{Element, Problem, Shape};
-use wgpu_attention::reference::Tensors;
+use wgpu_attention::reference::{Bias, Tensors};
 
 /// What a variant is compiled for, so that each can be run against the whole table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -42,6 +46,8 @@ pub struct Case {
     pub kv_lens: Option<Vec<u32>>,
     /// `[B]`, the buffer's content for device-side offsets.
     pub q_offset: Option<Vec<i32>>,
+    /// `[1, Hq, Nq, Nk]`
+    pub bias: Option<Vec<f64>>,
     /// The buffers' contents for device-side parts of the score and for positions.
     pub values: DeviceValues,
 }
@@ -81,6 +87,7 @@ impl Case {
             packed: false,
             kv_lens: None,
             q_offset: None,
+            bias: None,
             values: DeviceValues::default(),
         }
     }
@@ -97,6 +104,11 @@ impl Case {
         Tensors {
             kv_lens: self.kv_lens.as_deref(),
             q_offset: self.q_offset.as_deref(),
+            bias: self.bias.as_deref().map(|values| Bias {
+                values,
+                batch: 1,
+                heads: self.problem.shape.q_heads,
+            }),
             slopes: values.slopes.as_deref(),
             sinks: values.sinks.as_deref(),
             t5: values.t5.as_deref(),
