@@ -263,8 +263,10 @@ impl Shader {
     /// Parses and validates the text with no capability but those that the variant declares.
     pub fn validate(&self, subgroups: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
-        let module = naga::front::wgsl::parse_str(&self.wgsl)
-            .map_err(|e| self.located(e.location(&self.wgsl), e.message().to_string()))?;
+        let module = naga::front::wgsl::parse_str(&self.wgsl).map_err(|e| {
+            let location = self.narrowest(e.labels().map(|(span, _)| span));
+            self.located(location, e.message().to_string())
+        })?;
         // WebGPU has f16 pairs as numbers of f32 everywhere; naga counts them as a capability for old OpenGL's sake.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
         capabilities.set(Capabilities::SUBGROUP, subgroups);
@@ -275,10 +277,17 @@ impl Shader {
                 .subgroup_operations(SubgroupOperationSet::all());
         }
         let info = validator.validate(&module).map_err(|e| {
-            let location = e.location(&self.wgsl);
+            let location = self.narrowest(e.spans().map(|(span, _)| *span));
             self.located(location, deepest(e.as_inner()))
         })?;
         Ok((module, info))
+    }
+
+    /// Of the places that naga names (the function, a type, the fault) the narrowest is the fault.
+    fn narrowest(&self, spans: impl Iterator<Item = naga::Span>) -> Option<naga::SourceLocation> {
+        let width = |span: &naga::Span| span.to_range().map_or(0, |range| range.len());
+        let narrowest = spans.filter(|span| width(span) > 0).min_by_key(width)?;
+        Some(narrowest.location(&self.wgsl))
     }
 
     fn located(&self, location: Option<naga::SourceLocation>, message: String) -> Error {

@@ -74,8 +74,8 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
     let tensors = Tensors {
         bias: bias.as_ref().map(|(values, sizes)| Bias {
             values,
-            batch: sizes[0] as u32,
-            heads: sizes[1] as u32,
+            batch: sizes[0],
+            heads: sizes[1],
         }),
         ..Tensors::new(&q, &k, &v)
     };

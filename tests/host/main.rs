@@ -3,7 +3,11 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod binding;
+mod composition;
 mod covering;
+mod layout;
+mod planning;
 mod portability;
 mod positions;
 mod reference;

@@ -1,0 +1,120 @@
+//! What `prepare` refuses, on wgpu's device that does nothing.
+
+use wgpu_attention::plan::{Plan, Role};
+use wgpu_attention::problem::Lengths;
+use wgpu_attention::{Attention, Call, Element, Error, Operands, Problem, Shape};
+
+const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
+
+fn device() -> wgpu::Device {
+    wgpu::Device::noop(&wgpu::DeviceDescriptor::default()).0
+}
+
+fn problem() -> Problem {
+    Problem::new(Shape::square(2, 2, 16, 8), Element::F32)
+}
+
+fn buffer(device: &wgpu::Device, size: u64, usage: wgpu::BufferUsages) -> wgpu::Buffer {
+    device.create_buffer(&wgpu::BufferDescriptor {
+        label: None,
+        size,
+        usage,
+        mapped_at_creation: false,
+    })
+}
+
+/// Prepares the problem with k of `size` bytes and `usage`.
+fn prepare(problem: &Problem, size: u64, usage: wgpu::BufferUsages) -> (Plan, Result<Call, Error>) {
+    let device = device();
+    let attention = Attention::new(&device);
+    let plan = attention.plan(problem).expect("a plan");
+    let [q, v, o] = [0; 3].map(|_| buffer(&device, 2048, STORAGE));
+    let lse = buffer(&device, 256, STORAGE);
+    let k = buffer(&device, size, usage);
+    let call = pollster::block_on(attention.prepare(&plan, &Operands::new(&q, &k, &v, &o, &lse)));
+    (plan, call)
+}
+
+#[test]
+fn what_the_requirements_ask_for_is_accepted() {
+    let (plan, call) = prepare(&problem(), 2048, STORAGE);
+    let need = plan
+        .requirements()
+        .iter()
+        .find(|need| need.role == Role::K)
+        .expect("k");
+    assert_eq!((need.bytes, need.storage), (2048, true));
+    assert!(call.is_ok(), "{call:?}");
+}
+
+#[test]
+fn a_buffer_too_small_is_refused() {
+    let error = prepare(&problem(), 2044, STORAGE).1.expect_err("too small");
+    let expected = Error::BufferSize {
+        what: "k",
+        actual: 2044,
+        least: 2048,
+    };
+    assert_eq!(error, expected);
+}
+
+#[test]
+fn a_wrong_usage_is_refused() {
+    let error = prepare(&problem(), 2048, wgpu::BufferUsages::UNIFORM)
+        .1
+        .expect_err("no storage");
+    assert_eq!(
+        error,
+        Error::BufferUsage {
+            what: "k",
+            missing: "STORAGE"
+        }
+    );
+}
+
+#[test]
+fn a_missing_operand_is_named() {
+    let mut problem = problem();
+    problem.mask.kv_lens = Lengths::Device;
+    let error = prepare(&problem, 2048, STORAGE).1.expect_err("no lengths");
+    assert_eq!(error, Error::Missing { what: "kv_lens" });
+}
+
+#[test]
+fn an_operand_over_the_binding_limit_names_the_limit() {
+    let device = device();
+    let problem = Problem::new(Shape::square(1, 64, 1 << 16, 64), Element::F32);
+    let error = Attention::new(&device).plan(&problem).expect_err("1 GiB");
+    assert!(
+        error
+            .to_string()
+            .contains("max_storage_buffer_binding_size"),
+        "{error}"
+    );
+}
+
+#[test]
+fn an_output_in_an_inputs_buffer_goes_through_scratch() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let plan = attention.plan(&problem()).expect("a plan");
+    let [q, k, v] = [0; 3].map(|_| buffer(&device, 2048, STORAGE));
+    let lse = buffer(&device, 256, STORAGE);
+    let operands = Operands::new(&q, &k, &v, &v, &lse);
+    let call = pollster::block_on(attention.prepare(&plan, &operands)).expect("prepared");
+    assert!(plan.scratch().is_empty() && !call.plan().scratch().is_empty());
+    assert!(
+        call.plan().to_string().contains("shares a buffer"),
+        "{}",
+        call.plan()
+    );
+}
+
+#[test]
+fn everything_may_go_to_another_thread() {
+    fn sendable<T: Send + Sync + 'static>() {}
+    sendable::<Attention>();
+    sendable::<Call>();
+    sendable::<Plan>();
+    sendable::<Error>();
+}

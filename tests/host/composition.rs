@@ -1,0 +1,119 @@
+//! The composer: imports, slots, conditions, loops, and errors that name module and line.
+
+use wgpu_attention::Error;
+use wgpu_attention::shader::{Shader, Source};
+
+const MAIN: &str = "import part::a;
+import slot::rows for q;
+@if(loud) const LOUD = 1u;
+@if(!loud) const QUIET = 1u;
+@if(loud) fn block() {
+    a();
+}
+@unroll for (var i = 0u; i < N; i++) { x.i = i + index; }
+@unroll_one for (var i = 0u; i < N; i++) { left(i); }
+";
+
+fn modules(name: &str) -> Option<&'static str> {
+    match name {
+        "kernel::main" => Some(MAIN),
+        "part::a" => Some("import part::b;\nfn a() {}"),
+        "part::b" => Some("fn b() {}"),
+        "address::rows" => Some("alias tensor_word = f32;\nfn tensor_at() {}"),
+        "kernel::lost" => Some("\nimport part::nowhere;"),
+        "kernel::unfilled" => Some("import slot::nothing;"),
+        "kernel::endless" => Some("fn f() {\n@unroll for (var i = 0u; i < UNKNOWN; i++) { }\n}"),
+        "kernel::wrong" => Some("import part::a;\nfn f() -> u32 {\n    return 1.5;\n}"),
+        "kernel::broken" => Some("import part::a;\n\nfn f( {}"),
+        _ => None,
+    }
+}
+
+fn source(kernel: &'static str) -> Source {
+    let mut source = Source::new(kernel);
+    source.constant("N", 2);
+    source.slot("rows", vec!["address::rows"]);
+    source
+}
+
+fn compose(kernel: &'static str) -> Result<Shader, Error> {
+    source(kernel).compose(modules)
+}
+
+fn refused(error: Error) -> (String, usize) {
+    match error {
+        Error::Compose { module, line, .. } => (module, line),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn modules_stand_once_before_what_imports_them() {
+    let shader = compose("main").expect("whole");
+    let text = shader.wgsl();
+    let at = |part: &str| {
+        text.find(part)
+            .unwrap_or_else(|| panic!("no {part} in\n{text}"))
+    };
+    assert!(at("const N = 2u;") < at("fn b()"));
+    assert!(at("fn b()") < at("fn a()"));
+    assert_eq!(text.matches("fn a()").count(), 1);
+    assert!(text.contains("alias q_word = f32;\nfn q_at() {}"));
+}
+
+#[test]
+fn conditions_keep_and_drop_lines_and_blocks() {
+    let quiet = compose("main").expect("whole");
+    assert!(quiet.wgsl().contains("QUIET") && !quiet.wgsl().contains("LOUD"));
+    assert!(!quiet.wgsl().contains("a();"));
+    let mut source = source("main");
+    source.flag("loud", true);
+    let loud = source.compose(modules).expect("whole");
+    assert!(loud.wgsl().contains("LOUD") && loud.wgsl().contains("fn block() {\n    a();\n}"));
+}
+
+#[test]
+fn loops_are_unrolled_with_their_variable_alone() {
+    let shader = compose("main").expect("whole");
+    assert!(
+        shader
+            .wgsl()
+            .contains("{ x.i = 0u + index; }\n{ x.i = 1u + index; }")
+    );
+    assert!(
+        shader
+            .wgsl()
+            .contains("for (var i = 0u; i < N; i++) { left(i); }")
+    );
+}
+
+#[test]
+fn lines_know_where_they_came_from() {
+    let shader = compose("main").expect("whole");
+    let number = 1 + shader
+        .wgsl()
+        .lines()
+        .position(|line| line == "fn a() {}")
+        .expect("a line");
+    assert_eq!(shader.origin(number), Some(("part::a", 2)));
+    assert_eq!(shader.origin(0), None);
+}
+
+#[test]
+fn faulty_compositions_name_module_and_line() {
+    let faults = [("lost", 2), ("unfilled", 1), ("endless", 2)];
+    for (kernel, line) in faults {
+        let (module, at) = refused(compose(kernel).expect_err("faulty"));
+        assert_eq!((module, at), (format!("kernel::{kernel}"), line));
+    }
+}
+
+#[test]
+fn what_naga_refuses_is_told_by_module_and_line() {
+    for (kernel, line) in [("wrong", 3), ("broken", 3)] {
+        let shader = compose(kernel).expect("composed");
+        let error = shader.validate(false).expect_err("no valid WGSL");
+        let (module, at) = refused(error);
+        assert_eq!((module, at), (format!("kernel::{kernel}"), line));
+    }
+}

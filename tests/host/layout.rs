@@ -1,0 +1,48 @@
+//! The host's parameters lie where the shaders read them.
+
+use std::collections::BTreeMap;
+use std::mem::{offset_of, size_of};
+
+use wgpu_attention::plan::{Params, Variant};
+use wgpu_attention::{Element, shader};
+
+/// Offset of each member of the WGSL struct, and its size, as naga lays it out.
+fn reflected() -> (BTreeMap<String, u32>, u32) {
+    let variant = Variant::Combine {
+        output: Element::F32,
+    };
+    let shader = shader::compose(&variant).expect("a whole library");
+    let (module, _) = shader.validate(false).expect("a valid shader");
+    let (_, params) = module
+        .types
+        .iter()
+        .find(|(_, ty)| ty.name.as_deref() == Some("Params"))
+        .expect("the uniform's struct");
+    let naga::TypeInner::Struct { members, span } = &params.inner else {
+        panic!("Params is no struct");
+    };
+    let offsets = members
+        .iter()
+        .map(|m| (m.name.clone().unwrap_or_default(), m.offset));
+    (offsets.collect(), *span)
+}
+
+macro_rules! offsets {
+    ($($field:ident)*) => {
+        BTreeMap::from([$((stringify!($field).to_string(), offset_of!(Params, $field) as u32)),*])
+    };
+}
+
+#[test]
+fn host_and_shader_agree_on_every_field() {
+    let host = offsets!(
+        q k v o batch q_heads group q_len kv_len head_dim value_dim splits q_begin q_end k_begin k_end work_begin
+        work_end q_tiles o_split lse lse_split scale softcap softcap_inverse causal prefix window_left window_right
+        first lens_at offsets_at partials_at bias slopes_at sinks_at t5_at t5_buckets_at t5_distance q_positions_at
+        k_positions_at q_rotations_at k_rotations_at table_start table_rows rotary_dim table_stride table_key_at
+        table_side_at table_sine temperature_scale temperature_floor temperature_offset unused
+    );
+    let (shader, span) = reflected();
+    assert_eq!(host, shader);
+    assert_eq!(size_of::<Params>() as u32, span);
+}

@@ -1,0 +1,304 @@
+//! What is planned on which device, and what is refused.
+
+use proptest::prelude::*;
+use wgpu_attention::caps::{AdapterClass, Subgroups};
+use wgpu_attention::plan::{PARAMS_STRIDE, Plan, Slot, Strategy as Inner, StrategyKind, Variant};
+use wgpu_attention::problem::{Lengths, Offsets, Slice, Window};
+use wgpu_attention::{Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
+
+fn software() -> Caps {
+    Caps {
+        class: AdapterClass::Cpu,
+        subgroups: Some(Subgroups { min: 8, max: 8 }),
+        iterations: Some(Caps::SOFTWARE_ITERATIONS),
+        ..Caps::BASELINE
+    }
+}
+
+fn problem() -> Problem {
+    Problem::new(Shape::square(2, 4, 100, 64), Element::F32)
+}
+
+fn plan(problem: &Problem, caps: &Caps) -> Result<Plan, Error> {
+    Plan::attention(problem, caps, &Choice::default())
+}
+
+fn strategy(plan: &Plan) -> Inner {
+    match plan.steps()[0].variant {
+        Variant::Prefill(key) => key.strategy,
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn the_least_device_gets_the_workgroup_strategy_and_is_told_why() {
+    let plan = plan(&problem(), &Caps::BASELINE).expect("every device runs this");
+    assert_eq!(strategy(&plan), Inner::Workgroup);
+    assert_eq!(plan.declined()[0].path, "subgroup");
+    assert!(
+        plan.to_string().contains("the device has no subgroups"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn a_device_without_what_its_adapter_offers_is_told_what_to_request() {
+    let caps = Caps {
+        subgroups_offered: true,
+        ..Caps::BASELINE
+    };
+    let plan = plan(&problem(), &caps).expect("a plan");
+    assert!(
+        plan.declined()[0].reason.contains("Features::SUBGROUP"),
+        "{plan}"
+    );
+}
+
+#[test]
+fn subgroups_are_used_where_they_are() {
+    let chosen = plan(&problem(), &software()).expect("a plan");
+    let width = |min, max| {
+        let caps = Caps {
+            subgroups: Some(Subgroups { min, max }),
+            class: AdapterClass::Discrete,
+            ..Caps::BASELINE
+        };
+        strategy(&plan(&problem(), &caps).expect("a plan"))
+    };
+    assert_eq!(
+        strategy(&chosen),
+        Inner::Subgroup {
+            width: 8,
+            fixed: true
+        }
+    );
+    assert_eq!(
+        width(32, 32),
+        Inner::Subgroup {
+            width: 32,
+            fixed: true
+        }
+    );
+    assert_eq!(
+        width(8, 32),
+        Inner::Subgroup {
+            width: 8,
+            fixed: false
+        }
+    );
+}
+
+#[test]
+fn small_work_takes_the_variant_that_compiles_fast() {
+    let rows = |len| match plan(
+        &Problem::new(Shape::square(1, 8, len, 64), Element::F32),
+        &software(),
+    )
+    .expect("a plan")
+    .steps()[0]
+        .variant
+    {
+        Variant::Prefill(key) => key.tiling.rows,
+        other => panic!("{other}"),
+    };
+    assert_eq!((rows(64), rows(1024)), (1, 4));
+}
+
+#[test]
+fn empty_problems_are_legal() {
+    for (change, steps) in [((0, 5, 5), 0), ((2, 0, 5), 0), ((2, 5, 0), 1)] {
+        let (batch, q_len, kv_len) = change;
+        let shape = Shape {
+            batch,
+            q_len,
+            kv_len,
+            ..Shape::square(1, 2, 5, 8)
+        };
+        let plan = plan(&Problem::new(shape, Element::F32), &Caps::BASELINE).expect("legal");
+        assert_eq!(plan.steps().len(), steps, "{plan}");
+    }
+}
+
+#[test]
+fn the_shape_is_not_in_the_key() {
+    let variants = |len: u32| -> Vec<Variant> {
+        let mut problem = Problem::new(Shape::square(1, 8, len, 64), Element::F16);
+        problem.mask = Mask::window(7, 0);
+        problem.mask.causal = len.is_multiple_of(2);
+        let plan = plan(&problem, &software()).expect("a plan");
+        plan.steps().iter().map(|step| step.variant).collect()
+    };
+    assert_eq!(variants(3001), variants(4000));
+}
+
+/// Each fault, and a part of what is said of it.
+#[test]
+fn bad_input_is_refused_with_the_actual_value() {
+    type Fault = (fn(&mut Problem), &'static str);
+    let faults: [Fault; 17] = [
+        (|p| p.shape.kv_heads = 3, "a multiple of kv_heads = 3"),
+        (|p| p.shape.kv_heads = 0, "kv_heads is 0"),
+        (|p| p.shape.head_dim = 0, "head_dim is 0"),
+        (|p| p.shape.head_dim = 257, "1 to 256"),
+        (|p| p.shape.value_dim = 300, "value_dim is 300"),
+        (|p| p.shape.kv_len = u32::MAX, "kv_len is 4294967295"),
+        (|p| p.k.element = Element::F16, "must be of one type"),
+        (|p| p.q.layout.batch = 1 << 40, "operand q ends at element"),
+        (|p| p.o.layout.row = 63, "the row stride of output o is 63"),
+        (|p| p.o.layout.head = 0, "rows that do not overlap"),
+        (|p| p.scale = Some(f32::NAN), "scale is NaN"),
+        (|p| p.scale = Some(f32::INFINITY), "a finite number"),
+        (|p| p.score.softcap = Some(0.0), "softcap is 0"),
+        (
+            |p| p.mask.kv_lens = Lengths::Host(vec![100]),
+            "kv_lens has 1 values",
+        ),
+        (
+            |p| p.mask.kv_lens = Lengths::Host(vec![3, 101]),
+            "kv_lens[1] is 101",
+        ),
+        (
+            |p| p.mask.q_offset = Offsets::Host(vec![i32::MIN, 0]),
+            "q_offset[0]",
+        ),
+        (
+            |p| p.slice = Some(Slice { q: 0..101, k: 0..3 }),
+            "slice.q is 0..101",
+        ),
+    ];
+    for (fault, said) in faults {
+        let mut problem = problem();
+        fault(&mut problem);
+        let error = plan(&problem, &software()).expect_err(said);
+        assert!(error.to_string().contains(said), "{error}");
+    }
+}
+
+#[test]
+fn limits_are_named() {
+    let small = Caps {
+        binding_bytes: 1 << 10,
+        ..Caps::BASELINE
+    };
+    let error = plan(&problem(), &small).expect_err("too large to bind");
+    assert!(
+        error
+            .to_string()
+            .contains("max_storage_buffer_binding_size"),
+        "{error}"
+    );
+    let none = Caps {
+        workgroup_memory: 64,
+        ..Caps::BASELINE
+    };
+    let error = plan(&problem(), &none).expect_err("no strategy");
+    assert!(error.to_string().contains("workgroup memory"), "{error}");
+    let choice = Choice {
+        strategy: Some(StrategyKind::Subgroup),
+        ..Choice::default()
+    };
+    let error = Plan::attention(&problem(), &Caps::BASELINE, &choice).expect_err("no subgroups");
+    assert!(
+        error
+            .to_string()
+            .contains("strategy subgroup cannot run here"),
+        "{error}"
+    );
+}
+
+prop_compose! {
+    fn shapes()(
+        batch in 0u32..3,
+        kv_heads in 1u32..4,
+        group in 1u32..4,
+        q_len in 0u32..3000,
+        kv_len in 0u32..70_000,
+        head_dim in 1u32..=256,
+        value_dim in 1u32..=256,
+    ) -> Shape {
+        Shape { batch, q_heads: kv_heads * group, kv_heads, q_len, kv_len, head_dim, value_dim }
+    }
+}
+
+prop_compose! {
+    fn problems()(
+        shape in shapes(),
+        element in prop::sample::select(Element::ALL.to_vec()),
+        causal: bool,
+        window in prop::option::of((0u32..500, 0u32..500)),
+        first in 0u32..100,
+        offset in 0u64..1000,
+        softcap: bool,
+    ) -> Problem {
+        let mut problem = Problem::new(shape, element);
+        problem.mask.causal = causal;
+        problem.mask.window = window.map(|(l, r)| Window { left: Some(l), right: Some(r) });
+        problem.mask.first = first;
+        problem.k.layout = Layout::rows_first(shape.kv_heads, shape.kv_len, shape.head_dim).at(offset);
+        problem.score.softcap = softcap.then_some(10.0);
+        problem
+    }
+}
+
+prop_compose! {
+    fn devices()(
+        class in prop::sample::select(vec![AdapterClass::Cpu, AdapterClass::Integrated, AdapterClass::Discrete]),
+        subgroups in prop::option::of((2u32..6, 0u32..3)),
+        memory in prop::sample::select(vec![16 << 10, 32 << 10, 64 << 10]),
+        small_grid: bool,
+    ) -> Caps {
+        Caps {
+            class,
+            subgroups: subgroups.map(|(min, more)| Subgroups { min: 1 << min, max: 1 << (min + more) }),
+            workgroup_memory: memory,
+            workgroups_per_dimension: if small_grid { 97 } else { 65_535 },
+            iterations: (class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS),
+            ..Caps::BASELINE
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    #[test]
+    fn every_plan_respects_every_limit(problem in problems(), caps in devices()) {
+        let plan = match plan(&problem, &caps) {
+            Ok(plan) => plan,
+            Err(Error::Limit { .. }) => return Ok(()),
+            Err(other) => return Err(TestCaseError::fail(other.to_string())),
+        };
+        for step in plan.steps() {
+            prop_assert!(step.variant.workgroup_memory() <= caps.workgroup_memory);
+            prop_assert!(step.variant.invocations() <= caps.invocations_per_workgroup);
+            prop_assert!(step.bindings.len() as u32 <= caps.storage_buffers);
+            prop_assert!(step.grid.iter().all(|&n| n <= caps.workgroups_per_dimension));
+            prop_assert!(step.grid.iter().all(|&n| n > 0));
+            for binding in &step.bindings {
+                prop_assert!(binding.size <= caps.binding_bytes);
+                prop_assert_eq!(binding.offset % 256, 0);
+                if let Slot::Scratch(n) = binding.slot {
+                    prop_assert!(binding.size <= plan.scratch()[n]);
+                }
+            }
+            prop_assert!(!step.variant.needs_subgroups() || caps.subgroups.is_some());
+        }
+        prop_assert_eq!(PARAMS_STRIDE % 256, 0);
+    }
+
+    /// The dispatches of a forward kernel own each of its workgroups once, and their grids hold them.
+    #[test]
+    fn steps_cover_their_work_once(problem in problems(), caps in devices()) {
+        let Ok(plan) = plan(&problem, &caps) else { return Ok(()) };
+        let mut expected = 0;
+        for step in plan.steps() {
+            let Variant::Prefill(_) = step.variant else { continue };
+            let params = &step.params;
+            let whole = params.batch * params.q_heads * params.q_tiles * params.splits;
+            prop_assert_eq!(params.work_begin, expected);
+            prop_assert!(u64::from(step.grid[0]) * u64::from(step.grid[1]) >= u64::from(params.work_end - params.work_begin));
+            expected = if params.work_end == whole { 0 } else { params.work_end };
+        }
+        prop_assert_eq!(expected, 0);
+    }
+}
