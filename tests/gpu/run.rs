@@ -9,7 +9,7 @@ use crate::device::Gpu;
 use crate::support::cases::{Case, DeviceValues};
 use crate::support::compare::assert_forward;
 use crate::support::inputs::Inputs;
-use crate::support::tensor::{POISON, decode, encode, gather, outside, poisoned};
+use crate::support::tensor::{POISON, decode, gather, outside, poisoned};
 
 /// What a call wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,8 +74,8 @@ impl Buffers {
             others.push((Role::Bias, buffer(device, &bias.buffer)));
         }
         others.extend(of_values(&case.values).map(|(role, bytes)| (role, buffer(device, bytes))));
-        if let Some(bias) = &case.bias {
-            others.push((Role::Bias, buffer(device, &encode(Element::F32, bias))));
+        if let Some(bias) = &inputs.bias {
+            others.push((Role::Bias, buffer(device, &bias.buffer)));
         }
         Self {
             inputs: inputs

@@ -9,7 +9,7 @@ mod sizes;
 pub use schemes::Scheme;
 
 use wgpu_attention::problem::{Element, Problem, Shape};
-use wgpu_attention::reference::{Bias, Tensors};
+use wgpu_attention::reference::Tensors;
 
 /// What a variant is compiled for, so that each can be run against the whole table.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -46,8 +46,6 @@ pub struct Case {
     pub kv_lens: Option<Vec<u32>>,
     /// `[B]`, the buffer's content for device-side offsets.
     pub q_offset: Option<Vec<i32>>,
-    /// `[1, Hq, Nq, Nk]`
-    pub bias: Option<Vec<f64>>,
     /// The buffers' contents for device-side parts of the score and for positions.
     pub values: DeviceValues,
 }
@@ -87,7 +85,6 @@ impl Case {
             packed: false,
             kv_lens: None,
             q_offset: None,
-            bias: None,
             values: DeviceValues::default(),
         }
     }
@@ -104,11 +101,6 @@ impl Case {
         Tensors {
             kv_lens: self.kv_lens.as_deref(),
             q_offset: self.q_offset.as_deref(),
-            bias: self.bias.as_deref().map(|values| Bias {
-                values,
-                batch: 1,
-                heads: self.problem.shape.q_heads,
-            }),
             slopes: values.slopes.as_deref(),
             sinks: values.sinks.as_deref(),
             t5: values.t5.as_deref(),

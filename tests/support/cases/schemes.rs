@@ -4,7 +4,7 @@ use wgpu_attention::problem::position::{Rotary, RotaryLayout, Temperature};
 use wgpu_attention::problem::{Layout, Positions, Shape, T5, T5Bias, Values, alibi_slopes};
 
 use super::Case;
-use crate::support::tensor::{normal, round};
+use crate::support::tensor::normal;
 
 /// What a case gets beside its mask. The default is nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -45,7 +45,6 @@ impl Case {
                 batch: 0,
                 ..Layout::heads_first(s.q_heads, s.q_len, s.kv_len)
             });
-            self.bias = Some(rounded(12, (s.q_heads * s.q_len * s.kv_len) as usize));
         }
         let looks = scheme.alibi || scheme.t5 || scheme.rotary.is_some();
         let range = self.problem.position.known_range(&s, &self.problem.mask);
@@ -87,9 +86,4 @@ fn values(seed: u64, len: u32) -> Values {
             .map(|x| x as f32)
             .collect(),
     )
-}
-
-fn rounded(seed: u64, len: usize) -> Vec<f64> {
-    let f32_of = |x| round(wgpu_attention::Element::F32, x);
-    normal(seed, len).into_iter().map(f32_of).collect()
 }
