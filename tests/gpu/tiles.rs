@@ -22,7 +22,7 @@ fn tiling(plan: &Plan) -> Option<Tiling> {
 /// The sum over all tiles of rows of what the kernel wrote in place of lse.
 fn counted(case: &Case, lse: &[u8], tiling: &Tiling) -> u64 {
     let (shape, slice) = (&case.problem.shape, case.problem.slice());
-    let is_first = |i: u32| i == slice.q.start || i % tiling.tile_rows() == 0;
+    let is_first = |i: u32| i == slice.q.start || i.is_multiple_of(tiling.tile_rows());
     let rows = decode(Element::F32, lse);
     (0..shape.batch * shape.q_heads)
         .flat_map(|head| {
