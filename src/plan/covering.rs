@@ -96,7 +96,10 @@ fn dimensions() -> Vec<Vec<Level>> {
     });
     vec![
         strategies,
-        dims.map(|(d, dv)| Level::Dims(d, dv)).to_vec(),
+        dims.map(|(d, dv)| Level::Dims(d, dv))
+            .into_iter()
+            .rev()
+            .collect(),
         elements.collect(),
         [1, 2, 4].map(Level::Lanes).to_vec(),
         [true, false].map(Level::Aligned).to_vec(),
