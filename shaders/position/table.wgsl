@@ -2,7 +2,9 @@
 
 // The first pair of a position's table row; a position beyond the table gets its nearest row.
 fn table_row(position: i32) -> u32 {
-    let row = clamp(position - params.table_start, 0, i32(params.table_rows) - 1);
+    let end = params.table_start + i32(params.table_rows) - 1;
+    // Clamped before the difference, which could leave i32.
+    let row = clamp(position, params.table_start, end) - params.table_start;
     return u32(row) * params.table_stride;
 }
 

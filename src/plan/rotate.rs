@@ -105,7 +105,7 @@ pub enum TableRows {
 }
 
 impl TableRows {
-    fn new(range: RangeInclusive<i32>, positions: &[&Positions]) -> Self {
+    fn new(rotary: &Rotary, range: RangeInclusive<i32>, positions: &[&Positions]) -> Self {
         let span = i64::from(*range.end()) - i64::from(*range.start()) + 1;
         let count: usize = positions
             .iter()
@@ -134,8 +134,10 @@ impl TableRows {
             list.dedup();
             return Self::List(list);
         }
-        // A context that begins near 0 and grows keeps its table.
-        let near = *range.start() >= 0 && i64::from(*range.start()) <= span.max(SPARSE_SPAN);
+        // A context that begins near 0 and grows keeps its table; xPos may not reach 0 from its centre.
+        let near = rotary.xpos.is_none()
+            && *range.start() >= 0
+            && i64::from(*range.start()) <= span.max(SPARSE_SPAN);
         Self::Range(if near { 0..=*range.end() } else { range })
     }
 
@@ -210,7 +212,11 @@ pub(super) fn plan_table(
     let length = position.length(&range);
     let rows = match &position.range {
         Some(range) => TableRows::Range(range.clone()),
-        None => TableRows::new(range, &[&position.q_positions, &position.k_positions]),
+        None => TableRows::new(
+            rotary,
+            range,
+            &[&position.q_positions, &position.k_positions],
+        ),
     };
     let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
         Positions::Index => 0,
@@ -369,7 +375,7 @@ fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
     let length = rotation.length.unwrap_or((*range.end()).max(0) as u32 + 1);
     let rows = match &rotation.range {
         Some(range) => TableRows::Range(range.clone()),
-        None => TableRows::new(range, &[&rotation.positions]),
+        None => TableRows::new(rotary, range, &[&rotation.positions]),
     };
     params.q_rotations_at = match &rotation.positions {
         Positions::Index => 0,

@@ -3,13 +3,12 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use wgpu_attention::plan::{Pack, PackRows, Prefill, RotateWhere, Strategy, StrategyKind, Variant};
-use wgpu_attention::problem::position::RotaryLayout;
-use wgpu_attention::{Caps, Choice, Element, Problem};
+use wgpu_attention::plan::{PackRows, Prefill, RotateWhere, Strategy, StrategyKind, Variant};
+use wgpu_attention::{Caps, Choice, Element};
 
 use crate::device::{Gpu, gpu, is_part, left_out, say};
 use crate::run::{check, run, variants};
-use crate::support::cases::{self, Case, Scheme, Setting};
+use crate::support::cases::{self, Case, Distance, Setting, Turning};
 use crate::support::inputs::{Data, Inputs};
 
 const SOFTCAP: f32 = 3.0;
@@ -33,10 +32,9 @@ fn choice(key: &Prefill) -> Choice {
         strategy: Some(strategy),
         width,
         tiling: Some(key.tiling),
-        rotate: Some(if key.rotary.is_some() {
-            RotateWhere::Fused
-        } else {
-            RotateWhere::Pass
+        rotate: Some(match key.rotary {
+            Some(_) => RotateWhere::Fused,
+            None => RotateWhere::Pass,
         }),
         ..Choice::default()
     }
@@ -51,51 +49,42 @@ fn channels(chunks: u32) -> u32 {
 }
 
 fn setting(key: &Prefill) -> Setting {
+    let score = key.score;
     Setting {
         head_dim: channels(key.chunks),
         value_dim: channels(key.value_chunks),
         element: key.value.element,
         output: key.output,
-        softcap: key.score.softcap.then_some(SOFTCAP),
+        softcap: score.softcap.then_some(SOFTCAP),
+        bias: score.bias,
+        distance: match (score.alibi, score.t5) {
+            (true, _) => Some(Distance::Alibi),
+            (_, true) => Some(Distance::T5),
+            _ => None,
+        },
+        turning: turns(key).then_some(Turning {
+            layout: key.rotary.unwrap_or_default(),
+            temperature: score.temperature,
+        }),
+        positions: score.q_positions,
     }
 }
 
-/// What the variant's code is for. Where q and k have another type than v, or queries a temperature, a pass rotated
-/// them.
-fn scheme(key: &Prefill) -> Scheme {
-    let pass = key.input.element != key.value.element || key.score.temperature;
-    Scheme {
-        bias: key.score.bias,
-        alibi: key.score.alibi,
-        t5: key.score.t5,
-        sinks: key.score.t5,
-        rotary: key.rotary.or(pass.then_some(RotaryLayout::Half)),
-        temperature: key.score.temperature,
-        positions: key.score.q_positions,
-    }
+/// As they are loaded, or in a pass that makes f32 of q and k.
+fn turns(key: &Prefill) -> bool {
+    key.rotary.is_some() || key.score.temperature || key.input.element != key.value.element
 }
 
 /// The table's cases; a variant for unaligned rows gets inputs that start one element further on.
 fn cases_of(key: &Prefill) -> Vec<Case> {
-    let scheme = scheme(key);
-    let cases = cases::all(&setting(key))
-        .into_iter()
-        .filter_map(|case| case.under(&scheme));
-    cases
-        .map(|case| {
-            if key.value.aligned {
-                case
-            } else {
-                case.with(misalign)
-            }
-        })
-        .collect()
-}
-
-fn misalign(p: &mut Problem) {
-    for operand in [&mut p.q, &mut p.k, &mut p.v] {
-        operand.layout.offset += 1;
+    let mut cases = cases::all(&setting(key));
+    for case in cases.iter_mut().filter(|_| !key.value.aligned) {
+        let p = &mut case.problem;
+        for operand in [&mut p.q, &mut p.k, &mut p.v] {
+            operand.layout.offset += 1;
+        }
     }
+    cases
 }
 
 /// A ramp's scores grow with D, and f32's rounding with them.
@@ -208,13 +197,13 @@ fn every_combine_and_pack_variant() {
             seen.extend(variants(&plan));
         }
     }
-    for output in Element::ALL {
-        let pack = Pack {
-            output,
-            rows: PackRows::InOrder,
-        };
-        for variant in [Variant::Combine { output }, Variant::Pack(pack)] {
-            assert!(seen.contains(&variant), "{variant} did not run");
-        }
+    // Rotations and tables are operations of their own.
+    let others = Variant::covering().into_iter().filter(|v| match v {
+        Variant::Combine { .. } => true,
+        Variant::Pack(key) => key.rows == PackRows::InOrder,
+        Variant::Prefill(_) | Variant::Rotate(_) => false,
+    });
+    for variant in others {
+        assert!(seen.contains(&variant), "{variant} did not run");
     }
 }

@@ -1,5 +1,6 @@
 //! A problem in parts: slices merged, keys split, query rows cut, steps recorded one by one.
 
+use wgpu_attention::plan::Role;
 use wgpu_attention::problem::{Mask, Slice};
 use wgpu_attention::{Choice, Element, Merge, Operands};
 
@@ -59,14 +60,14 @@ fn slices_of_keys_merge_to_the_whole() {
     }
 }
 
-fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
+/// Joins f32 partials, with the case's sinks.
+pub fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
     let (gpu, s) = (gpu(), case.problem.shape);
-    let merge = Merge::new(
-        CUTS.len() as u32,
-        [s.batch, s.q_heads, s.q_len],
-        s.value_dim,
-        output,
-    );
+    let parts = (lse.len() as u64 / (s.rows() * 4)) as u32;
+    let merge = Merge {
+        sinks: case.problem.score.sinks.clone(),
+        ..Merge::new(parts, [s.batch, s.q_heads, s.q_len], s.value_dim, output)
+    };
     let plan = gpu.attention.plan_merge(&merge).expect("a legal merge");
     let parts = [buffer(&gpu.device, o), buffer(&gpu.device, lse)];
     let outputs = [
@@ -74,7 +75,10 @@ fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
         s.rows() * 4,
     ]
     .map(|bytes| buffer(&gpu.device, &poisoned(bytes)));
-    let operands = Operands::merge(&parts[0], &parts[1], &outputs[0], &outputs[1]);
+    let sinks = case.values.sinks.as_deref().unwrap_or_default();
+    let sinks = buffer(&gpu.device, bytemuck::cast_slice(sinks));
+    let operands =
+        Operands::merge(&parts[0], &parts[1], &outputs[0], &outputs[1]).with(Role::Sinks, &sinks);
     let call =
         pollster::block_on(gpu.attention.prepare(&plan, &operands)).expect("a prepared merge");
     let mut encoder = gpu.device.create_command_encoder(&Default::default());

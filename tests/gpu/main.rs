@@ -16,4 +16,5 @@ mod golden;
 mod limits;
 mod nan;
 mod outputs;
+mod positions;
 mod tiles;

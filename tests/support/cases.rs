@@ -5,8 +5,7 @@ mod masks;
 mod schemes;
 mod sizes;
 
-#[allow(unused_imports)]
-pub use schemes::Scheme;
+pub use schemes::{Distance, Turning};
 
 use wgpu_attention::problem::{Element, Problem, Shape};
 use wgpu_attention::reference::Tensors;
@@ -20,10 +19,16 @@ pub struct Setting {
     /// The element of o.
     pub output: Element,
     pub softcap: Option<f32>,
+    /// With a dense bias, some of it −∞.
+    pub bias: bool,
+    pub distance: Option<Distance>,
+    pub turning: Option<Turning>,
+    /// Positions are given token by token.
+    pub positions: bool,
 }
 
 impl Setting {
-    /// One element type, no softcap.
+    /// One element type, q·k alone.
     pub fn new(head_dim: u32, value_dim: u32, element: Element) -> Self {
         Self {
             head_dim,
@@ -31,6 +36,10 @@ impl Setting {
             element,
             output: element,
             softcap: None,
+            bias: false,
+            distance: None,
+            turning: None,
+            positions: false,
         }
     }
 }
@@ -78,7 +87,7 @@ impl Case {
         };
         let mut problem = Problem::new(shape, setting.element);
         problem.o.element = setting.output;
-        problem.score.softcap = setting.softcap;
+        schemes::apply(setting, &mut problem);
         Self {
             name: name.into(),
             problem,
@@ -150,5 +159,6 @@ pub fn all(setting: &Setting) -> Vec<Case> {
     let mut cases = sizes::cases(setting);
     cases.extend(masks::cases(setting));
     cases.extend(layouts::cases(setting));
+    cases.iter_mut().for_each(schemes::near);
     cases
 }

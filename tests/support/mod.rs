@@ -6,4 +6,5 @@ pub mod compare;
 pub mod golden;
 pub mod inputs;
 pub mod plain;
+pub mod rotary;
 pub mod tensor;

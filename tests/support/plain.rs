@@ -6,7 +6,7 @@ mod score;
 use wgpu_attention::problem::{Problem, Slice};
 use wgpu_attention::reference::{Forward, Gradients, Tensors, visible};
 
-use self::position::{Turner, key_position, query_position};
+use self::position::Turned;
 use self::score::{added, capped, sink};
 use super::tensor::round;
 
@@ -34,9 +34,11 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
         o: vec![f64::NAN; shape.rows() as usize * dim],
         lse: vec![f64::NAN; shape.rows() as usize],
     };
+    let turned = Turned::new(problem, tensors);
     for (b, h, i) in rows(problem) {
         let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-        let (o, lse) = forward_row(problem, &load(problem, tensors, problem.slice(), (b, h, i)));
+        let operands = load(problem, tensors, &turned, problem.slice(), (b, h, i));
+        let (o, lse) = forward_row(problem, &operands);
         out.lse[row] = f64::from(lse);
         for (c, x) in o.into_iter().enumerate() {
             out.o[row * dim + c] = f64::from(x);
@@ -58,9 +60,10 @@ pub fn backward(
     let mut dk = vec![0.0f32; tensors.k.len()];
     let mut dval = vec![0.0f32; tensors.v.len()];
     let slice = problem.slice();
+    let turned = Turned::new(problem, tensors);
     for (b, h, i) in rows(problem) {
         let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-        let operands = load(problem, tensors, all_keys(problem), (b, h, i));
+        let operands = load(problem, tensors, &turned, all_keys(problem), (b, h, i));
         let (o, lse) = forward_row(problem, &operands);
         let d_o = narrow(&d_o[row * dv..][..dv]);
         let stored: Vec<f32> = o
@@ -103,30 +106,27 @@ fn forward_row(problem: &Problem, Row { q, keys, sink }: &Row) -> (Vec<f32>, f32
 }
 
 /// The operands of one row: its query, and the keys of the slice that it sees and the bias does not hide.
-fn load(problem: &Problem, tensors: &Tensors, slice: Slice, (b, h, i): (u32, u32, u32)) -> Row {
+fn load(
+    problem: &Problem,
+    tensors: &Tensors,
+    turned: &Turned,
+    slice: Slice,
+    (b, h, i): (u32, u32, u32),
+) -> Row {
     let shape = &problem.shape;
     let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
     let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-    let turner = Turner::new(problem);
     let load_key = |j: u32| {
         let key = key_index(problem, b, h, j);
-        let k = narrow(&tensors.k[key * d..][..d]);
         Key {
             j,
-            k: match &turner {
-                Some(turner) => turner.key(k, key_position(problem, tensors, b, j)),
-                None => k,
-            },
+            k: turned.k[key * d..][..d].to_vec(),
             v: narrow(&tensors.v[key * dv..][..dv]),
             added: added(problem, tensors, (b, h, i, j)),
         }
     };
-    let q = narrow(&tensors.q[row * d..][..d]);
     Row {
-        q: match &turner {
-            Some(turner) => turner.query(q, query_position(problem, tensors, b, i)),
-            None => q,
-        },
+        q: turned.q[row * d..][..d].to_vec(),
         keys: slice
             .k
             .filter(|&j| visible(problem, tensors, b, h, i, j))

@@ -1,89 +1,96 @@
-//! Biases and position schemes, put on any case.
+//! What a setting adds to every case of the table: biases, and positions that matter.
 
 use wgpu_attention::problem::position::{Rotary, RotaryLayout, Temperature};
-use wgpu_attention::problem::{Layout, Positions, Shape, T5, T5Bias, Values, alibi_slopes};
+use wgpu_attention::problem::{
+    Layout, Offsets, Positions, Problem, Score, T5, T5Bias, Values, alibi_slopes,
+};
 
-use super::Case;
-use crate::support::tensor::normal;
+use super::{Case, Setting};
 
-/// What a case gets beside its mask. The default is nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Scheme {
-    /// One for all batches.
-    pub bias: bool,
-    pub alibi: bool,
-    pub t5: bool,
-    pub sinks: bool,
-    pub rotary: Option<RotaryLayout>,
-    pub temperature: bool,
-    /// Positions given a token, some of them negative.
-    pub positions: bool,
+/// A bias by distance.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Distance {
+    Alibi,
+    T5,
 }
 
-/// Positions by index beyond these are left out: a score of that size says nothing.
-const FAR: i32 = 2000;
+/// How q and k turn.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Turning {
+    pub layout: RotaryLayout,
+    pub temperature: bool,
+}
 
-impl Case {
-    /// The case under `scheme`; `None` where its positions are not known to the host, or far out.
-    pub fn under(mut self, scheme: &Scheme) -> Option<Self> {
-        let s = self.problem.shape;
-        let p = &mut self.problem;
-        if scheme.positions {
-            p.position.q_positions =
-                Positions::Host((0..s.batch * s.q_len).map(|n| 3 * n as i32 - 40).collect());
-            p.position.k_positions =
-                Positions::Host((0..s.batch * s.kv_len).map(|n| 2 * n as i32 - 25).collect());
+/// Queries stand no further than this from the keys where distances enter the score: f32 tells near distances apart.
+const FARTHEST: i32 = 200;
+
+/// Adds the setting's parts of the score and its positions.
+pub fn apply(setting: &Setting, problem: &mut Problem) {
+    let shape = problem.shape;
+    problem.score = Score {
+        softcap: setting.softcap,
+        bias: (setting.bias).then(|| Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)),
+        ..Score::default()
+    };
+    match setting.distance {
+        None => {}
+        Some(Distance::Alibi) => {
+            problem.score.slopes = Some(Values::Host(alibi_slopes(shape.q_heads)));
         }
-        p.position.rotary = scheme
-            .rotary
-            .map(|layout| rotary(&s, layout, scheme.temperature));
-        p.score.slopes = scheme.alibi.then(|| Values::Host(alibi_slopes(s.q_heads)));
-        p.score.t5 = scheme.t5.then(|| t5(s.q_heads));
-        p.score.sinks = scheme.sinks.then(|| values(11, s.q_heads));
-        if scheme.bias {
-            p.score.bias = Some(Layout {
-                batch: 0,
-                ..Layout::heads_first(s.q_heads, s.q_len, s.kv_len)
-            });
-        }
-        let looks = scheme.alibi || scheme.t5 || scheme.rotary.is_some();
-        let range = self.problem.position.known_range(&s, &self.problem.mask);
-        let near = range.is_some_and(|range| *range.start() > -FAR && *range.end() < FAR);
-        (near || !looks).then_some(self)
+        Some(Distance::T5) => problem.score.t5 = Some(t5(shape.q_heads)),
+    }
+    problem.position.rotary = setting
+        .turning
+        .map(|turning| rotary(&turning, shape.head_dim));
+    if setting.positions {
+        let given = |len: u32, step: i32, start: i32| {
+            let tokens = (shape.batch * len) as i32;
+            Positions::Host((0..tokens).map(|n| step * (n % 37) - start).collect())
+        };
+        problem.position.q_positions = given(shape.q_len, 2, 9);
+        problem.position.k_positions = given(shape.kv_len, 1, 4);
     }
 }
 
-/// All channels but a ragged end turn.
-fn rotary(shape: &Shape, layout: RotaryLayout, temperature: bool) -> Rotary {
+/// Both directions in 8 buckets.
+fn t5(heads: u32) -> T5Bias {
+    let table = (0..8 * heads).map(|n| (0.9 * n as f32).sin()).collect();
+    T5Bias {
+        buckets: T5 {
+            buckets: 8,
+            distance: 20,
+            bidirectional: true,
+        },
+        table: Values::Host(table),
+    }
+}
+
+fn rotary(turning: &Turning, head_dim: u32) -> Rotary {
     Rotary {
-        dim: shape.head_dim / 8 * 8,
-        layout,
-        temperature: temperature.then_some(Temperature {
-            scale: 0.1,
+        // Whole 4-vectors, as a kernel needs them that turns what it loads.
+        dim: head_dim / 8 * 8,
+        layout: turning.layout,
+        temperature: turning.temperature.then_some(Temperature {
+            scale: 0.3,
             floor: 16,
             offset: 1,
         }),
-        ..Rotary::new(shape.head_dim)
+        ..Rotary::new(head_dim)
     }
 }
 
-fn t5(heads: u32) -> T5Bias {
-    let buckets = T5 {
-        buckets: 16,
-        distance: 50,
-        bidirectional: true,
-    };
-    T5Bias {
-        buckets,
-        table: values(13, 16 * heads),
+/// Brings offsets near the keys where positions matter, and states the range of those on the device.
+pub fn near(case: &mut Case) {
+    let problem = &mut case.problem;
+    if !problem.score.uses_positions() && problem.position.rotary.is_none() {
+        return;
     }
-}
-
-fn values(seed: u64, len: u32) -> Values {
-    Values::Host(
-        normal(seed, len as usize)
-            .into_iter()
-            .map(|x| x as f32)
-            .collect(),
-    )
+    let clamp = |offset: &mut i32| *offset = (*offset).clamp(-FARTHEST, FARTHEST);
+    if let Offsets::Host(offsets) = &mut problem.mask.q_offset {
+        offsets.iter_mut().for_each(clamp);
+    }
+    case.q_offset.iter_mut().flatten().for_each(clamp);
+    if problem.mask.q_offset == Offsets::Device {
+        problem.position.range = Some(-2 * FARTHEST..=2 * FARTHEST);
+    }
 }

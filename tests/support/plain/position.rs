@@ -35,14 +35,49 @@ fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
     }
 }
 
+/// q and k in f32, turned where a scheme turns them: `τ·R q` and `R k`.
+pub struct Turned {
+    pub q: Vec<f32>,
+    pub k: Vec<f32>,
+}
+
+impl Turned {
+    pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
+        let (s, turner) = (&problem.shape, Turner::new(problem));
+        let rows = |x: &[f64],
+                    heads: u32,
+                    len: u32,
+                    turn: &dyn Fn(&Turner, u32, u32, Vec<f32>) -> Vec<f32>| {
+            x.chunks_exact(s.head_dim as usize)
+                .zip(0..)
+                .flat_map(|(row, n)| {
+                    let row = row.iter().map(|&x| x as f32).collect();
+                    match &turner {
+                        Some(turner) => turn(turner, n / len / heads, n % len, row),
+                        None => row,
+                    }
+                })
+                .collect()
+        };
+        Self {
+            q: rows(tensors.q, s.q_heads, s.q_len, &|turner, b, i, row| {
+                turner.query(row, query_position(problem, tensors, b, i))
+            }),
+            k: rows(tensors.k, s.kv_heads, s.kv_len, &|turner, b, j, row| {
+                turner.turn(row, key_position(problem, tensors, b, j), -1.0)
+            }),
+        }
+    }
+}
+
 /// The rotation of one problem, its frequencies computed once.
-pub struct Turner<'a> {
+struct Turner<'a> {
     rotary: &'a Rotary,
     inv_freq: Vec<f64>,
 }
 
 impl<'a> Turner<'a> {
-    pub fn new(problem: &'a Problem) -> Option<Self> {
+    fn new(problem: &'a Problem) -> Option<Self> {
         let (position, rotary) = (&problem.position, problem.position.rotary.as_ref()?);
         let known = position.known_range(&problem.shape, &problem.mask);
         let range = position.range.clone().or(known)?;
@@ -50,15 +85,10 @@ impl<'a> Turner<'a> {
         Some(Self { rotary, inv_freq })
     }
 
-    /// `τ·R q` of a query at position p.
-    pub fn query(&self, q: Vec<f32>, p: i64) -> Vec<f32> {
+    /// A query at position p, with its temperature.
+    fn query(&self, q: Vec<f32>, p: i64) -> Vec<f32> {
         let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32)) as f32;
         self.turn(q, p, 1.0).iter().map(|x| tau * x).collect()
-    }
-
-    /// `R k` of a key at position p.
-    pub fn key(&self, k: Vec<f32>, p: i64) -> Vec<f32> {
-        self.turn(k, p, -1.0)
     }
 
     /// `side` is 1 for a query and −1 for a key, whose xPos factors are each other's inverse.

@@ -1,0 +1,294 @@
+//! Rotation as an operation of its own.
+
+use std::collections::BTreeSet;
+
+use wgpu_attention::plan::{Role, Rotate, Variant};
+use wgpu_attention::problem::position::{Rotary, RotaryLayout, Side, XPos};
+use wgpu_attention::problem::{Layout, Positions};
+use wgpu_attention::{Element, Error, Operands, Rotation};
+
+use super::LAYOUTS;
+use crate::device::gpu;
+use crate::run::{buffer, read, variants};
+use crate::support::rotary::{self, kinds, relative_error, vector};
+use crate::support::tensor::{POISON, gather, outside, poisoned, scatter};
+
+/// What a rotation reads and writes.
+struct Rows {
+    rotation: Rotation,
+    /// Logical `[B, H, N, D]`, as stored.
+    values: Vec<f64>,
+    /// `[B, N]` for positions on the device.
+    positions: Option<Vec<i32>>,
+}
+
+impl Rows {
+    fn new(rotation: Rotation) -> Self {
+        let count = rotation.batch * rotation.heads * rotation.len * rotation.rotary.head_dim;
+        let element = rotation.rows.element;
+        let stored = |x: &f32| crate::support::tensor::round(element, f64::from(*x));
+        Self {
+            values: vector(count, 3).iter().map(stored).collect(),
+            rotation,
+            positions: None,
+        }
+    }
+
+    fn sizes(&self) -> [u32; 3] {
+        let r = &self.rotation;
+        [r.batch, r.heads, r.len]
+    }
+
+    fn input(&self) -> Vec<u8> {
+        let (rows, dim) = (self.rotation.rows, self.rotation.rotary.head_dim);
+        let mut bytes = poisoned(rows.bytes(self.sizes(), dim));
+        scatter(
+            &mut bytes,
+            rows.element,
+            &rows.layout,
+            self.sizes(),
+            &self.values,
+        );
+        bytes
+    }
+
+    /// The turned rows, and the variants that took part. `in_place` writes to the buffer that is read.
+    fn turn(&self, in_place: bool) -> (Vec<f64>, Vec<Variant>) {
+        let (gpu, turned) = (gpu(), self.rotation.turned);
+        let plan = gpu
+            .attention
+            .plan_rotation(&self.rotation)
+            .expect("a legal rotation");
+        let from = buffer(&gpu.device, &self.input());
+        let dim = self.rotation.rotary.head_dim;
+        let other = buffer(&gpu.device, &poisoned(turned.bytes(self.sizes(), dim)));
+        let to = if in_place { &from } else { &other };
+        let given = self.positions.as_deref().unwrap_or(&[0]);
+        let given = buffer(&gpu.device, bytemuck::cast_slice(given));
+        let operands = Operands::rotation(&from, to).with(Role::QPositions, &given);
+        let call = pollster::block_on(gpu.attention.prepare(&plan, &operands))
+            .unwrap_or_else(|e| panic!("{e}\n{plan}"));
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        call.encode(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        let [bytes] = read(gpu, [to]);
+        let beside = outside(&bytes, turned.element, &turned.layout, self.sizes(), dim);
+        assert!(
+            in_place || beside.iter().all(|&byte| byte == POISON),
+            "{plan}"
+        );
+        let rows = gather(&bytes, turned.element, &turned.layout, self.sizes(), dim);
+        (rows, variants(call.plan()))
+    }
+
+    /// Row by row by the definition.
+    fn expected(&self, position: impl Fn(u32, u32) -> i32) -> Vec<f64> {
+        let r = &self.rotation;
+        let dim = r.rotary.head_dim as usize;
+        let length = r.length.expect("a stated length");
+        let row = |(x, n): (&[f64], u32)| {
+            let (b, i) = (n / r.len / r.heads, n % r.len);
+            let x: Vec<f32> = x.iter().map(|&x| x as f32).collect();
+            rotary::turn(&r.rotary, &x, position(b, i), r.side, length)
+        };
+        self.values
+            .chunks_exact(dim)
+            .zip(0..)
+            .flat_map(row)
+            .collect()
+    }
+}
+
+fn rotation(rotary: Rotary, sizes: [u32; 3], element: Element) -> Rotation {
+    Rotation {
+        length: Some(8192),
+        ..Rotation::new(rotary, sizes, element)
+    }
+}
+
+fn off(actual: &[f64], expected: &[f64]) -> f64 {
+    let actual: Vec<f32> = actual.iter().map(|&x| x as f32).collect();
+    relative_error(&actual, expected)
+}
+
+/// 2·10⁻⁷ relative for every kind, however far out.
+#[test]
+fn large_positions() {
+    for (name, kind) in kinds(64) {
+        for layout in LAYOUTS {
+            for p in [0, 4_095, 131_071, 1_000_003, -1_000_003] {
+                let near = Some(XPos::new(p - 100));
+                for (xpos, side) in [(None, Side::Query), (near, Side::Query), (near, Side::Key)] {
+                    let rotary = Rotary {
+                        layout,
+                        xpos,
+                        ..Rotary::new(64).with_kind(kind.clone())
+                    };
+                    let rows = Rows::new(Rotation {
+                        start: p,
+                        side,
+                        ..rotation(rotary, [1, 1, 2], Element::F32)
+                    });
+                    let expected = rows.expected(|_, i| p + i as i32);
+                    let error = off(&rows.turn(false).0, &expected);
+                    assert!(
+                        error <= 2e-7,
+                        "{name} {layout:?} {xpos:?} {side:?} at {p}: {error:e}"
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// In place, elsewhere, and back again: the transpose gives the factor squared.
+#[test]
+fn there_and_back() {
+    for (name, kind) in kinds(16) {
+        for layout in LAYOUTS {
+            let rotary = Rotary {
+                layout,
+                ..Rotary::new(16).with_kind(kind.clone())
+            };
+            let positions = Positions::Host((0..14).map(|n| 5 * n - 30).collect());
+            let mut rows = Rows::new(Rotation {
+                positions,
+                ..rotation(rotary.clone(), [2, 3, 7], Element::F32)
+            });
+            let values = rows.values.clone();
+            let (elsewhere, _) = rows.turn(false);
+            let (in_place, _) = rows.turn(true);
+            assert!(elsewhere == in_place, "{name} {layout:?}");
+            rows.values = elsewhere;
+            rows.rotation.transposed = true;
+            let factor = rotary.attention_factor().powi(2);
+            let expected: Vec<f64> = values.iter().map(|x| factor * x).collect();
+            let error = off(&rows.turn(true).0, &expected);
+            assert!(error < 4e-7, "{name} {layout:?}: {error:e}");
+        }
+    }
+}
+
+/// Sixteen-bit rows, in words of their own or shared, to f32 and to their own type, in place and not.
+#[test]
+fn every_element_and_layout() {
+    for (element, output) in [
+        (Element::F16, Element::F16),
+        (Element::F16, Element::F32),
+        (Element::BF16, Element::BF16),
+        (Element::BF16, Element::F32),
+        (Element::F32, Element::F16),
+    ] {
+        for (dim, turning) in [(16, 16), (17, 6), (18, 18), (12, 8)] {
+            let rotary = Rotary {
+                dim: turning,
+                ..Rotary::new(dim)
+            };
+            let mut rotation = rotation(rotary, [2, 2, 9], element);
+            rotation.start = -4;
+            rotation.turned.element = output;
+            rotation.turned.layout = Layout::rows_first(2, 9, dim + 3).at(5);
+            let rows = Rows::new(rotation.clone());
+            let expected = rows.expected(|_, i| i as i32 - 4);
+            let what = format!("{element} -> {output}, {turning} of {dim}");
+            assert_stored(&rows.turn(false).0, &expected, output, &what);
+            if element == output {
+                rotation.turned = rotation.rows;
+                let rows = Rows::new(rotation);
+                assert_stored(
+                    &rows.turn(true).0,
+                    &expected,
+                    output,
+                    &format!("{what} in place"),
+                );
+            }
+        }
+    }
+}
+
+#[track_caller]
+fn assert_stored(got: &[f64], want: &[f64], element: Element, what: &str) {
+    let unit = match element {
+        Element::F32 => 1e-6,
+        Element::F16 => 0.6 * 2f64.powi(-10),
+        Element::BF16 => 0.6 * 2f64.powi(-7),
+    };
+    for (n, (x, y)) in got.iter().zip(want).enumerate() {
+        assert!(
+            (x - y).abs() <= unit * y.abs() + 2e-7,
+            "{what} [{n}]: {x} instead of {y}"
+        );
+    }
+}
+
+/// Clamped to the stated range; without one the plan is refused.
+#[test]
+fn positions_on_the_device() {
+    let mut rotation = Rotation {
+        positions: Positions::Device,
+        ..rotation(Rotary::new(16), [2, 1, 5], Element::F32)
+    };
+    assert_eq!(
+        gpu().attention.plan_rotation(&rotation),
+        Err(Error::Unstated)
+    );
+    rotation.range = Some(-5..=6);
+    let mut rows = Rows::new(rotation);
+    let positions = vec![-5, 6, 0, 7, 3, i32::MIN + 5, i32::MAX, 1, -6, 2];
+    let expected = rows.expected(|b, i| positions[(5 * b + i) as usize].clamp(-5, 6));
+    rows.positions = Some(positions);
+    let error = off(&rows.turn(false).0, &expected);
+    assert!(error <= 2e-7, "{error:e}");
+}
+
+#[test]
+fn every_rotate_variant() {
+    let keys = Variant::covering()
+        .into_iter()
+        .filter_map(|variant| match variant {
+            Variant::Rotate(key) => Some(key),
+            _ => None,
+        });
+    let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
+    for key in keys {
+        let rows = Rows::new(of_variant(&key));
+        let expected = rows.expected(|b, i| match &rows.rotation.positions {
+            Positions::Host(p) => p[(rows.rotation.len * b + i) as usize],
+            _ => i as i32,
+        });
+        let (got, used) = rows.turn(false);
+        assert_stored(
+            &got,
+            &expected,
+            key.output,
+            &Variant::Rotate(key).to_string(),
+        );
+        seen.extend(used);
+        wanted.insert(Variant::Rotate(key));
+    }
+    assert!(
+        wanted.is_subset(&seen),
+        "{:?} did not run",
+        wanted.difference(&seen)
+    );
+}
+
+/// A rotation that is planned with this key.
+fn of_variant(key: &Rotate) -> Rotation {
+    let (head_dim, dim) = match (key.whole_chunks, key.layout) {
+        (true, RotaryLayout::Half) => (28, 24),
+        (true, RotaryLayout::Interleaved) => (28, 20),
+        (false, _) => (27, 14),
+    };
+    let rotary = Rotary {
+        dim,
+        layout: key.layout,
+        ..Rotary::new(head_dim)
+    };
+    let mut rotation = rotation(rotary, [2, 2, 11], key.input.element);
+    rotation.turned.element = key.output;
+    if key.positions {
+        rotation.positions = Positions::Host((0..22).map(|n| 40 - 3 * n).collect());
+    }
+    rotation
+}
