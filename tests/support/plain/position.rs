@@ -35,6 +35,9 @@ fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
     }
 }
 
+/// Turns row (b, n) of q or k.
+type Turn<'a> = &'a dyn Fn(&Turner, u32, u32, Vec<f32>) -> Vec<f32>;
+
 /// q and k in f32, turned where a scheme turns them: `τ·R q` and `R k`.
 pub struct Turned {
     pub q: Vec<f32>,
@@ -44,10 +47,7 @@ pub struct Turned {
 impl Turned {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
         let (s, turner) = (&problem.shape, Turner::new(problem));
-        let rows = |x: &[f64],
-                    heads: u32,
-                    len: u32,
-                    turn: &dyn Fn(&Turner, u32, u32, Vec<f32>) -> Vec<f32>| {
+        let rows = |x: &[f64], heads: u32, len: u32, turn: Turn<'_>| {
             x.chunks_exact(s.head_dim as usize)
                 .zip(0..)
                 .flat_map(|(row, n)| {
