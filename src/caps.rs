@@ -36,6 +36,8 @@ pub struct Caps {
     pub subgroups: Option<Subgroups>,
     /// The adapter has subgroups although the device was requested without them.
     pub subgroups_offered: bool,
+    /// Lanes of the adapter's narrowest subgroup, whether or not the device may use it; 0 where it does not tell.
+    pub lanes: u32,
     pub invocations_per_workgroup: u32,
     pub workgroup_size_x: u32,
     /// Bytes.
@@ -55,6 +57,7 @@ impl Caps {
         class: AdapterClass::Integrated,
         subgroups: None,
         subgroups_offered: false,
+        lanes: 0,
         invocations_per_workgroup: 256,
         workgroup_size_x: 256,
         workgroup_memory: 16 << 10,
@@ -87,6 +90,7 @@ impl Caps {
             }),
             subgroups_offered: adapter
                 .is_some_and(|a| a.features().contains(wgpu::Features::SUBGROUP)),
+            lanes: info.subgroup_min_size,
             invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             workgroup_size_x: limits.max_compute_workgroup_size_x,
             workgroup_memory: limits.max_compute_workgroup_storage_size,

@@ -134,6 +134,23 @@ fn excludes(a: Level, b: Level) -> bool {
     }
 }
 
+/// Levels that are fine two by two, but not all together: a driver of 4 lanes (SwiftShader) takes minutes and
+/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it turns them.
+fn is_too_long(row: &[Level]) -> bool {
+    let (mut narrow, mut channels, mut rows, mut lanes, mut most) = (false, 1, 1, 4, 160);
+    for level in row {
+        match *level {
+            Level::Strategy(Strategy::Subgroup { width, .. }) => narrow = width < 8,
+            Level::Dims(d, dv) => channels = d + dv,
+            Level::Rows(n) => rows = n,
+            Level::Lanes(n) => lanes = n,
+            Level::Scheme(Scheme::Fused { .. }) => most = 80,
+            _ => {}
+        }
+    }
+    narrow && channels * rows > most * lanes
+}
+
 fn set(key: &mut Prefill, level: Level) {
     match level {
         Level::Strategy(strategy) => key.strategy = strategy,
@@ -284,7 +301,12 @@ fn pairwise(dimensions: &[Vec<Level>]) -> Vec<Vec<Level>> {
                     .filter(|&&b| missing.contains(&[a.min(b), a.max(b)]))
                     .count()
             };
-            let fitting = places(dimension).filter(|&a| row.iter().all(|&b| agree(a, b)));
+            let too_long = |a: Place| {
+                let with = row.iter().copied().chain([a]).map(level);
+                is_too_long(&with.collect::<Vec<_>>())
+            };
+            let fitting =
+                places(dimension).filter(|&a| row.iter().all(|&b| agree(a, b)) && !too_long(a));
             // Of equal gains the last: the dimensions end with what compiles fastest.
             row.extend(fitting.max_by_key(|&a| gain(a)));
         }

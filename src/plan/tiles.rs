@@ -99,6 +99,13 @@ fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, m
     let channels = (shape.head_dim + shape.value_dim).next_multiple_of(8);
     let small = flops < SMALL_WORK;
     let (invocations, lanes_per_row, rows) = match class {
+        // SwiftShader, D = 64: 1 row in 1 lane runs at 0.5 GFLOP/s, 2 rows in 2 lanes at 0.9. Its compiler takes 0.6 s
+        // for 64 words of a row in a lane, 1.6 s for 128, minutes and gigabytes for 256.
+        AdapterClass::Cpu if width < 8 => {
+            let lanes = channels.div_ceil(80).next_power_of_two().min(width);
+            let rows = if small || channels > 80 * lanes { 1 } else { 2 };
+            (width, lanes, rows)
+        }
         // A workgroup is one subgroup; rows a lane: 1 / 2 / 4 / 8 give 28 / 36 / 46 / 46 GFLOP/s (D = 64), and 4
         // rows of D = 128 the same 46. Code grows with rows times channels, so more channels take fewer rows.
         AdapterClass::Cpu if small => (width, if channels > 256 { 2 } else { 1 }, 1),
@@ -148,6 +155,10 @@ fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, St
     let (invocations, rows) = match caps.class {
         // Rows an invocation: 1 / 4 / 8 / 16 give 4 / 13.5 / 22 / 25.5 GFLOP/s (D = 64, lavapipe).
         AdapterClass::Cpu if small => (32, 1),
+        // SwiftShader's compiler takes 2 s for 256 words of q and o an invocation, 10 s for 512 and minutes beyond.
+        AdapterClass::Cpu if (1..8).contains(&caps.lanes) => {
+            (32, if channels <= 128 { 2 } else { 1 })
+        }
         AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
         _ => (64, 1),
     };

@@ -22,6 +22,7 @@ fn a_device_requested_without_any_wish() {
         class: caps.class,
         iterations: caps.iterations,
         subgroups_offered: caps.subgroups_offered,
+        lanes: caps.lanes,
         ..Caps::BASELINE
     };
     assert_eq!(caps, least);
