@@ -38,6 +38,8 @@ pub struct Caps {
     pub subgroups_offered: bool,
     /// Lanes of the adapter's narrowest subgroup, whether or not the device may use it; 0 where it does not tell.
     pub lanes: u32,
+    /// Shaders may load 64 bits at a time (`Features::SHADER_INT64`).
+    pub int64: bool,
     pub invocations_per_workgroup: u32,
     pub workgroup_size_x: u32,
     /// Bytes.
@@ -58,6 +60,7 @@ impl Caps {
         subgroups: None,
         subgroups_offered: false,
         lanes: 0,
+        int64: false,
         invocations_per_workgroup: 256,
         workgroup_size_x: 256,
         workgroup_memory: 16 << 10,
@@ -91,6 +94,7 @@ impl Caps {
             subgroups_offered: adapter
                 .is_some_and(|a| a.features().contains(wgpu::Features::SUBGROUP)),
             lanes: info.subgroup_min_size,
+            int64: device.features().contains(wgpu::Features::SHADER_INT64),
             invocations_per_workgroup: limits.max_compute_invocations_per_workgroup,
             workgroup_size_x: limits.max_compute_workgroup_size_x,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
@@ -115,8 +119,14 @@ pub fn wanted(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
         max_buffer_size: offered.max_buffer_size,
         ..wgpu::Limits::default()
     };
+    let mut features = wgpu::Features::SUBGROUP;
+    // Only software adapters gain by loads of 64 bits.
+    features.set(
+        wgpu::Features::SHADER_INT64,
+        adapter.get_info().device_type == wgpu::DeviceType::Cpu,
+    );
     (
-        adapter.features() & wgpu::Features::SUBGROUP,
+        adapter.features() & features,
         limits.or_worse_values_from(&offered),
     )
 }

@@ -47,7 +47,7 @@ async fn compile(device: &wgpu::Device, step: &Step) -> Result<Kernel> {
     let span = tracing::debug_span!("compile", variant = %name);
     let shader = span.in_scope(|| {
         let shader = shader::compose(variant)?;
-        shader.validate(variant.needs_subgroups())?;
+        shader.validate(variant)?;
         Ok(shader)
     })?;
     scoped(device, &name, || {

@@ -60,8 +60,13 @@ fn prefill(source: &mut Source, key: &Prefill) {
         ("k_rows", &key.input),
         ("v_rows", &key.value),
     ] {
-        source.slot(slot, input_modules(input));
+        source.slot(slot, input_modules(input, key.wide));
     }
+    source.flag("wide", key.wide);
+    source.slot(
+        "wide",
+        key.wide.then_some("part::wide").into_iter().collect(),
+    );
     add_score(source, &key.score, key.rotary);
     add_output(source, key.output);
     source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
@@ -121,7 +126,7 @@ fn pack(source: &mut Source, key: &Pack) {
 
 fn rotate(source: &mut Source, key: &Rotate) {
     source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
-    source.slot("x_rows", input_modules(&key.input));
+    source.slot("x_rows", input_modules(&key.input, false));
     source.flag("half_pairs", key.layout == RotaryLayout::Half);
     source.flag("whole_chunks", key.whole_chunks);
     source.flag(
@@ -153,8 +158,10 @@ fn add_strategy(source: &mut Source, key: &Prefill, chunks: u32, value_chunks: u
     }
 }
 
-fn input_modules(input: &Input) -> Vec<&'static str> {
+fn input_modules(input: &Input, wide: bool) -> Vec<&'static str> {
     let address = match (input.element, input.aligned) {
+        (Element::F32, true) if wide => "address::f32_wide",
+        (_, true) if wide => "address::half_wide",
         (Element::F32, true) => "address::f32_aligned",
         (Element::F32, false) => "address::f32_unaligned",
         (_, true) => "address::half_aligned",

@@ -7,6 +7,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import schedule::interval;
+import slot::wide;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;

@@ -1,7 +1,10 @@
 // Keys live in workgroup memory: all invocations stage a tile of keys and values, then each reads every one of them.
 
-var<workgroup> key_tile: array<vec4<f32>, TILE_CHUNKS>;
-var<workgroup> value_tile: array<vec4<f32>, TILE_VALUE_CHUNKS>;
+@if(wide) alias Staged = vec2<u64>;
+@if(!wide) alias Staged = vec4<f32>;
+
+var<workgroup> key_tile: array<Staged, TILE_CHUNKS>;
+var<workgroup> value_tile: array<Staged, TILE_VALUE_CHUNKS>;
 // Bit n: value n is no finite number in a step that has masked keys; it is staged as 0.
 var<workgroup> spoils: atomic<u32>;
 
@@ -20,7 +23,7 @@ fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Int
     workgroupBarrier();
     for (var at = invocation_index; at < TILE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / CHUNKS, params.kv_len - 1u);
-        key_tile[at] = k_load(k_head + row * params.k.row, at % CHUNKS, key_turn(b, row));
+        key_tile[at] = staged(k_load(k_head + row * params.k.row, at % CHUNKS, key_turn(b, row)));
     }
     for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
         let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
@@ -28,20 +31,30 @@ fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Int
         let step = j + at / VALUE_CHUNKS / KEYS * KEYS;
         let spoilt = masked && not_finite(x) && !all_visible(low, high, step, step + KEYS - 1u);
         if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
-        value_tile[at] = select(x, vec4<f32>(), spoilt);
+        value_tile[at] = staged(select(x, vec4<f32>(), spoilt));
     }
     workgroupBarrier();
+}
+
+fn staged(x: vec4<f32>) -> Staged {
+    @if(wide) return widen(bitcast<vec4<u32>>(x));
+    @if(!wide) return x;
+}
+
+fn unstaged(x: Staged) -> vec4<f32> {
+    @if(wide) return bitcast<vec4<f32>>(narrow(x));
+    @if(!wide) return x;
 }
 
 // Where in its tile the 4-vector of the step's first key lies.
 alias Shared = u32;
 
 fn share_key(at: Shared, c: u32) -> vec4<f32> {
-    return key_tile[at + c * CHUNKS];
+    return unstaged(key_tile[at + c * CHUNKS]);
 }
 
 fn share_value(at: Shared, c: u32) -> vec4<f32> {
-    return value_tile[at + c * VALUE_CHUNKS];
+    return unstaged(value_tile[at + c * VALUE_CHUNKS]);
 }
 
 // Bit c: value `key` + c spoils the rows that see it.

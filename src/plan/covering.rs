@@ -189,12 +189,35 @@ impl Variant {
         let rotate = outputs.flat_map(rotations).map(Self::Rotate);
         let forward = pairwise(&dimensions()).into_iter().map(prefill);
         forward
+            .chain(wide())
             .map(Self::Prefill)
             .chain(combine)
             .chain(pack)
             .chain(rotate)
             .collect()
     }
+}
+
+/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies.
+fn wide() -> impl Iterator<Item = Prefill> {
+    let strategies = [
+        Strategy::Subgroup {
+            width: 8,
+            fixed: true,
+        },
+        Strategy::Workgroup,
+    ];
+    strategies.into_iter().flat_map(|strategy| {
+        Element::ALL.map(|element| Prefill {
+            wide: true,
+            ..prefill(vec![
+                Level::Strategy(strategy),
+                Level::Dims(64, 64),
+                Level::Elements(element, element, element),
+                Level::Aligned(true),
+            ])
+        })
+    })
 }
 
 /// Rows in order, and of a table: written or added, by index and by position.
@@ -249,6 +272,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         },
         score: ScoreKey::default(),
         rotary: None,
+        wide: false,
         count_tiles: false,
     };
     for &level in &levels {

@@ -356,6 +356,7 @@ impl<'a> Forward<'a> {
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.score.key,
             rotary: self.table.and(rotary).map(|rotary| rotary.layout),
+            wide: self.chosen.wide,
             count_tiles,
         }
     }

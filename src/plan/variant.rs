@@ -99,6 +99,8 @@ pub struct Prefill {
     pub score: ScoreKey,
     /// Rotates q and k as they are loaded.
     pub rotary: Option<RotaryLayout>,
+    /// Loads 64 bits at a time where rows are aligned: an extension of wgpu's that only software adapters gain by.
+    pub wide: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
 }
@@ -166,6 +168,11 @@ impl Variant {
         matches!(self, Self::Prefill(key) if key.strategy != Strategy::Workgroup)
     }
 
+    /// True when the shader needs wgpu's 64-bit integers, which WGSL itself does not have.
+    pub fn needs_int64(&self) -> bool {
+        matches!(self, Self::Prefill(key) if key.wide)
+    }
+
     /// Bytes of workgroup memory.
     pub fn workgroup_memory(&self) -> u32 {
         match self {
@@ -198,7 +205,7 @@ impl fmt::Display for Variant {
         match self {
             Self::Prefill(key) => write!(
                 f,
-                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}",
+                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}{}",
                 key.strategy,
                 match key.strategy {
                     Strategy::Subgroup { width, fixed } =>
@@ -212,6 +219,7 @@ impl fmt::Display for Variant {
                 key.value_chunks * 4,
                 key.score,
                 if key.rotary.is_some() { " rotary" } else { "" },
+                if key.wide { " wide" } else { "" },
             ),
             Self::Rotate(key) => write!(
                 f,

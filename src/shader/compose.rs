@@ -10,6 +10,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
+use crate::plan::Variant;
 
 use super::unroll;
 
@@ -260,8 +261,8 @@ impl Shader {
         Some((module, *line))
     }
 
-    /// Parses and validates the text with no capability but those that the variant declares.
-    pub fn validate(&self, subgroups: bool) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+    /// Parses and validates the text with no capability but those that `variant` declares.
+    pub fn validate(&self, variant: &Variant) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
         let module = naga::front::wgsl::parse_str(&self.wgsl).map_err(|e| {
             let location = self.narrowest(e.labels().map(|(span, _)| span));
@@ -269,7 +270,9 @@ impl Shader {
         })?;
         // WebGPU has f16 pairs as numbers of f32 everywhere; naga counts them as a capability for old OpenGL's sake.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
+        let subgroups = variant.needs_subgroups();
         capabilities.set(Capabilities::SUBGROUP, subgroups);
+        capabilities.set(Capabilities::SHADER_INT64, variant.needs_int64());
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         if subgroups {
             validator

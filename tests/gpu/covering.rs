@@ -20,7 +20,7 @@ fn can_run(key: &Prefill, caps: &Caps) -> bool {
             .subgroups
             .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
     };
-    fits && key.tiling.invocations <= caps.invocations_per_workgroup
+    fits && (!key.wide || caps.int64) && key.tiling.invocations <= caps.invocations_per_workgroup
 }
 
 fn choice(key: &Prefill) -> Choice {
@@ -32,6 +32,7 @@ fn choice(key: &Prefill) -> Choice {
         strategy: Some(strategy),
         width,
         tiling: Some(key.tiling),
+        wide: Some(key.wide),
         rotate: Some(match key.rotary {
             Some(_) => RotateWhere::Fused,
             None => RotateWhere::Pass,

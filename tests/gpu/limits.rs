@@ -23,6 +23,7 @@ fn a_device_requested_without_any_wish() {
         iterations: caps.iterations,
         subgroups_offered: caps.subgroups_offered,
         lanes: caps.lanes,
+        int64: false,
         ..Caps::BASELINE
     };
     assert_eq!(caps, least);

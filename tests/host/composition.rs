@@ -1,7 +1,8 @@
 //! The composer: imports, slots, conditions, loops, and errors that name module and line.
 
-use wgpu_attention::Error;
+use wgpu_attention::plan::Variant;
 use wgpu_attention::shader::{Shader, Source};
+use wgpu_attention::{Element, Error};
 
 const MAIN: &str = "import part::a;
 import slot::rows for q;
@@ -112,7 +113,10 @@ fn faulty_compositions_name_module_and_line() {
 fn what_naga_refuses_is_told_by_module_and_line() {
     for (kernel, line) in [("wrong", 3), ("broken", 3)] {
         let shader = compose(kernel).expect("composed");
-        let error = shader.validate(false).expect_err("no valid WGSL");
+        let plain = Variant::Combine {
+            output: Element::F32,
+        };
+        let error = shader.validate(&plain).expect_err("no valid WGSL");
         let (module, at) = refused(error);
         assert_eq!((module, at), (format!("kernel::{kernel}"), line));
     }

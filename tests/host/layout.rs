@@ -12,7 +12,7 @@ fn reflected() -> (BTreeMap<String, u32>, u32) {
         output: Element::F32,
     };
     let shader = shader::compose(&variant).expect("a whole library");
-    let (module, _) = shader.validate(false).expect("a valid shader");
+    let (module, _) = shader.validate(&variant).expect("a valid shader");
     let (_, params) = module
         .types
         .iter()
