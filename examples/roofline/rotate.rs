@@ -85,7 +85,7 @@ impl Case for Rotate {
             actual.extend_from_slice(&turned[row * dim..][..dim]);
             expected.extend(turn(rotary, &self.inputs.q[row * dim..][..dim], row % len));
         }
-        Accuracy::of(self.rotation.turned.element, &actual, &expected)
+        Accuracy::of(self.rotation.turned.element, 2, &actual, &expected)
     }
 }
 
