@@ -310,7 +310,7 @@ impl<'a> Pass<'a> {
                 let visited = heads * schedule.seen_by_tiles(b, j0, j1, tiling.tile);
                 let pairs: i64 = (j0..=j1)
                     .map(|j| schedule.seen_by(b, j))
-                    .map(|seen| seen.end - seen.start)
+                    .map(|seen| (seen.end - seen.start).max(0))
                     .sum();
                 Cost {
                     visited,
@@ -627,8 +627,13 @@ impl Target {
 
 /// `range` in pieces of about `n`, cut at multiples of `tile`.
 fn parts(range: Range<u32>, n: u32, tile: u32) -> impl Iterator<Item = Range<u32>> {
-    let n = n.next_multiple_of(tile);
     let begin = range.start / tile * tile;
+    // What fits in one piece stays whole, wherever its tiles begin.
+    let n = if n >= range.end.saturating_sub(range.start) {
+        (range.end - begin).max(1)
+    } else {
+        n.next_multiple_of(tile)
+    };
     let whole = range.clone();
     cut(begin..range.end.max(begin), n)
         .map(move |part| part.start.max(whole.start)..part.end)

@@ -1,5 +1,7 @@
 //! The gradients against the f64 reference.
 
+mod covering;
+mod properties;
 mod run;
 
 use wgpu_attention::Element;

@@ -142,7 +142,7 @@ impl Output {
     }
 }
 
-/// Runs and holds the gradients against the reference.
+/// Runs by the device's own attention and holds the gradients against the reference.
 pub fn run_and_check(
     gpu: &Gpu,
     case: &Case,
@@ -150,7 +150,19 @@ pub fn run_and_check(
     given: &Given,
     choice: &Choice,
 ) -> Plan {
-    let (plan, backward, output) = run(gpu, &gpu.attention, case, inputs, given, choice);
+    run_and_check_on(gpu, &gpu.attention, case, inputs, given, choice)
+}
+
+/// The same, by another attention on the device.
+pub fn run_and_check_on(
+    gpu: &Gpu,
+    attention: &Attention,
+    case: &Case,
+    inputs: &Inputs,
+    given: &Given,
+    choice: &Choice,
+) -> Plan {
+    let (plan, backward, output) = run(gpu, attention, case, inputs, given, choice);
     let mut got = output.gradients(&backward);
     outside_the_slice(case, &mut got);
     assert_gradients(
