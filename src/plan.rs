@@ -1,6 +1,7 @@
 //! How a problem is computed on a device: an ordered list of dispatches, what they cost, and why no faster path was
 //! taken. Planning is pure; no GPU is touched.
 
+mod check;
 mod covering;
 mod draft;
 mod embed;
@@ -15,6 +16,7 @@ mod score;
 mod tiles;
 mod variant;
 
+pub use check::{Allowed, CHECK_RUN, Check};
 pub use embed::Embedding;
 pub use merge::Merge;
 pub use params::{Params, Rows};
@@ -271,22 +273,29 @@ impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Self> {
         problem.validate()?;
-        prefill::plan(problem, caps, choice)
+        prefill::plan(problem, caps, choice)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Self> {
-        merge::plan(merge, caps, choice)
+        merge::plan(merge, caps, choice)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, choice: &Choice) -> Result<Self> {
-        rotate::plan(rotation, caps, choice)
+        rotate::plan(rotation, caps, choice)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, choice: &Choice) -> Result<Self> {
-        embed::plan(embedding, caps, choice)
+        embed::plan(embedding, caps, choice)?.within_limits()
+    }
+
+    /// Refuses what only the whole plan knows: the small operands together are one binding.
+    fn within_limits(self) -> Result<Self> {
+        let bytes = self.aux.len() as u64 * 4;
+        draft::check_binding(&self.caps, "the small operands together", bytes)?;
+        Ok(self)
     }
 
     /// The same task with outputs that share a buffer with another operand.

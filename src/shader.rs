@@ -6,7 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant,
+    CHECK_RUN, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy,
+    Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -29,6 +30,10 @@ pub fn source(variant: &Variant) -> Source {
             add_output(&mut source, *output);
         }
         Variant::Pack(key) => pack(&mut source, key),
+        Variant::Check => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.constant("RUN", CHECK_RUN);
+        }
     }
     source
 }

@@ -194,6 +194,7 @@ impl Variant {
             .chain(combine)
             .chain(pack)
             .chain(rotate)
+            .chain([Self::Check])
             .collect()
     }
 }

@@ -150,6 +150,8 @@ pub enum Variant {
     Pack(Pack),
     /// Turns rows by their positions.
     Rotate(Rotate),
+    /// Looks for values that an operand may not hold.
+    Check,
 }
 
 impl Variant {
@@ -160,6 +162,7 @@ impl Variant {
             Self::Combine { .. } => "combine",
             Self::Pack(_) => "pack",
             Self::Rotate(_) => "rotate",
+            Self::Check => "check",
         }
     }
 
@@ -187,7 +190,9 @@ impl Variant {
     pub fn invocations(&self) -> u32 {
         match self {
             Self::Prefill(key) => key.tiling.invocations,
-            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) => ROW_KERNEL_INVOCATIONS,
+            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) | Self::Check => {
+                ROW_KERNEL_INVOCATIONS
+            }
         }
     }
 }
@@ -229,6 +234,7 @@ impl fmt::Display for Variant {
                 key.layout,
                 if key.whole_chunks { "" } else { " ragged" }
             ),
+            Self::Check => f.write_str("check"),
             Self::Combine { output } => write!(f, "combine f32->{output}"),
             Self::Pack(key) => match key.rows {
                 PackRows::InOrder => write!(f, "pack f32->{}", key.output),

@@ -17,6 +17,7 @@ modules! {
     "kernel::combine" => "kernel/combine",
     "kernel::pack" => "kernel/pack",
     "kernel::rotate" => "kernel/rotate",
+    "kernel::check" => "kernel/check",
     "part::place" => "part/place",
     "score::chain" => "score/chain",
     "position::table" => "position/table",

@@ -9,6 +9,7 @@ mod run;
 mod support;
 
 mod boundaries;
+mod check;
 mod covering;
 mod cuts;
 mod download;
