@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::check::Checked;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernel, Kernels, scoped};
 use crate::plan::{AuxCopy, PARAMS_STRIDE, Plan, Role, Slot, Step};
@@ -146,12 +147,15 @@ pub struct Call {
     steps: Vec<Bound>,
     copies: Vec<(wgpu::Buffer, AuxCopy)>,
     aux: wgpu::Buffer,
+    pub(crate) checked: Vec<Checked>,
+    pub(crate) device: wgpu::Device,
+    pub(crate) kernels: Arc<Kernels>,
 }
 
 impl Call {
     pub(crate) async fn prepare(
         device: &wgpu::Device,
-        kernels: &Kernels,
+        kernels: &Arc<Kernels>,
         tables: &Tables,
         plan: Plan,
         operands: &Operands<'_>,
@@ -169,6 +173,10 @@ impl Call {
         for copy in &plan.copies {
             copies.push((operands.get(copy.role)?.clone(), *copy));
         }
+        let mut checked = Vec::new();
+        for check in plan.checks() {
+            checked.push((check.clone(), operands.get(check.role)?.clone()));
+        }
         let (aux, steps) = scoped(device, "preparing a call", || {
             bind(device, &plan, operands, table.as_ref(), compiled)
         })
@@ -178,6 +186,9 @@ impl Call {
             plan,
             copies,
             aux,
+            checked,
+            device: device.clone(),
+            kernels: kernels.clone(),
         })
     }
 

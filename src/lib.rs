@@ -24,6 +24,8 @@ mod attention;
 #[cfg(feature = "wgpu")]
 mod call;
 pub mod caps;
+#[cfg(feature = "wgpu")]
+mod check;
 pub mod error;
 #[cfg(feature = "wgpu")]
 mod kernels;

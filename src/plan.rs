@@ -3,6 +3,7 @@
 
 mod backward;
 mod backward_score;
+mod check;
 mod covering;
 mod draft;
 mod embed;
@@ -20,6 +21,7 @@ mod tiles;
 mod variant;
 
 pub use backward::Backward;
+pub use check::{Allowed, CHECK_RUN, Check};
 pub use embed::Embedding;
 pub use merge::Merge;
 pub use params::{Params, Rows};
@@ -298,28 +300,35 @@ impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Self> {
         problem.validate()?;
-        prefill::plan(problem, caps, choice)
+        prefill::plan(problem, caps, choice)?.within_limits()
     }
 
     /// Plans the backward pass of an attention call.
     pub fn backward(backward: &Backward, caps: &Caps, choice: &Choice) -> Result<Self> {
         backward.validate()?;
-        backward::plan(backward, caps, choice)
+        backward::plan(backward, caps, choice)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Self> {
-        merge::plan(merge, caps, choice)
+        merge::plan(merge, caps, choice)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, choice: &Choice) -> Result<Self> {
-        rotate::plan(rotation, caps, choice)
+        rotate::plan(rotation, caps, choice)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, choice: &Choice) -> Result<Self> {
-        embed::plan(embedding, caps, choice)
+        embed::plan(embedding, caps, choice)?.within_limits()
+    }
+
+    /// Refuses what only the whole plan knows: the small operands together are one binding.
+    fn within_limits(self) -> Result<Self> {
+        let bytes = self.aux.len() as u64 * 4;
+        draft::check_binding(&self.caps, "the small operands together", bytes)?;
+        Ok(self)
     }
 
     /// The same task with outputs that share a buffer with another operand.

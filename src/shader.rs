@@ -6,8 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS,
-    ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
+    CHECK_RUN, Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate,
+    SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -30,6 +30,10 @@ pub fn source(variant: &Variant) -> Source {
             add_output(&mut source, *output);
         }
         Variant::Pack(key) => pack(&mut source, key),
+        Variant::Check => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.constant("RUN", CHECK_RUN);
+        }
         Variant::Delta(key) => delta(&mut source, key),
         Variant::GradQ(key) => {
             gradient(&mut source, key);

@@ -200,6 +200,7 @@ impl Variant {
             .chain(combine)
             .chain(pack)
             .chain(rotate)
+            .chain([Self::Check])
             .collect()
     }
 }

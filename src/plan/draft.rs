@@ -266,15 +266,20 @@ impl<'a> Draft<'a> {
     }
 
     pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
-        if bytes > self.caps.binding_bytes {
-            return Err(Error::Limit {
-                what,
-                actual: bytes,
-                limit: "max_storage_buffer_binding_size",
-                allowed: self.caps.binding_bytes,
-                way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
-            });
-        }
-        Ok(())
+        check_binding(self.caps, what, bytes)
     }
+}
+
+/// Refuses what is larger than one binding.
+pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
+    if bytes > caps.binding_bytes {
+        return Err(Error::Limit {
+            what,
+            actual: bytes,
+            limit: "max_storage_buffer_binding_size",
+            allowed: caps.binding_bytes,
+            way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
+        });
+    }
+    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Gradient, Plan, Prefill, SINK_ROWS, Step, Task, Variant};
+use super::{CHECK_RUN, Gradient, Plan, Prefill, SINK_ROWS, Step, Task, Variant};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -103,6 +103,7 @@ impl Step {
             Variant::Rotate(_) => "8 channels of a row an invocation".into(),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack(_) => "a word an invocation".into(),
+            Variant::Check => format!("{CHECK_RUN} words an invocation"),
         }
     }
 

@@ -195,6 +195,8 @@ pub enum Variant {
     GradSinks,
     /// Adds up partials.
     Reduce,
+    /// Looks for values that an operand may not hold.
+    Check,
 }
 
 /// Numbers of the score whose gradients one kernel makes.
@@ -235,6 +237,7 @@ impl Variant {
             Self::GradBias(_) => "grad_bias",
             Self::GradSinks => "grad_sinks",
             Self::Reduce => "reduce",
+            Self::Check => "check",
         }
     }
 
@@ -257,7 +260,8 @@ impl Variant {
             | Self::Rotate(_)
             | Self::Delta(_)
             | Self::GradSinks
-            | Self::Reduce => None,
+            | Self::Reduce
+            | Self::Check => None,
         }
     }
 
@@ -373,6 +377,7 @@ impl fmt::Display for Variant {
                 key.layout,
                 if key.whole_chunks { "" } else { " ragged" }
             ),
+            Self::Check => f.write_str("check"),
             Self::Combine { output } => write!(f, "combine f32->{output}"),
             Self::Pack(key) => match key.rows {
                 PackRows::InOrder => write!(f, "pack f32->{}", key.output),

@@ -66,7 +66,8 @@ impl Position {
                 Error::check_values(what, p.len(), shape.batch as usize * len as usize)?;
                 check_reach(what, p)
             }
-            Positions::Index | Positions::Device => Ok(()),
+            Positions::Device => check_count(what, shape.batch, len),
+            Positions::Index => Ok(()),
         };
         count("q_positions", &self.q_positions, shape.q_len)?;
         count("k_positions", &self.k_positions, shape.kv_len)?;
@@ -136,6 +137,16 @@ impl Position {
         self.length
             .unwrap_or_else(|| (*range.end()).max(0) as u32 + 1)
     }
+}
+
+/// Refuses more positions than shaders can index.
+pub(crate) fn check_count(what: &'static str, batch: u32, len: u32) -> Result<()> {
+    let end = u64::from(batch) * u64::from(len);
+    if end > u64::from(u32::MAX) {
+        let end = Some(end);
+        return Err(Error::Extent { what, end });
+    }
+    Ok(())
 }
 
 fn check_reach(what: &'static str, positions: &[i32]) -> Result<()> {

@@ -28,6 +28,7 @@ modules! {
     "part::gradient" => "part/gradient",
     "schedule::transposed" => "schedule/transposed",
     "address::f32_sum" => "address/f32_sum",
+    "kernel::check" => "kernel/check",
     "part::place" => "part/place",
     "score::chain" => "score/chain",
     "position::table" => "position/table",

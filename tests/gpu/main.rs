@@ -10,6 +10,7 @@ mod support;
 
 mod backward;
 mod boundaries;
+mod check;
 mod covering;
 mod cuts;
 mod download;

@@ -4,6 +4,7 @@
 mod support;
 
 mod binding;
+mod check;
 mod composition;
 mod covering;
 mod layout;

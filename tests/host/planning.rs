@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::plan::{PARAMS_STRIDE, Plan, Slot, Strategy as Inner, StrategyKind, Variant};
-use wgpu_attention::problem::{Lengths, Offsets, Slice, Window};
+use wgpu_attention::problem::{Lengths, Offsets, Slice, T5, T5Bias, Values, Window};
 use wgpu_attention::{Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
 
 fn software() -> Caps {
@@ -240,17 +240,42 @@ prop_compose! {
     }
 }
 
+/// Positions, tables and lengths lie in one binding together.
+#[test]
+fn small_operands_beyond_one_binding_are_refused() {
+    let mut problem = Problem::new(Shape::square(1, 1, 4, 4), Element::F32);
+    problem.score.t5 = Some(T5Bias {
+        buckets: T5 {
+            distance: 1 << 14,
+            ..T5::causal()
+        },
+        table: Values::Host(vec![0.0; 32]),
+    });
+    let caps = Caps {
+        binding_bytes: 64 << 10,
+        ..Caps::BASELINE
+    };
+    let error = plan(&problem, &caps).expect_err("128 KiB of buckets");
+    assert!(
+        matches!(error, Error::Limit { allowed, .. } if allowed == caps.binding_bytes),
+        "{error}"
+    );
+    assert!(plan(&problem, &Caps::BASELINE).is_ok());
+}
+
 prop_compose! {
     fn devices()(
         class in prop::sample::select(vec![AdapterClass::Cpu, AdapterClass::Integrated, AdapterClass::Discrete]),
         subgroups in prop::option::of((2u32..6, 0u32..3)),
         memory in prop::sample::select(vec![16 << 10, 32 << 10, 64 << 10]),
+        binding_bytes in prop::sample::select(vec![16 << 10, 1 << 20, 128 << 20]),
         small_grid: bool,
     ) -> Caps {
         Caps {
             class,
             subgroups: subgroups.map(|(min, more)| Subgroups { min: 1 << min, max: 1 << (min + more) }),
             workgroup_memory: memory,
+            binding_bytes,
             workgroups_per_dimension: if small_grid { 97 } else { 65_535 },
             iterations: (class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS),
             ..Caps::BASELINE

@@ -15,7 +15,8 @@ use wgpu_attention::problem::position::{
     Growth, Llama3, LongRope, Precision, RopeKind, Rotary, RotaryLayout, Side, Table, Temperature,
     XPos, Yarn,
 };
-use wgpu_attention::problem::{T5, alibi_slopes};
+use wgpu_attention::problem::{Layout, Positions, T5, Values, alibi_slopes};
+use wgpu_attention::{Element, Problem, Shape};
 
 const DIM: u32 = 64;
 /// What length-dependent kinds are asked for in tests that do not vary it.

@@ -2,6 +2,9 @@
 
 use crate::error::{Error, Result};
 
+/// The host states the bucket of every distance up to m, on either side: 32 MiB at the most.
+const MAX_DISTANCE: u32 = 1 << 22;
+
 /// How distances fall into buckets. The learned table is `[buckets, Hq]`, added to the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct T5 {
@@ -84,8 +87,10 @@ impl T5 {
             let allowed = format!("{least} to 65536");
             return Err(Error::size("t5 buckets", self.buckets, allowed));
         }
-        if self.distance <= self.exact() {
-            let allowed = format!("more than the {} distances of their own", self.exact());
+        if self.distance <= self.exact() || self.distance > MAX_DISTANCE {
+            let exact = self.exact();
+            let allowed =
+                format!("more than the {exact} distances of their own, at most {MAX_DISTANCE}");
             return Err(Error::size("t5 distance", self.distance, allowed));
         }
         Ok(())

@@ -105,6 +105,11 @@ fn tensors_that_do_not_fit() {
         "--t5 causal --t5-distance 16",
         &["t5 distance is 16"],
     );
+    with(
+        zeros("t5", &[32, 4]),
+        "--t5 causal --t5-distance 4000000000",
+        &["t5 distance is 4000000000", "at most"],
+    );
     with(zeros("t5", &[32, 4]), "", &["tensor t5", "--t5 causal"]);
     with(
         zeros("q_positions", &[9]),

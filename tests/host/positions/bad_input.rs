@@ -120,3 +120,29 @@ fn bad_parameters_are_refused() {
     }
     assert!(Rotary::new(DIM).with_fraction(-0.5).is_err());
 }
+
+/// Broadcast inputs may have more tokens than a shader can index positions of.
+#[test]
+fn too_many_positions_on_the_device_are_refused() {
+    let shape = Shape {
+        batch: 1 << 16,
+        kv_len: 1 << 20,
+        ..Shape::square(1, 1, 1, 1)
+    };
+    let mut problem = Problem::new(shape, Element::F32);
+    let one = Layout {
+        batch: 0,
+        head: 0,
+        row: 0,
+        ..problem.k.layout
+    };
+    (problem.k.layout, problem.v.layout) = (one, one);
+    problem.score.slopes = Some(Values::Host(vec![1.0]));
+    problem.position.k_positions = Positions::Device;
+    let error = problem.validate().expect_err("2^36 positions");
+    let expected = Error::Extent {
+        what: "k_positions",
+        end: Some(1 << 36),
+    };
+    assert_eq!(error, expected);
+}

@@ -1,0 +1,205 @@
+//! What values that live on the device may be: the host checks its own, these only a shader can see.
+
+use std::ops::RangeInclusive;
+
+use crate::error::Error;
+use crate::problem::{MAX_LEN, MAX_POSITION, Positions, Problem};
+
+use super::params::Params;
+use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
+use super::{Binding, Plan, Role, Slot, Step, Task};
+
+/// Words that an invocation of `shaders/kernel/check.wgsl` looks at.
+pub const CHECK_RUN: u32 = 256;
+
+/// The words that an operand may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Allowed {
+    /// `u32` from 0 to this.
+    UpTo(u32),
+    /// `i32`
+    Within(RangeInclusive<i32>),
+    /// f32, neither infinite nor NaN.
+    Finite,
+    /// f32 that may be infinite, but not NaN.
+    NotNan,
+}
+
+/// One operand that lives on the device, and what it may hold.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Check {
+    pub role: Role,
+    /// Words from the start of its buffer.
+    pub words: u32,
+    pub allowed: Allowed,
+    /// The name used in messages.
+    pub what: &'static str,
+    /// How [`Allowed`] reads for a person, with the way out.
+    pub says: String,
+}
+
+impl Plan {
+    /// The operands whose values only the device knows, each once.
+    pub fn checks(&self) -> Vec<Check> {
+        let mut checks: Vec<Check> = Vec::new();
+        for copy in &self.copies {
+            if !checks.iter().any(|check| check.role == copy.role) {
+                checks.extend(self.check_of(copy.role, copy.words));
+            }
+        }
+        checks
+    }
+
+    fn check_of(&self, role: Role, words: u32) -> Option<Check> {
+        let check = |allowed, says| {
+            Some(Check {
+                role,
+                words,
+                allowed,
+                what: role.name(),
+                says,
+            })
+        };
+        let within = |range: RangeInclusive<i32>, of: &str| {
+            let says = format!("{} to {}, {of}", range.start(), range.end());
+            check(Allowed::Within(range), says)
+        };
+        match (role, &self.task) {
+            (Role::KvLens, Task::Attention(problem)) => {
+                let most = problem.shape.kv_len;
+                check(Allowed::UpTo(most), format!("0 to kv_len = {most}"))
+            }
+            (Role::QOffset, Task::Attention(problem)) => {
+                let (range, of) = offsets(problem);
+                within(range, of)
+            }
+            (Role::QPositions | Role::KPositions, Task::Attention(problem)) => {
+                let (range, of) = positions(problem);
+                within(range, of)
+            }
+            (Role::QPositions, Task::Rotation(rotation)) => within(rotation.range.clone()?, STATED),
+            (Role::QPositions, Task::Embedding(embedding)) => within(
+                0..=i32::try_from(embedding.rows - 1).unwrap_or(i32::MAX),
+                "the rows of the table",
+            ),
+            (Role::Slopes | Role::Sinks | Role::T5, _) => {
+                check(Allowed::Finite, "finite numbers".into())
+            }
+            // Inputs and outputs may hold what they like, and what no such task copies needs no check.
+            _ => None,
+        }
+    }
+}
+
+const STATED: &str = "the stated range; state a wider one";
+
+/// The offsets that the shaders tell apart, and that keep default positions inside of the rotary table.
+fn offsets(problem: &Problem) -> (RangeInclusive<i32>, &'static str) {
+    let most = MAX_LEN as i32;
+    let all = (-most..=most, "the offsets that shaders tell apart");
+    let position = &problem.position;
+    let by_index = position.q_positions == Positions::Index;
+    match (&position.rotary, &position.range) {
+        (Some(_), Some(range)) if by_index => {
+            let last = problem.shape.q_len.saturating_sub(1) as i32;
+            let end = range.end().saturating_sub(last).min(most);
+            let of = "which keep every query inside of the stated range; state a wider one";
+            ((*range.start()).max(-most)..=end, of)
+        }
+        _ => all,
+    }
+}
+
+fn positions(problem: &Problem) -> (RangeInclusive<i32>, &'static str) {
+    match (&problem.position.rotary, &problem.position.range) {
+        (Some(_), Some(range)) => (range.clone(), STATED),
+        _ => (
+            -MAX_POSITION..=MAX_POSITION,
+            "the positions that shaders tell apart",
+        ),
+    }
+}
+
+impl Allowed {
+    /// The rule as the shader knows it: a word is fine when `(word & mask) − low ≤ span`, modulo 2³².
+    pub fn rule(&self) -> [u32; 3] {
+        const ALL: u32 = u32::MAX;
+        const MAGNITUDE: u32 = u32::MAX >> 1;
+        const INFINITY: u32 = f32::INFINITY.to_bits();
+        match self {
+            Self::UpTo(most) => [ALL, 0, *most],
+            Self::Within(range) => {
+                let (start, end) = (*range.start(), *range.end());
+                [ALL, start as u32, end.wrapping_sub(start) as u32]
+            }
+            Self::Finite => [MAGNITUDE, 0, INFINITY - 1],
+            Self::NotNan => [MAGNITUDE, 0, INFINITY],
+        }
+    }
+}
+
+impl Check {
+    /// Invocations, each with a run of words of its own.
+    fn runs(&self) -> u32 {
+        self.words.div_ceil(CHECK_RUN)
+    }
+
+    /// Bytes of what the shader writes: index and word of the first that a run refuses.
+    pub(crate) fn found_bytes(&self) -> u64 {
+        u64::from(self.runs()) * 8
+    }
+
+    /// The dispatch: the operand's words, what is found, the rule.
+    pub(crate) fn step(&self, most: u32) -> Step {
+        let binding = |slot, size, writable| Binding {
+            slot,
+            offset: 0,
+            size,
+            writable,
+        };
+        let groups = self.runs().div_ceil(ROW_KERNEL_INVOCATIONS);
+        let x = groups.min(most);
+        Step {
+            variant: Variant::Check,
+            bindings: vec![
+                binding(Slot::Operand(self.role), u64::from(self.words) * 4, false),
+                binding(Slot::Scratch(0), self.found_bytes(), true),
+                binding(Slot::Aux, 0, false),
+            ],
+            params: Params {
+                work_end: self.words,
+                ..Params::default()
+            },
+            grid: [x, groups.div_ceil(x.max(1)), 1],
+            cost: super::Cost {
+                read_bytes: u64::from(self.words) * 4,
+                written_bytes: self.found_bytes(),
+                ..super::Cost::default()
+            },
+        }
+    }
+
+    /// The refusal of a word.
+    pub(crate) fn refuse(&self, index: u32, word: u32) -> Error {
+        let (what, index) = (self.what, index as usize);
+        let element = |actual: i64| Error::Element {
+            what,
+            index,
+            actual,
+            allowed: self.says.clone(),
+        };
+        match self.allowed {
+            Allowed::UpTo(_) => element(word.into()),
+            Allowed::Within(_) => element((word as i32).into()),
+            Allowed::Finite => {
+                Error::number_at(what, index, f32::from_bits(word), "finite numbers")
+            }
+            Allowed::NotNan => Error::number_at(
+                what,
+                index,
+                f32::from_bits(word),
+                "numbers and infinities, as the forward call writes them; run it first",
+            ),
+        }
+    }
+}

@@ -1,0 +1,49 @@
+//! What values on the device may be, as the shader is told.
+
+use wgpu_attention::plan::Allowed;
+
+/// As `shaders/kernel/check.wgsl` judges a word.
+fn allows(allowed: &Allowed, word: u32) -> bool {
+    let [mask, low, span] = allowed.rule();
+    (word & mask).wrapping_sub(low) <= span
+}
+
+#[test]
+fn rules_of_whole_numbers() {
+    let ends = [
+        i32::MIN,
+        i32::MIN + 1,
+        -7,
+        -1,
+        0,
+        1,
+        9,
+        i32::MAX - 1,
+        i32::MAX,
+    ];
+    for start in ends {
+        let few = Allowed::UpTo(9);
+        assert_eq!(allows(&few, start as u32), (0..=9).contains(&start));
+        for end in ends.into_iter().filter(|end| start <= *end) {
+            let within = Allowed::Within(start..=end);
+            for x in ends {
+                let expected = (start..=end).contains(&x);
+                assert_eq!(allows(&within, x as u32), expected, "{within:?} {x}");
+            }
+        }
+    }
+}
+
+/// By their bits; every NaN counts, whatever its sign and payload.
+#[test]
+fn rules_of_numbers() {
+    let infinity = f32::INFINITY;
+    for x in [0.0, -0.0, 1e-45, f32::MAX, f32::MIN, infinity, -infinity] {
+        assert_eq!(allows(&Allowed::Finite, x.to_bits()), x.is_finite(), "{x}");
+        assert!(allows(&Allowed::NotNan, x.to_bits()), "{x}");
+    }
+    for nan in [0x7f80_0001, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
+        assert!(!allows(&Allowed::Finite, nan), "{nan:x}");
+        assert!(!allows(&Allowed::NotNan, nan), "{nan:x}");
+    }
+}
