@@ -1,5 +1,7 @@
 //! The variants that the test suites run: a pairwise covering array over the compile key.
 
+mod backward;
+
 use std::collections::BTreeSet;
 
 use crate::caps::Caps;
@@ -26,6 +28,8 @@ enum Level {
     Softcap(bool),
     Bias(bool),
     Scheme(Scheme),
+    /// Which gradient, in the array of the backward pass.
+    Gradient(backward::Kernel),
 }
 
 /// Which positions matter, and how.
@@ -130,7 +134,7 @@ fn excludes(a: Level, b: Level) -> bool {
         (Level::Dims(d, _), Level::Elements(q, v, _)) if q != v => d < 8,
         (Level::Elements(q, v, _), Level::Scheme(Scheme::Fused { .. })) => q != v,
         (Level::Elements(q, ..), Level::Scheme(Scheme::Temperature)) => q != Element::F32,
-        _ => false,
+        _ => backward::excludes(a, b),
     }
 }
 
@@ -144,7 +148,8 @@ fn is_too_long(row: &[Level]) -> bool {
             Level::Dims(d, dv) => channels = d + dv,
             Level::Rows(n) => rows = n,
             Level::Lanes(n) => lanes = n,
-            Level::Scheme(Scheme::Fused { .. }) => most = 80,
+            // A gradient keeps as much again and more.
+            Level::Scheme(Scheme::Fused { .. }) | Level::Gradient(_) => most = 80,
             _ => {}
         }
     }
@@ -164,6 +169,7 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
         Level::Scheme(scheme) => set_scheme(key, scheme),
+        Level::Gradient(_) => {}
     }
 }
 

@@ -89,7 +89,7 @@ impl<'a> Schedule<'a> {
         (head_end - head_start + (end - start).max(0)) as u64
     }
 
-    /// The queries of the slice that see key `j` of batch `b`.
+    /// The queries of the slice that see key `j` of batch `b`; none where the range ends before it begins.
     pub fn seen_by(&self, b: u32, j: u32) -> Range<i64> {
         let (shape, mask) = (&self.problem.shape, &self.problem.mask);
         let bottom_right = i64::from(shape.kv_len) - i64::from(shape.q_len);
@@ -106,7 +106,7 @@ impl<'a> Schedule<'a> {
             begin = window.right.map_or(begin, |n| begin.max(d - i64::from(n)));
             end = window.left.map_or(end, |n| end.min(d + i64::from(n) + 1));
         }
-        begin..end.max(begin)
+        begin..end
     }
 
     /// Query tiles that keys `j0 ..= j1` of batch `b` are seen by.

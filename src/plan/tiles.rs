@@ -29,6 +29,11 @@ pub(super) struct Demand {
     pub channels: u32,
     /// 4-vectors of a key and its value, as they are staged.
     pub chunks: u32,
+    /// Words of workgroup memory beside the tile, for each invocation.
+    pub sums: u32,
+    /// Rows an invocation at the most, on a software adapter: code is compile time there. Forward, see below. The
+    /// gradients (lavapipe on Zen 3, D = 64), 1 / 2 / 4 rows: 9.2 / 13.8 / 17.8 GFLOP/s, compiled in 6 / 12 / 33 s.
+    pub most_rows: u32,
     pub flops: u64,
 }
 
@@ -39,6 +44,8 @@ impl Demand {
             rows: shape.q_len,
             channels: (d + dv).next_multiple_of(8),
             chunks: d.div_ceil(4) + dv.div_ceil(4),
+            sums: 0,
+            most_rows: 8,
             flops,
         }
     }
@@ -47,6 +54,7 @@ impl Demand {
     pub fn grad_q(shape: &Shape, flops: u64) -> Self {
         Self {
             channels: (2 * shape.head_dim + shape.value_dim).next_multiple_of(8),
+            most_rows: 2,
             ..Self::forward(shape, flops)
         }
     }
@@ -57,6 +65,7 @@ impl Demand {
         Self {
             rows: shape.kv_len,
             channels: 2 * forward.channels,
+            most_rows: 2,
             ..forward
         }
     }
@@ -173,7 +182,10 @@ fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) ->
         // A workgroup is one subgroup; rows a lane: 1 / 2 / 4 / 8 give 28 / 36 / 46 / 46 GFLOP/s (D = 64), and 4
         // rows of D = 128 the same 46. Code grows with rows times channels, so more channels take fewer rows.
         AdapterClass::Cpu if small => (width, if channels > 256 { 2 } else { 1 }, 1),
-        AdapterClass::Cpu => (width, 1, (1024 / channels).next_power_of_two().clamp(1, 4)),
+        AdapterClass::Cpu => {
+            let rows = (1024 / channels).next_power_of_two().clamp(1, 4);
+            (width, 1, rows.min(demand.most_rows))
+        }
         // Not measured: 128 of a thread's 255 registers for q and o.
         _ => {
             let rows = 2;
@@ -199,7 +211,8 @@ fn workgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Tiling, Str
         None => workgroup_tiling(demand, caps)?,
     };
     check_invocations(&tiling, caps)?;
-    let bytes = workgroup_tile_bytes(tiling.tile, demand.chunks);
+    let bytes =
+        workgroup_tile_bytes(tiling.tile, demand.chunks) + demand.sums * tiling.invocations * 4;
     if bytes > caps.workgroup_memory {
         return Err(format!(
             "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
@@ -223,7 +236,10 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         AdapterClass::Cpu if (1..8).contains(&caps.lanes) => {
             (32, if channels <= 128 { 2 } else { 1 })
         }
-        AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
+        AdapterClass::Cpu => {
+            let rows = (2048 / channels).next_power_of_two().clamp(2, 8);
+            (32, rows.min(demand.most_rows))
+        }
         _ => (64, 1),
     };
     // 8 rows of D = 64 on lavapipe: 2 keys a step run at 5.0 GFLOP/s and compile for 11 s, 4 keys at 3.9 for 14 s.
@@ -232,10 +248,11 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     } else {
         4
     };
+    let sums = demand.sums * invocations * 4;
     // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word.
     let tile = [32, 16, 8, 4]
         .into_iter()
-        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) <= caps.workgroup_memory)
+        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) + sums <= caps.workgroup_memory)
         .ok_or_else(|| {
             format!(
                 "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",

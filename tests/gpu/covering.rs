@@ -11,7 +11,7 @@ use crate::run::{check, run, variants};
 use crate::support::cases::{self, Case, Distance, Setting, Turning};
 use crate::support::inputs::{Data, Inputs};
 
-const SOFTCAP: f32 = 3.0;
+pub const SOFTCAP: f32 = 3.0;
 
 fn can_run(key: &Prefill, caps: &Caps) -> bool {
     let fits = match key.strategy {
@@ -42,7 +42,7 @@ fn choice(key: &Prefill) -> Choice {
 }
 
 /// The channels of a covering variant's ⌈D/4⌉.
-fn channels(chunks: u32) -> u32 {
+pub fn channels(chunks: u32) -> u32 {
     match chunks {
         1 | 5 | 9 => 4 * chunks - 3,
         _ => 4 * chunks,
@@ -207,7 +207,11 @@ fn every_combine_and_pack_variant() {
         | Variant::Rotate(_)
         | Variant::Delta(_)
         | Variant::GradQ(_)
-        | Variant::GradKv(_) => false,
+        | Variant::GradKv(_)
+        | Variant::GradBias(_)
+        | Variant::GradScore(..)
+        | Variant::GradSinks
+        | Variant::Reduce => false,
     });
     for variant in others {
         assert!(seen.contains(&variant), "{variant} did not run");

@@ -206,3 +206,30 @@ fn every_variant_fits_the_least_device() {
         assert_eq!(key.tiling.keys, width / key.tiling.lanes_per_row);
     }
 }
+
+/// The array of the backward pass: each once, small enough for the least device, and every kernel of it.
+#[test]
+fn the_backward_array_is_small_and_fits_the_least_device() {
+    let variants = Variant::covering_backward();
+    println!("{} variants", variants.len());
+    assert!(variants.len() <= 80, "{}", variants.len());
+    let kernels: BTreeSet<_> = variants.iter().map(Variant::kernel).collect();
+    let all = [
+        "delta",
+        "grad_bias",
+        "grad_kv",
+        "grad_q",
+        "grad_score",
+        "grad_sinks",
+        "reduce",
+    ];
+    assert_eq!(kernels, BTreeSet::from(all));
+    assert_eq!(
+        variants.iter().collect::<BTreeSet<_>>().len(),
+        variants.len()
+    );
+    for variant in variants {
+        assert!(variant.workgroup_memory() <= 16 << 10, "{variant}");
+        assert!(variant.invocations() <= 256, "{variant}");
+    }
+}

@@ -21,6 +21,7 @@ fn for_every_variant(check: impl Fn(&Variant, &Module, &ModuleInfo) -> Result<()
     };
     let complaints: Vec<String> = Variant::covering()
         .into_iter()
+        .chain(Variant::covering_backward())
         .filter_map(complaint)
         .collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
@@ -128,7 +129,10 @@ fn tint() {
         subgroups: variant.needs_subgroups(),
     };
     // WGSL itself has no integers of 64 bits.
-    let standard = Variant::covering().into_iter().filter(|v| !v.needs_int64());
+    let standard = Variant::covering()
+        .into_iter()
+        .chain(Variant::covering_backward())
+        .filter(|v| !v.needs_int64());
     let shaders: Vec<_> = standard.map(shader).collect();
     let verdict = tools::tint(&shaders);
     assert!(verdict.is_ok(), "{}", verdict.unwrap_err().join("\n"));

@@ -1,0 +1,156 @@
+//! The variants of the backward pass that the suites run: a covering array of its own, over the gradients and what
+//! changes their code.
+
+use crate::problem::Element;
+
+use super::{Level, Scheme, Strategy, pairwise, prefill};
+use crate::caps::Caps;
+use crate::plan::variant::{
+    Delta, Gradient, Input, Prefill, ScoreNumbers, Variant, workgroup_tile_bytes,
+};
+
+/// The kernels that share the gradients' key.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Kernel {
+    Kv,
+    Q,
+    Bias,
+    Slopes,
+    T5,
+}
+
+fn dimensions() -> Vec<Vec<Level>> {
+    let subgroup = |width, fixed| Level::Strategy(Strategy::Subgroup { width, fixed });
+    let schemes = [
+        Scheme::Temperature,
+        Scheme::T5 { positions: true },
+        Scheme::T5 { positions: false },
+        Scheme::Alibi { positions: true },
+        Scheme::Alibi { positions: false },
+        Scheme::None,
+    ];
+    let elements = Element::ALL.into_iter().flat_map(|x| match x {
+        Element::F32 => vec![Level::Elements(x, x, x)],
+        // The second is what a rotation pass makes of q and k.
+        _ => vec![
+            Level::Elements(x, x, x),
+            Level::Elements(Element::F32, x, x),
+        ],
+    });
+    vec![
+        [
+            Kernel::T5,
+            Kernel::Slopes,
+            Kernel::Bias,
+            Kernel::Q,
+            Kernel::Kv,
+        ]
+        .map(Level::Gradient)
+        .to_vec(),
+        vec![
+            subgroup(4, true),
+            subgroup(32, false),
+            subgroup(8, false),
+            subgroup(8, true),
+            Level::Strategy(Strategy::Workgroup),
+        ],
+        [(256, 256), (192, 128), (80, 80), (64, 64), (33, 17), (1, 1)]
+            .map(|(d, dv)| Level::Dims(d, dv))
+            .to_vec(),
+        elements.collect(),
+        [1, 2, 4].map(Level::Lanes).to_vec(),
+        [true, false].map(Level::Aligned).to_vec(),
+        [1, 2].map(Level::Rows).to_vec(),
+        [true, false].map(Level::Softcap).to_vec(),
+        [true, false].map(Level::Bias).to_vec(),
+        schemes.map(Level::Scheme).to_vec(),
+    ]
+}
+
+/// A gradient needs the parameter it is of.
+pub(super) fn excludes(a: Level, b: Level) -> bool {
+    match (a, b) {
+        (Level::Gradient(Kernel::Bias), Level::Bias(bias)) => !bias,
+        (Level::Gradient(Kernel::Slopes), Level::Scheme(scheme)) => {
+            !matches!(scheme, Scheme::Alibi { .. })
+        }
+        (Level::Gradient(Kernel::T5), Level::Scheme(scheme)) => {
+            !matches!(scheme, Scheme::T5 { .. })
+        }
+        _ => false,
+    }
+}
+
+impl Variant {
+    /// Like [`Variant::covering`], for the backward pass.
+    pub fn covering_backward() -> Vec<Self> {
+        let deltas = Element::ALL.into_iter().flat_map(|element| {
+            [true, false].map(|aligned| {
+                let input = Input { element, aligned };
+                Self::Delta(Delta {
+                    o: input,
+                    d_o: input,
+                    dlse: aligned,
+                })
+            })
+        });
+        let gradients = pairwise(&dimensions()).into_iter().map(variant);
+        let wide = super::wide().flat_map(|key| {
+            let key = gradient(&key);
+            [Self::GradQ(key), Self::GradKv(key)]
+        });
+        gradients
+            .chain(wide)
+            .chain(deltas)
+            .chain([Self::GradSinks, Self::Reduce])
+            .collect()
+    }
+}
+
+fn variant(levels: Vec<Level>) -> Variant {
+    let kernel = levels.iter().find_map(|level| match level {
+        Level::Gradient(kernel) => Some(*kernel),
+        _ => None,
+    });
+    let mut key = gradient(&prefill(levels));
+    match kernel.unwrap_or(Kernel::Q) {
+        Kernel::Q => Variant::GradQ(key),
+        Kernel::Kv => Variant::GradKv(key),
+        Kernel::Slopes => Variant::GradScore(key, ScoreNumbers::Slopes),
+        Kernel::T5 => Variant::GradScore(with_room(key), ScoreNumbers::T5),
+        Kernel::Bias => {
+            key.tiling.tile = key.tiling.keys;
+            Variant::GradBias(key)
+        }
+    }
+}
+
+/// A tile that leaves room for the sums.
+fn with_room(mut key: Gradient) -> Gradient {
+    let bytes = |tile| {
+        workgroup_tile_bytes(tile, key.chunks + key.value_chunks)
+            + ScoreNumbers::T5.parts() * key.tiling.invocations * 4
+    };
+    while key.strategy == Strategy::Workgroup
+        && bytes(key.tiling.tile) > Caps::BASELINE.workgroup_memory
+    {
+        key.tiling.tile /= 2;
+    }
+    key
+}
+
+/// The gradient kernels' key with the same levels.
+fn gradient(key: &Prefill) -> Gradient {
+    Gradient {
+        strategy: key.strategy,
+        tiling: key.tiling,
+        input: key.input,
+        value: key.value,
+        d_o: key.value,
+        chunks: key.chunks,
+        value_chunks: key.value_chunks,
+        score: key.score,
+        wide: key.wide,
+        count_tiles: false,
+    }
+}

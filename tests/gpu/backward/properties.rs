@@ -1,0 +1,236 @@
+//! What every backward pass keeps, whatever its numbers.
+
+use wgpu_attention::plan::{Role, Variant};
+use wgpu_attention::problem::{Layout, Mask, Operand, Slice, Values, alibi_slopes};
+use wgpu_attention::reference::Gradients;
+use wgpu_attention::{Backward, Choice, Element, Error, Problem, Shape};
+
+use super::run::{Given, Output, run, run_and_check};
+use crate::device::gpu;
+use crate::run::strategies;
+use crate::support::cases::{self, Case, Setting, Sizes};
+use crate::support::inputs::{Data, Inputs};
+
+fn case() -> Case {
+    Case::new(
+        "properties",
+        &Setting::new(16, 8, Element::F32),
+        Sizes::two(4, 2, 70, 90),
+    )
+    .with(|p| p.mask.causal = true)
+}
+
+fn gradients(case: &Case, inputs: &Inputs, given: &Given, choice: &Choice) -> Gradients {
+    let (_, backward, output) = run(gpu(), &gpu().attention, case, inputs, given, choice);
+    output.gradients(&backward)
+}
+
+fn near(a: &[f64], b: &[f64], what: &str) {
+    let rms = (b.iter().map(|x| x * x).sum::<f64>() / b.len() as f64).sqrt();
+    let worst = a
+        .iter()
+        .zip(b)
+        .map(|(x, y)| (x - y).abs())
+        .fold(0.0, f64::max);
+    assert!(worst <= 2e-5 * rms, "{what}: {worst} of {rms}");
+}
+
+#[test]
+fn the_same_bits_twice() {
+    let case = case().with(|p| p.score.slopes = Some(Values::Host(alibi_slopes(4))));
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
+    let given = Given {
+        score: true,
+        ..Given::new(&case, 1)
+    };
+    for choice in strategies(gpu()) {
+        let once = || -> Output { run(gpu(), &gpu().attention, &case, &inputs, &given, &choice).2 };
+        assert_eq!(once(), once(), "{choice:?}");
+    }
+}
+
+#[test]
+fn gradients_are_linear_in_what_comes_from_behind() {
+    let (case, choices) = (case(), strategies(gpu()));
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 2);
+    let (mut a, b) = (Given::new(&case, 3), Given::new(&case, 5));
+    let sum = Given {
+        d_o: a.d_o.iter().zip(&b.d_o).map(|(x, y)| x + 2.0 * y).collect(),
+        dlse: a
+            .dlse
+            .as_ref()
+            .zip(b.dlse.as_ref())
+            .map(|(a, b)| a.iter().zip(b).map(|(x, y)| x + 2.0 * y).collect()),
+        ..Given::new(&case, 3)
+    };
+    a.element = Element::F32;
+    for choice in choices {
+        let [a, b, sum] = [&a, &b, &sum].map(|given| gradients(&case, &inputs, given, &choice));
+        for (what, a, b, sum) in [
+            ("dq", &a.dq, &b.dq, &sum.dq),
+            ("dk", &a.dk, &b.dk, &sum.dk),
+            ("dv", &a.dv, &b.dv, &sum.dv),
+        ] {
+            let want: Vec<f64> = a.iter().zip(b).map(|(x, y)| x + 2.0 * y).collect();
+            near(sum, &want, what);
+        }
+    }
+}
+
+#[test]
+fn a_gradient_by_lse_alone() {
+    let case = case();
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 4);
+    let mut given = Given::new(&case, 7);
+    assert!(given.dlse.is_some());
+    given.d_o.fill(0.0);
+    for choice in strategies(gpu()) {
+        let got = gradients(&case, &inputs, &given, &choice);
+        assert!(got.dv.iter().all(|&x| x == 0.0), "lse does not look at v");
+        run_and_check(gpu(), &case, &inputs, &given, &choice);
+    }
+}
+
+/// By queries, by keys, and by the planner's own cuts.
+#[test]
+fn cut_and_uncut_agree() {
+    let whole = case();
+    let inputs = Inputs::new(&whole, Data::Normal(1.0), 6);
+    let given = Given::new(&whole, 9);
+    for choice in strategies(gpu()) {
+        let want = gradients(&whole, &inputs, &given, &choice);
+        for (splits, slice_rows) in [(Some(3), None), (None, Some(23)), (Some(2), Some(16))] {
+            let choice = Choice {
+                splits,
+                slice_rows,
+                ..choice.clone()
+            };
+            let got = gradients(&whole, &inputs, &given, &choice);
+            near(&got.dq, &want.dq, "dq of steps");
+            near(&got.dk, &want.dk, "dk of steps");
+            near(&got.dv, &want.dv, "dv of steps");
+        }
+        let (q_cuts, k_cuts) = ([0..37, 37..70], [0..19, 19..64, 64..90]);
+        let mut sum = [
+            vec![0.0; want.dq.len()],
+            vec![0.0; want.dk.len()],
+            vec![0.0; want.dv.len()],
+        ];
+        for q in &q_cuts {
+            for k in &k_cuts {
+                let part = whole.clone().with(|p| {
+                    p.slice = Some(Slice {
+                        q: q.clone(),
+                        k: k.clone(),
+                    });
+                });
+                let got = gradients(&part, &inputs, &given, &choice);
+                for (sum, part) in sum.iter_mut().zip([&got.dq, &got.dk, &got.dv]) {
+                    for (x, y) in sum.iter_mut().zip(part).filter(|(_, y)| !y.is_nan()) {
+                        *x += y;
+                    }
+                }
+            }
+        }
+        near(&sum[0], &want.dq, "dq of slices");
+        near(&sum[1], &want.dk, "dk of slices");
+        near(&sum[2], &want.dv, "dv of slices");
+    }
+}
+
+/// Counted on the GPU: both kernels visit the pairs of tiles that the plan counts, and with square tiles as many.
+#[test]
+fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
+    let gpu = gpu();
+    for case in cases::all(&Setting::new(8, 8, Element::F32)) {
+        for choice in strategies(gpu) {
+            let choice = Choice {
+                count_tiles: true,
+                ..choice
+            };
+            let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
+            let given = Given::new(&case, 0);
+            let (plan, backward, output) =
+                run(gpu, &gpu.attention, &case, &inputs, &given, &choice);
+            let got = output.gradients(&backward);
+            let lives_on_gpu = case.kv_lens.is_some() || case.q_offset.is_some();
+            for (name, values) in [("grad_q", &got.dq), ("grad_kv", &got.dk)] {
+                let steps: Vec<_> = plan
+                    .steps()
+                    .iter()
+                    .filter(|step| step.variant.kernel() == name)
+                    .collect();
+                let [step] = steps[..] else { continue };
+                let (rows, range) = match step.variant {
+                    Variant::GradQ(key) => (key.tiling.tile_rows(), case.problem.slice().q),
+                    Variant::GradKv(key) => (key.tiling.tile_rows(), case.problem.slice().k),
+                    _ => continue,
+                };
+                let s = &case.problem.shape;
+                let (len, group) = match name {
+                    "grad_q" => (s.q_len, 1),
+                    _ => (s.kv_len, s.group()),
+                };
+                let counted: f64 = values
+                    .chunks_exact(8)
+                    .enumerate()
+                    .map(|(n, row)| (n as u32 % len.max(1), row[0]))
+                    .filter(|(n, _)| {
+                        range.contains(n) && (*n == range.start || n.is_multiple_of(rows))
+                    })
+                    .map(|(_, count)| count * f64::from(group))
+                    .sum();
+                if !lives_on_gpu {
+                    let counted = counted.round() as u64;
+                    assert_eq!(counted, step.cost.visited, "{name}, {}\n{plan}", case.name);
+                }
+            }
+        }
+    }
+}
+
+/// Gradients in the buffers of the inputs, and a NaN that its own row shows.
+#[test]
+fn bad_requests_are_typed_errors() {
+    let attention = &gpu().attention;
+    let problem = Problem {
+        mask: Mask::causal(),
+        ..Problem::new(Shape::square(1, 2, 8, 4), Element::F32)
+    };
+    let backward = Backward::new(problem.clone(), Element::F32);
+    let asked = |change: fn(&mut Backward)| {
+        let mut backward = backward.clone();
+        change(&mut backward);
+        attention.plan_backward(&backward).err()
+    };
+    for (error, what) in [
+        (asked(|b| b.dbias = true), "dbias"),
+        (asked(|b| b.dslopes = true), "dslopes"),
+        (asked(|b| b.dsinks = true), "dsinks"),
+        (asked(|b| b.dt5 = true), "dt5"),
+    ] {
+        assert!(
+            matches!(error, Some(Error::NoParameter { what: named, .. }) if named == what),
+            "{what}: {error:?}"
+        );
+    }
+    let overlapping = asked(|b| {
+        b.dq = Operand::new(
+            Element::F32,
+            Layout {
+                row: 2,
+                ..Layout::heads_first(2, 8, 4)
+            },
+        );
+    });
+    assert!(
+        matches!(overlapping, Some(Error::Overlap { .. })),
+        "{overlapping:?}"
+    );
+    let plan = attention.plan_backward(&backward).expect("a plan");
+    assert!(
+        plan.requirements()
+            .iter()
+            .any(|need| need.role == Role::DO && !need.output)
+    );
+}
