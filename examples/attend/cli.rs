@@ -15,6 +15,7 @@ use crate::position::PositionArgs;
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], q_positions [B, Nq],
 /// k_positions [B, Nk], bias [B|1, Hq|1, Nq, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]. Writes o and lse.
+/// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]
 #[command(
     name = "attend",
@@ -25,7 +26,7 @@ pub struct Args {
     /// File with q, k and v
     #[arg(value_name = "INPUT.safetensors", required_unless_present_any = ["random", "list"])]
     pub input: Option<PathBuf>,
-    /// File to write o and lse to; without it nothing is written
+    /// File to write o, lse and gradients to; without it nothing is written
     #[arg(value_name = "OUTPUT.safetensors")]
     pub output_file: Option<PathBuf>,
     /// Standard normal q, k and v of these sizes in place of a file
@@ -58,6 +59,9 @@ pub struct Args {
     softcap: Option<f32>,
     #[command(flatten)]
     pub positions: PositionArgs,
+    /// Also writes the gradients dq, dk and dv (F32) of a loss whose gradient by o is the tensor do, and by lse dlse
+    #[arg(long)]
+    pub grad: bool,
     /// Element type of o in place of the input's
     #[arg(long, value_enum)]
     output: Option<OutputName>,
@@ -128,7 +132,6 @@ pub struct NotSupported(pub String);
 /// to [`Args`].
 const LATER: &[(&str, bool)] = &[
     ("block-size", true),
-    ("grad", false),
     ("local", true),
     ("mod", true),
     ("select", true),

@@ -28,7 +28,7 @@ const READ: &[&str] = &[
     "q_positions",
     "k_positions",
 ];
-/// Tensors that an option of the same kind reads; without it they change nothing.
+/// Tensors that an option reads (`--grad`, `--mod`); without it they change nothing.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
 const LATER: &[&str] = &[
@@ -95,6 +95,22 @@ impl Input {
             operands.push((Role::Bias, score::bias_bytes(&bias)?));
         }
         Ok(operands)
+    }
+
+    /// An optional tensor of the file.
+    pub fn tensor<'a>(&'a self, name: &'a str) -> Option<Tensor<'a>> {
+        match &self.source {
+            Source::File(file) => file.get(name),
+            Source::Random { .. } => None,
+        }
+    }
+
+    /// The seed of random operands; `None` for a file.
+    pub fn seed(&self) -> Option<u64> {
+        match self.source {
+            Source::File(_) => None,
+            Source::Random { seed } => Some(seed),
+        }
     }
 }
 
@@ -184,7 +200,7 @@ fn common_element(q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Element> {
     Ok(elements[0])
 }
 
-fn element(tensor: &Tensor) -> Result<Element> {
+pub fn element(tensor: &Tensor) -> Result<Element> {
     match tensor.dtype {
         Dtype::F32 => Ok(Element::F32),
         Dtype::F16 => Ok(Element::F16),

@@ -4,9 +4,12 @@
 //! line, or a tensor or an option that is not supported yet; 1: any other error, one sentence on stderr.
 
 mod adapter;
+#[path = "../support/calls.rs"]
+mod calls;
 mod cli;
 #[path = "../support/device.rs"]
 mod device;
+mod gradient;
 mod input;
 mod output;
 mod position;
@@ -23,8 +26,9 @@ use std::process::ExitCode;
 
 use anyhow::Result;
 use wgpu_attention::plan::Role;
-use wgpu_attention::{Host, Plan, Problem};
+use wgpu_attention::{Plan, Problem};
 
+use calls::Calls;
 use cli::{Args, NotSupported};
 use device::Gpu;
 use input::Input;
@@ -54,33 +58,51 @@ fn run(args: &Args) -> Result<()> {
     let problem = args.configure(input.problem())?;
     // Before a device is opened: what is wrong with the input is wrong on every device.
     problem.validate()?;
+    let backward = args
+        .grad
+        .then(|| gradient::backward(&problem, &input))
+        .transpose()?;
     let gpu = Gpu::open(&adapter::choose(args.adapter.as_deref())?)?;
-    let plan = gpu.attention.plan_with(&problem, &choice)?;
-    let mut report = Report::new(&gpu.info, &plan);
-    if args.needs_answer() {
-        report.time = answer(args, &gpu, &problem, &plan, &input)?;
+    let mut plans = vec![gpu.attention.plan_with(&problem, &choice)?];
+    if let Some(backward) = &backward {
+        plans.push(gpu.attention.plan_backward_with(backward, &choice)?);
     }
-    report.print(args, &plan)
+    let mut report = Report::new(&gpu.info, &plans);
+    if args.needs_answer() {
+        report.time = answer(args, &gpu, &problem, &plans, &input)?;
+    }
+    report.print(args, &plans)
 }
 
-/// Runs the plan: for the output file, and for the time.
+/// Runs the plans, the forward one first: for the output file, and for the time.
 fn answer(
     args: &Args,
     gpu: &Gpu,
     problem: &Problem,
-    plan: &Plan,
+    plans: &[Plan],
     input: &Input,
 ) -> Result<Option<timing::Timing>> {
-    let operands = input.operands()?;
+    let mut operands = input.operands()?;
+    if args.grad {
+        operands.extend(gradient::operands(problem, input)?);
+    }
     let inputs: Vec<(Role, &[u8])> = operands.iter().map(|(r, bytes)| (*r, &**bytes)).collect();
-    let host = inputs.iter().fold(Host::default(), |host, &(role, bytes)| {
-        host.with(role, bytes)
-    });
-    let outputs = pollster::block_on(gpu.attention.run(&gpu.queue, plan, &host))?;
+    let plans: Vec<&Plan> = plans.iter().collect();
+    let calls = Calls::prepare(gpu, &plans, &inputs)?;
+    calls.run(gpu)?;
+    let mut results = output::forward(problem);
+    if args.grad {
+        results.extend(gradient::results(problem));
+    }
+    let mut tensors = Vec::with_capacity(results.len());
+    for result in results {
+        let bytes = calls.download(gpu, result.role)?;
+        tensors.push((result, bytes));
+    }
     if let Some(path) = &args.output_file {
-        output::write(path, problem, &outputs)?;
+        output::write(path, &tensors)?;
     }
     args.time
-        .map(|runs| timing::time(gpu, plan, &inputs, runs))
+        .map(|runs| timing::time_calls(gpu, &calls, runs))
         .transpose()
 }

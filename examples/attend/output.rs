@@ -1,39 +1,60 @@
-//! Writing o and lse.
+//! Writing what was computed.
 
 use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, Result, anyhow, ensure};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
-use wgpu_attention::{Element, Outputs, Problem};
+use wgpu_attention::plan::Role;
+use wgpu_attention::{Element, Problem};
 
-/// Writes `o` `[B, Hq, Nq, Dv]` and `lse` `[B, Hq, Nq]` (F32) to a new file, which takes the place of an old one only
-/// when it is whole.
-pub fn write(path: &Path, problem: &Problem, outputs: &Outputs) -> Result<()> {
+/// A tensor that a run makes.
+pub struct Tensor {
+    pub role: Role,
+    pub dtype: Dtype,
+    pub shape: Vec<usize>,
+}
+
+/// `o` `[B, Hq, Nq, Dv]` and `lse` `[B, Hq, Nq]` (F32).
+pub fn forward(problem: &Problem) -> Vec<Tensor> {
     let s = &problem.shape;
-    let rows = [s.batch, s.q_heads, s.q_len].map(|n| n as usize).to_vec();
-    let mut o_shape = rows.clone();
-    o_shape.push(s.value_dim as usize);
-    let tensors = [
-        ("o", view(dtype(problem.o.element), o_shape, &outputs.o)?),
-        (
-            "lse",
-            view(Dtype::F32, rows, bytemuck::cast_slice(&outputs.lse))?,
-        ),
-    ];
+    let o = [s.batch, s.q_heads, s.q_len, s.value_dim];
+    vec![
+        Tensor::new(Role::O, problem.o.element, &o),
+        Tensor::new(Role::Lse, Element::F32, &o[..3]),
+    ]
+}
+
+impl Tensor {
+    pub fn new(role: Role, element: Element, sizes: &[u32]) -> Self {
+        let shape = sizes.iter().map(|&n| n as usize).collect();
+        Self {
+            role,
+            dtype: dtype(element),
+            shape,
+        }
+    }
+}
+
+/// Writes tensors with their bytes to a new file, which takes the place of an old one only when it is whole.
+pub fn write(path: &Path, tensors: &[(Tensor, Vec<u8>)]) -> Result<()> {
+    let views = tensors
+        .iter()
+        .map(|(tensor, bytes)| Ok((tensor.role.name(), view(tensor, bytes)?)))
+        .collect::<Result<Vec<_>>>()?;
     // The error's text holds that of its source, so the chain ends here.
-    let save = |file: &Path| serialize_to_file(tensors, None, file).map_err(|e| anyhow!("{e}"));
+    let save = |file: &Path| serialize_to_file(views, None, file).map_err(|e| anyhow!("{e}"));
     replace(path, save)
         .with_context(|| format!("{} cannot be written, check the path", path.display()))
 }
 
 /// Buffers are whole words of at least one, so there may be more bytes than the tensor has.
-fn view(dtype: Dtype, shape: Vec<usize>, bytes: &[u8]) -> Result<TensorView<'_>> {
-    let size = shape.iter().product::<usize>() * dtype.bitsize() / 8;
+fn view<'a>(tensor: &Tensor, bytes: &'a [u8]) -> Result<TensorView<'a>> {
+    let size = tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8;
     let bytes = bytes
         .get(..size)
         .context("the device gave too few bytes; please report this")?;
-    Ok(TensorView::new(dtype, shape, bytes)?)
+    Ok(TensorView::new(tensor.dtype, tensor.shape.clone(), bytes)?)
 }
 
 fn dtype(element: Element) -> Dtype {

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use serde::Serialize;
 use wgpu_attention::Plan;
-use wgpu_attention::plan::{PARAMS_STRIDE, Slot, Step};
+use wgpu_attention::plan::{Declined, PARAMS_STRIDE, Slot, Step};
 
 use crate::cli::Args;
 use crate::timing::Timing;
@@ -38,30 +38,27 @@ struct DeclinedReport {
 }
 
 impl Report {
-    pub fn new(adapter: &wgpu::AdapterInfo, plan: &Plan) -> Self {
-        let declined = plan.declined().iter().map(|declined| DeclinedReport {
-            path: declined.path.to_string(),
-            reason: declined.reason.clone(),
-        });
+    pub fn new(adapter: &wgpu::AdapterInfo, plans: &[Plan]) -> Self {
+        let steps = |plan: &Plan| -> Vec<_> {
+            let costs = plan.steps().iter().zip(scratch(plan));
+            costs.map(StepReport::new).collect()
+        };
         Self {
             adapter: adapter.name.clone(),
-            steps: plan
-                .steps()
-                .iter()
-                .zip(scratch(plan))
-                .map(StepReport::new)
-                .collect(),
-            declined: declined.collect(),
+            steps: plans.iter().flat_map(steps).collect(),
+            declined: declined(plans),
             time: None,
         }
     }
 
     /// With `--json` the object is all that goes to stdout, and an explanation asked for goes to stderr.
-    pub fn print(&self, args: &Args, plan: &Plan) -> Result<()> {
-        match (args.explain, args.json) {
-            (true, true) => eprint!("{plan}"),
-            (true, false) => print!("{plan}"),
-            _ => {}
+    pub fn print(&self, args: &Args, plans: &[Plan]) -> Result<()> {
+        for plan in plans.iter().filter(|_| args.explain) {
+            if args.json {
+                eprint!("{plan}");
+            } else {
+                print!("{plan}");
+            }
         }
         if args.json {
             println!("{}", serde_json::to_string(self)?);
@@ -70,6 +67,21 @@ impl Report {
         }
         Ok(())
     }
+}
+
+/// What any of the plans declined, told once.
+fn declined(plans: &[Plan]) -> Vec<DeclinedReport> {
+    let mut all: Vec<&Declined> = Vec::new();
+    for declined in plans.iter().flat_map(Plan::declined) {
+        if !all.contains(&declined) {
+            all.push(declined);
+        }
+    }
+    let report = |declined: &Declined| DeclinedReport {
+        path: declined.path.to_string(),
+        reason: declined.reason.clone(),
+    };
+    all.into_iter().map(report).collect()
 }
 
 impl StepReport {

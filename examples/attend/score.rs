@@ -33,11 +33,15 @@ pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     if let Some(n) = values.iter().position(|x| *x == f64::INFINITY) {
         bail!("bias[{n}] is inf; give finite numbers, or -inf where a pair is to be hidden");
     }
+    f32_bytes(tensor)
+}
+
+/// The numbers of an F32 or I32 tensor as f32: as they lie in the file, or converted.
+pub fn f32_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     Ok(match tensor.dtype {
         Dtype::F32 => Cow::Borrowed(tensor.bytes),
-        _ => values
-            .iter()
-            .flat_map(|&x| (x as f32).to_le_bytes())
+        _ => (tensor.numbers()?.into_iter())
+            .flat_map(|x| (x as f32).to_le_bytes())
             .collect(),
     })
 }

@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example demo [PICTURE.png]` (default `out/attention.png`).
 
+#[path = "../support/calls.rs"]
+mod calls;
 #[path = "../support/device.rs"]
 mod device;
 #[path = "../support/font.rs"]

@@ -19,6 +19,14 @@ pub fn operands(shape: &Shape, element: Element, seed: u64) -> [Vec<u8>; 3] {
     .map(|(rows, dim)| normal(elements(rows, dim), element, &mut rng))
 }
 
+/// dO of a shape, contiguous, as bytes of `element`; of the same seed, but not the numbers of [`operands`].
+#[allow(dead_code)] // Only where gradients are asked for.
+pub fn gradient(shape: &Shape, element: Element, seed: u64) -> Vec<u8> {
+    let rows = [shape.batch, shape.q_heads, shape.q_len];
+    let mut rng = StdRng::seed_from_u64(!seed);
+    normal(elements(rows, shape.value_dim), element, &mut rng)
+}
+
 fn elements(rows: [u32; 3], dim: u32) -> usize {
     rows.iter().map(|&n| n as usize).product::<usize>() * dim as usize
 }

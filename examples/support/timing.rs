@@ -1,14 +1,14 @@
 //! Timing a plan: from submit to completion, operands already on the device.
 
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use serde::Serialize;
-use wgpu::util::{BufferInitDescriptor, DeviceExt};
-use wgpu_attention::plan::{Requirement, Role};
-use wgpu_attention::{Call, Operands, Plan};
+use wgpu_attention::Plan;
+use wgpu_attention::plan::Role;
 
+use super::calls::Calls;
 use super::device::Gpu;
 
 /// Runs before the first one that counts: the driver compiles at the first.
@@ -39,50 +39,18 @@ impl fmt::Display for Timing {
 }
 
 /// Times `runs` runs of a plan over `inputs`.
+#[allow(dead_code)] // For examples without calls of their own.
 pub fn time(gpu: &Gpu, plan: &Plan, inputs: &[(Role, &[u8])], runs: usize) -> Result<Timing> {
-    let scope = gpu.device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
-    let buffers: Vec<_> = plan
-        .requirements()
-        .iter()
-        .map(|need| (need.role, buffer(gpu, need, inputs)))
-        .collect();
-    if let Some(error) = pollster::block_on(scope.pop()) {
-        return Err(error).context("the operands do not fit the device; give a smaller problem");
-    }
-    let operands = buffers
-        .iter()
-        .fold(Operands::default(), |all, (role, buffer)| {
-            all.with(*role, buffer)
-        });
-    let call = pollster::block_on(gpu.attention.prepare(plan, &operands))?;
+    time_calls(gpu, &Calls::prepare(gpu, &[plan], inputs)?, runs)
+}
+
+/// Times `runs` runs of prepared calls.
+pub fn time_calls(gpu: &Gpu, calls: &Calls, runs: usize) -> Result<Timing> {
     for _ in 0..WARM_UPS {
-        run(gpu, &call)?;
+        calls.run(gpu)?;
     }
-    let times = (0..runs).map(|_| run(gpu, &call)).collect::<Result<_>>()?;
-    Ok(summary(times, plan.flops()))
-}
-
-fn buffer(gpu: &Gpu, need: &Requirement, inputs: &[(Role, &[u8])]) -> wgpu::Buffer {
-    let given = inputs.iter().find(|(role, _)| *role == need.role);
-    let mut contents = given.map(|(_, bytes)| bytes.to_vec()).unwrap_or_default();
-    contents.resize((need.bytes as usize).max(4), 0);
-    gpu.device.create_buffer_init(&BufferInitDescriptor {
-        label: Some(need.role.name()),
-        contents: &contents,
-        usage: wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-    })
-}
-
-fn run(gpu: &Gpu, call: &Call) -> Result<Duration> {
-    let mut encoder = gpu.device.create_command_encoder(&Default::default());
-    call.encode(&mut encoder);
-    let commands = encoder.finish();
-    let start = Instant::now();
-    gpu.queue.submit([commands]);
-    gpu.device
-        .poll(wgpu::PollType::wait_indefinitely())
-        .context("the device stopped while it was timed; give a smaller problem")?;
-    Ok(start.elapsed())
+    let times = (0..runs).map(|_| calls.run(gpu)).collect::<Result<_>>()?;
+    Ok(summary(times, calls.flops()))
 }
 
 /// The upper of the two middle runs is the median of an even number.

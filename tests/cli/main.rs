@@ -5,6 +5,7 @@ mod support;
 
 mod bad_input;
 mod golden;
+mod gradients;
 mod options;
 mod positions;
 mod report;
