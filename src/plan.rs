@@ -1,6 +1,7 @@
 //! How a problem is computed on a device: an ordered list of dispatches, what they cost, and why no faster path was
 //! taken. Planning is pure; no GPU is touched.
 
+mod blocks;
 mod covering;
 mod draft;
 mod embed;
@@ -21,8 +22,8 @@ pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Tiling,
-    Variant,
+    Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy,
+    Tiling, Variant,
 };
 
 use std::fmt;
@@ -56,6 +57,10 @@ pub enum Role {
     QPositions,
     /// `i32 [B, Nk]`
     KPositions,
+    /// `i32 [B, Nq]`, for [`crate::problem::Segments::Device`].
+    SegmentsQ,
+    /// `i32 [B, Nk]`
+    SegmentsK,
     /// The rows of a [`Rotation`].
     Rows,
     /// The turned rows of a [`Rotation`].
@@ -87,6 +92,8 @@ impl Role {
             Self::T5 => "t5",
             Self::QPositions => "q_positions",
             Self::KPositions => "k_positions",
+            Self::SegmentsQ => "segments_q",
+            Self::SegmentsK => "segments_k",
             Self::Rows => "rows",
             Self::Turned => "turned",
             Self::Table => "table",
@@ -112,6 +119,8 @@ impl Role {
                 | Self::T5
                 | Self::QPositions
                 | Self::KPositions
+                | Self::SegmentsQ
+                | Self::SegmentsK
         )
     }
 }

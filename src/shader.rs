@@ -6,7 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant,
+    Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy,
+    Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -68,6 +69,7 @@ fn prefill(source: &mut Source, key: &Prefill) {
         key.wide.then_some("part::wide").into_iter().collect(),
     );
     add_score(source, &key.score, key.rotary);
+    add_mask(source, &key.mask);
     add_output(source, key.output);
     source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
     source.flag(
@@ -112,6 +114,17 @@ fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) 
             Vec::new()
         },
     );
+}
+
+/// Which tiles are visited, and which masks are asked pair by pair.
+fn add_mask(source: &mut Source, key: &MaskKey) {
+    let schedule = match key.list {
+        true => "schedule::list",
+        false => "schedule::interval",
+    };
+    source.slot("schedule", vec![schedule]);
+    source.flag("block_bits", key.bits);
+    source.flag("segments", key.segments);
 }
 
 fn pack(source: &mut Source, key: &Pack) {

@@ -5,6 +5,7 @@ struct Place {
     i: array<u32, ROWS>,
     @if(positions) p: array<i32, ROWS>,
     @if(alibi) slope: f32,
+    @if(segments) segment: array<u32, ROWS>,
 }
 
 // The position of query i.
@@ -26,6 +27,7 @@ fn place_rows(b: u32, h: u32, i: array<u32, ROWS>) -> Place {
     place.i = i;
     @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = query_position(b, i[r]); }
     @if(alibi) place.slope = alibi_slope(h);
+    @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { place.segment[r] = aux[params.segments_q_at + b * params.q_len + i[r]]; }
     return place;
 }
 

@@ -15,9 +15,9 @@ fn start_strategy(invocation: u32) {
 }
 
 // Stages keys and values j … j + TILE − 1, in uniform control flow, for rows from the one that sees `low` to the one
-// that sees `high`.
-fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Interval) {
-    let masked = !all_visible(low, high, j, j + TILE - 1u);
+// that sees `high`; `partial` where masks by pair hide some.
+fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Interval, partial: bool) {
+    let masked = partial || !all_visible(low, high, j, j + TILE - 1u);
     workgroupBarrier();
     if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
     workgroupBarrier();
@@ -29,7 +29,7 @@ fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Int
         let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
         let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
         let step = j + at / VALUE_CHUNKS / KEYS * KEYS;
-        let spoilt = masked && not_finite(x) && !all_visible(low, high, step, step + KEYS - 1u);
+        let spoilt = masked && not_finite(x) && (partial || !all_visible(low, high, step, step + KEYS - 1u));
         if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
         value_tile[at] = staged(select(x, vec4<f32>(), spoilt));
     }

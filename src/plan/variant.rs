@@ -82,6 +82,30 @@ pub struct ScoreKey {
     pub temperature: bool,
 }
 
+/// The parts of a mask that need code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MaskKey {
+    /// Walks lists of blocks; else intervals.
+    pub list: bool,
+    /// Some of the listed blocks are partial and have bits.
+    pub bits: bool,
+    /// Documents are compared pair by pair.
+    pub segments: bool,
+}
+
+impl fmt::Display for MaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, set) in [
+            (" list", self.list),
+            (" with bits", self.bits),
+            (" segments", self.segments),
+        ] {
+            f.write_str(if set { name } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// The key of a forward kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefill {
@@ -97,6 +121,7 @@ pub struct Prefill {
     /// ⌈Dv/4⌉
     pub value_chunks: u32,
     pub score: ScoreKey,
+    pub mask: MaskKey,
     /// Rotates q and k as they are loaded.
     pub rotary: Option<RotaryLayout>,
     /// Loads 64 bits at a time where rows are aligned: an extension of wgpu's that only software adapters gain by.
@@ -205,7 +230,7 @@ impl fmt::Display for Variant {
         match self {
             Self::Prefill(key) => write!(
                 f,
-                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}{}",
+                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}{}{}",
                 key.strategy,
                 match key.strategy {
                     Strategy::Subgroup { width, fixed } =>
@@ -218,6 +243,7 @@ impl fmt::Display for Variant {
                 key.chunks * 4,
                 key.value_chunks * 4,
                 key.score,
+                key.mask,
                 if key.rotary.is_some() { " rotary" } else { "" },
                 if key.wide { " wide" } else { "" },
             ),

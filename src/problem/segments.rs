@@ -44,13 +44,13 @@ impl Segments {
     }
 
     /// For each query `[B, Nq]` the keys of its document, where they are an interval.
-    pub(crate) fn keys_of_queries(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
+    pub fn keys_of_queries(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
         let (q, k) = self.rising(shape)?;
         Some(intervals(q, k, shape.q_len, shape.kv_len))
     }
 
-    /// For each key `[B, Nk]` the queries of its document, where they are an interval.
-    pub(crate) fn queries_of_keys(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
+    /// For each key `[B, Nk]` the queries of its document, where they are an interval: what a pass over keys walks.
+    pub fn queries_of_keys(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
         let (q, k) = self.rising(shape)?;
         Some(intervals(k, q, shape.kv_len, shape.q_len))
     }

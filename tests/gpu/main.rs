@@ -17,4 +17,5 @@ mod limits;
 mod nan;
 mod outputs;
 mod positions;
+mod sparse;
 mod tiles;
