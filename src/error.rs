@@ -71,6 +71,17 @@ pub enum Error {
         strategy: &'static str,
         reason: String,
     },
+    #[error(
+        "list {list} names block {block} twice or outside of the matrix; allowed are {}, each once",
+        .blocks.checked_sub(1).map_or("none".to_string(), |last| format!("0 to {last}"))
+    )]
+    Block {
+        /// Of all lists: batch by batch, head by head, query block by query block.
+        list: usize,
+        block: u32,
+        /// Blocks of keys.
+        blocks: u32,
+    },
     #[error("{what} has {actual} values; it needs {expected}")]
     Values {
         what: &'static str,

@@ -3,6 +3,7 @@
 
 mod backward;
 mod backward_score;
+mod blocks;
 mod check;
 mod covering;
 mod draft;
@@ -28,8 +29,8 @@ pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS,
-    ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
+    Delta, Gradient, Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate,
+    SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };
 
 use std::fmt;
@@ -63,6 +64,10 @@ pub enum Role {
     QPositions,
     /// `i32 [B, Nk]`
     KPositions,
+    /// `i32 [B, Nq]`, for [`crate::problem::Segments::Device`].
+    SegmentsQ,
+    /// `i32 [B, Nk]`
+    SegmentsK,
     /// The rows of a [`Rotation`].
     Rows,
     /// The turned rows of a [`Rotation`].
@@ -109,6 +114,8 @@ impl Role {
             Self::T5 => "t5",
             Self::QPositions => "q_positions",
             Self::KPositions => "k_positions",
+            Self::SegmentsQ => "segments_q",
+            Self::SegmentsK => "segments_k",
             Self::Rows => "rows",
             Self::Turned => "turned",
             Self::Table => "table",
@@ -138,6 +145,8 @@ impl Role {
                 | Self::T5
                 | Self::QPositions
                 | Self::KPositions
+                | Self::SegmentsQ
+                | Self::SegmentsK
         )
     }
 }

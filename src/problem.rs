@@ -3,15 +3,19 @@
 //! The conventions (which query stands where, which pairs are visible, the order of the score's parts) are those of
 //! the crate's front page; [`crate::reference`] is their definition in code.
 
+mod block_mask;
 mod mask;
 mod operand;
 pub mod position;
 mod score;
+mod segments;
 
-pub use mask::{Lengths, Mask, Offsets, Window};
+pub use block_mask::{BitTile, Block, BlockGrid, BlockMask, MAX_BLOCK, MIN_BLOCK, Pattern};
+pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
+pub use segments::Segments;
 
 use std::ops::Range;
 

@@ -6,8 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    CHECK_RUN, Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate,
-    SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
+    CHECK_RUN, Delta, Gradient, Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS,
+    Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -39,7 +39,10 @@ pub fn source(variant: &Variant) -> Source {
             gradient(&mut source, key);
             source.slot("dq_rows", vec!["address::f32_sum"]);
         }
-        Variant::GradBias(key) => gradient(&mut source, key),
+        Variant::GradBias(key) => {
+            gradient(&mut source, key);
+            source.flag("every_tile", true);
+        }
         Variant::GradScore(key, numbers) => {
             gradient(&mut source, key);
             source.flag("grad_slopes", *numbers == ScoreNumbers::Slopes);
@@ -73,6 +76,7 @@ fn prefill(source: &mut Source, key: &Prefill) {
         source.slot(slot, input_modules(input, key.wide));
     }
     add_score(source, &key.score, key.rotary);
+    add_mask(source, &key.mask);
     add_output(source, key.output);
     source.flag("count_tiles", key.count_tiles);
 }
@@ -88,6 +92,7 @@ fn gradient(source: &mut Source, key: &Gradient) {
         source.slot(slot, input_modules(input, key.wide));
     }
     add_score(source, &key.score, None);
+    add_mask(source, &key.mask);
     source.flag("gradient", true);
     source.flag("count_tiles", key.count_tiles);
 }
@@ -169,6 +174,18 @@ fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) 
             Vec::new()
         },
     );
+}
+
+/// Which tiles are visited, and which masks are asked pair by pair.
+fn add_mask(source: &mut Source, key: &MaskKey) {
+    let schedule = match key.list {
+        true => "schedule::list",
+        false => "schedule::interval",
+    };
+    source.slot("schedule", vec![schedule]);
+    source.flag("list", key.list);
+    source.flag("block_bits", key.bits);
+    source.flag("segments", key.segments);
 }
 
 fn pack(source: &mut Source, key: &Pack) {

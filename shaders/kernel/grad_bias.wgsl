@@ -5,7 +5,7 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
-import schedule::interval;
+import slot::schedule;
 import slot::wide;
 import slot::strategy;
 import slot::q_rows for q;
@@ -16,6 +16,7 @@ import position::load_plain for q;
 import position::load_plain for k;
 import part::scores;
 import score::chain;
+import mask::elements;
 import part::gradient;
 import part::gradient_rows;
 
@@ -62,7 +63,9 @@ fn main(
             let v_head = row_start(params.v, b, h / params.group, 0u);
             let low = visible_keys(b, i_first);
             let high = visible_keys(b, i_last);
-            @if(!subgroup) stage_tile(b, k_head, v_head, j, low, high);
+            let tile = elements_at(b, h, i_first, j);
+            let elements = Elements(tile.partial, tile.bits);
+            @if(!subgroup) stage_tile(b, k_head, v_head, j, low, high, elements.partial);
             var q_rows: array<Column, CHUNKS>;
             var d_o_rows: array<Column, VALUE_CHUNKS>;
             var row_stats: Stats;
@@ -95,7 +98,8 @@ fn main(
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(shape_scores(s, place, j), row_stats);
-            let ds = hide(score_gradients(p, dp, row_stats), visible_flags(seen, j));
+            var ds = hide(score_gradients(p, dp, row_stats), mask_elements(visible_flags(seen, j), elements, place, j));
+            if (!tile.listed) { ds = Scores(); }
             sum = add_scores_of_another(sum, ds);
         }
     }

@@ -6,6 +6,7 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
+import slot::schedule;
 import schedule::transposed;
 import slot::wide;
 import slot::strategy;
@@ -17,6 +18,7 @@ import position::load_plain for q;
 import position::load_plain for k;
 import part::scores;
 import score::chain;
+import mask::elements;
 import part::gradient;
 import part::gradient_rows;
 import slot::dk_rows for dk;
@@ -74,18 +76,21 @@ fn main(
     @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { v_rows[d] = load_values(work.b, work.h, j_rows, d * LANES + part); }
 
     let by = seen_by(work.b, j_first, j_last);
-    let walk = walk_queries(by.any);
     let head = work.h * params.group;
+    @if(count_tiles) var visited = 0u;
     for (var h = head + params.group_begin; h < head + params.group_end; h++) {
         let place = place_rows(work.b, h, j_rows);
+        let walk = walk_tiles(work.b, h, j_first, by.any, by.any, 0u);
+        @if(count_tiles) visited += walk.end - walk.begin;
         let q_head = row_start(params.q, work.b, h, 0u);
         let d_o_head = row_start(params.d_o, work.b, h, 0u);
         for (var n = walk.begin; n < walk.end; n++) {
             let i_tile = tile_key(walk, n);
-            @if(!subgroup) stage_tile(work.b, q_head, d_o_head, i_tile, by.all, by.all);
+            let elements = tile_elements(walk, n);
+            @if(!subgroup) stage_tile(work.b, q_head, d_o_head, i_tile, by.all, by.all, elements.partial);
             @unroll_one for (var g = 0u; g < GROUPS; g++) {
                 let i = i_tile + g * KEYS;
-                let masked = !all_visible(by.all, by.all, i, i + KEYS - 1u);
+                let masked = elements.partial || !all_visible(by.all, by.all, i, i + KEYS - 1u);
                 let column_stats = load_stats(work.b, h, i);
                 @if(subgroup) let i_own = min(i + own_key(), params.q_len - 1u);
                 @if(subgroup) let q_start = q_head + i_own * params.q.row;
@@ -123,7 +128,7 @@ fn main(
                 var p = probabilities(add_biases(capped, place, i), column_stats);
                 var dx = uncap_gradients(score_gradients(p, dp, column_stats), capped);
                 if (masked) {
-                    let visible = visible_flags(seen, i);
+                    let visible = mask_elements(visible_flags(seen, i), elements, place, i);
                     p = hide(p, visible);
                     dx = hide(dx, visible);
                     @if(subgroup) let spoils = share_flags(own_spoils);
@@ -149,7 +154,7 @@ fn main(
         dv_starts[r] = select(NOT_OWNED, row_start(params.dv, work.b, work.h, j), owned);
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
-    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = vec4<f32>(f32(walk.end - walk.begin) / LN_2); }
+    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = vec4<f32>(f32(visited) / LN_2); }
     @unroll for (var d = 0u; d < CHUNKS; d++) { store_key_gradients(dk_starts, d * LANES + part, dk_rows[d], spoilt); }
     @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { store_value_gradients(dv_starts, d * LANES + part, dv_rows[d], spoilt); }
 }

@@ -6,7 +6,7 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
-import schedule::interval;
+import slot::schedule;
 import slot::wide;
 import slot::strategy;
 import slot::q_rows for q;
@@ -17,6 +17,7 @@ import position::load_plain for q;
 import position::load_plain for k;
 import part::scores;
 import score::chain;
+import mask::elements;
 import part::gradient;
 import part::gradient_rows;
 import slot::dq_rows for dq;
@@ -78,13 +79,14 @@ fn main(
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
-    let walk = walk_tiles(low, high, work.split);
+    let walk = walk_tiles(work.b, work.h, i_first, low, high, work.split);
     for (var n = walk.begin; n < walk.end; n++) {
         let j_tile = tile_key(walk, n);
-        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high);
+        let elements = tile_elements(walk, n);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
-            let masked = !all_visible(low, high, j, j + KEYS - 1u);
+            let masked = elements.partial || !all_visible(low, high, j, j + KEYS - 1u);
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let v_start = v_head + j_own * params.v.row;
@@ -113,7 +115,7 @@ fn main(
             let p = probabilities(add_biases(capped, place, j), row_stats);
             var dx = uncap_gradients(score_gradients(p, dp, row_stats), capped);
             if (masked) {
-                let visible = visible_flags(seen, j);
+                let visible = mask_elements(visible_flags(seen, j), elements, place, j);
                 dx = hide(dx, visible);
                 @if(subgroup) let spoils = share_flags(own_spoils);
                 @if(!subgroup) let spoils = staged_spoils(g * KEYS);

@@ -6,7 +6,7 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
-import schedule::interval;
+import slot::schedule;
 import slot::wide;
 import slot::strategy;
 import slot::q_rows for q;
@@ -17,6 +17,7 @@ import position::load_plain for q;
 import position::load_plain for k;
 import part::scores;
 import score::chain;
+import mask::elements;
 import part::gradient;
 import part::gradient_rows;
 
@@ -73,7 +74,7 @@ fn main(
         seen[r] = visible_keys(work.b, i);
         row_stats[r] = stats[row_start(params.stats, work.b, work.h, i)];
         // Each row is counted by one invocation, once.
-        if (part > 0u || i != i_own + r * ROW_STRIDE) { seen[r] = Interval(0u, 0u, 0u); }
+        if (part > 0u || i != i_own + r * ROW_STRIDE) { seen[r] = Interval(0u, 0u, 0u, 0u); }
     }
     let place = place_rows(work.b, work.h, i_rows);
     @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(work.b, work.h, i_rows, scales, d * LANES + part); }
@@ -81,10 +82,11 @@ fn main(
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
-    let walk = walk_tiles(low, high, work.split);
+    let walk = walk_tiles(work.b, work.h, i_first, low, high, work.split);
     for (var n = walk.begin; n < walk.end; n++) {
         let j_tile = tile_key(walk, n);
-        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high);
+        let elements = tile_elements(walk, n);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
             // S = Q·Kᵀ, dP = dO·Vᵀ
@@ -102,7 +104,7 @@ fn main(
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(shape_scores(s, place, j), row_stats);
-            let ds = hide(score_gradients(p, dp, row_stats), visible_flags(seen, j));
+            let ds = hide(score_gradients(p, dp, row_stats), mask_elements(visible_flags(seen, j), elements, place, j));
             add_to_sums(ds, place, j, invocation);
         }
     }

@@ -6,7 +6,7 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
-import schedule::interval;
+import slot::schedule;
 import slot::wide;
 import slot::strategy;
 import slot::q_rows for q;
@@ -18,6 +18,7 @@ import slot::turns;
 import slot::o_rows for o;
 import part::scores;
 import score::chain;
+import mask::elements;
 import part::online_softmax;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -74,13 +75,14 @@ fn main(
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
-    let walk = walk_tiles(low, high, work.split);
+    let walk = walk_tiles(work.b, work.h, i_first, low, high, work.split);
     for (var n = walk.begin; n < walk.end; n++) {
         let j_tile = tile_key(walk, n);
-        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high);
+        let elements = tile_elements(walk, n);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
-            let masked = !all_visible(low, high, j, j + KEYS - 1u);
+            let masked = elements.partial || !all_visible(low, high, j, j + KEYS - 1u);
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let k_turn = key_turn(work.b, j_own);
@@ -94,7 +96,7 @@ fn main(
             s = shape_scores(s, place, j);
             var visible: Flags;
             if (masked) {
-                visible = visible_flags(seen, j);
+                visible = mask_elements(visible_flags(seen, j), elements, place, j);
                 s = mask_scores(s, visible);
             }
 

@@ -1,4 +1,5 @@
-// Causal, prefix, window, first and lengths: for each query at most two intervals of keys, as data.
+// Causal, prefix, window, first, lengths and documents along the sequence: for each query at most two intervals of
+// keys, as data.
 
 // The keys of the slice that batch b has, one past the last.
 fn keys_end(b: u32) -> u32 {
@@ -11,8 +12,8 @@ fn diagonal(b: u32, i: u32) -> i32 {
     return offset + i32(i);
 }
 
-// What one query sees: keys j with begin ≤ j < end, and those with k_begin ≤ j < first_end.
-struct Interval { begin: u32, end: u32, first_end: u32 }
+// What one query sees: keys j with begin ≤ j < end, and those with first_begin ≤ j < first_end.
+struct Interval { begin: u32, end: u32, first_end: u32, first_begin: u32 }
 
 fn visible_keys(b: u32, i: u32) -> Interval {
     let d = diagonal(b, i);
@@ -20,14 +21,20 @@ fn visible_keys(b: u32, i: u32) -> Interval {
     if (params.causal != 0u) {
         end = min(end, max(u32(max(d + 1, 0)), params.prefix));
     }
+    var first_begin = params.k_begin;
+    if (params.segment_keys_at != NOWHERE) {
+        let segment = params.segment_keys_at + 2u * (b * params.q_len + i);
+        first_begin = max(first_begin, aux[segment]);
+        end = min(end, aux[segment + 1u]);
+    }
     let first_end = min(end, params.first);
-    let begin = max(u32(max(d - i32(params.window_left), 0)), params.k_begin);
+    let begin = max(u32(max(d - i32(params.window_left), 0)), first_begin);
     end = min(end, u32(max(d + i32(params.window_right) + 1, 0)));
-    return Interval(begin, end, first_end);
+    return Interval(begin, end, first_end, first_begin);
 }
 
 fn is_visible(seen: Interval, j: u32) -> bool {
-    return (j >= seen.begin && j < seen.end) || (j >= params.k_begin && j < seen.first_end);
+    return (j >= seen.begin && j < seen.end) || (j >= seen.first_begin && j < seen.first_end);
 }
 
 // What one key is seen by: queries i with begin ≤ i < end.
@@ -43,5 +50,10 @@ fn is_visible(seen: Interval, j: u32) -> bool {
         begin = max(begin, u32(max(d - i32(params.window_right), 0)));
         end = min(end, u32(max(d + i32(params.window_left) + 1, 0)));
     }
-    return Interval(begin, end, 0u);
+    if (params.segment_queries_at != NOWHERE) {
+        let segment = params.segment_queries_at + 2u * (b * params.kv_len + j);
+        begin = max(begin, aux[segment]);
+        end = min(end, aux[segment + 1u]);
+    }
+    return Interval(begin, end, 0u, 0u);
 }

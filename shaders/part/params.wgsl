@@ -53,6 +53,26 @@ struct Params {
     offsets_at: u32,
     partials_at: u32,
 
+    // Block lists (schedule::list): their side; where (start, length) of each query block's list lie in `aux`; lists
+    // from one batch and head to the next; blocks of the listed axis.
+    block_side: u32,
+    block_rows_at: u32,
+    block_batch: u32,
+    block_head: u32,
+
+    block_columns: u32,
+    // From a listed block to the number of its bits, and where the bits lie.
+    block_tiles_from: u32,
+    block_bits_at: u32,
+    // Documents as intervals: (begin, end) of the keys of each query, of the queries of each key; may lie NOWHERE.
+    segment_keys_at: u32,
+
+    segment_queries_at: u32,
+    // Documents by token.
+    segments_q_at: u32,
+    segments_k_at: u32,
+    block_unused: u32,
+
     bias: Rows,
 
     // Where the parts of the score lie in `aux`; sinks may lie NOWHERE.

@@ -6,6 +6,7 @@ struct Place {
     rows: array<u32, ROWS>,
     @if(positions) p: array<i32, ROWS>,
     @if(alibi) slope: f32,
+    @if(segments) segment: array<u32, ROWS>,
 }
 
 // The position of query i; of the last one beyond the end.
@@ -37,6 +38,7 @@ fn place_rows(b: u32, h: u32, rows: array<u32, ROWS>) -> Place {
     place.rows = rows;
     @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = row_position(b, rows[r]); }
     @if(alibi) place.slope = alibi_slope(h);
+    @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { place.segment[r] = row_segment(b, rows[r]); }
     return place;
 }
 

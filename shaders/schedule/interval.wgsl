@@ -3,10 +3,11 @@
 // The tiles begin … end − 1 of a walk whose first `head` tiles lie from `head_start`, the others from `start`.
 struct Walk { begin: u32, end: u32, head: u32, head_start: u32, start: u32 }
 
-// What all rows from the one that sees `low` to the one that sees `high` visit; split s takes its share.
-fn walk_tiles(low: Interval, high: Interval, s: u32) -> Walk {
-    let head_start = params.k_begin / TILE;
-    let head_end = select(head_start, tiles_to(high.first_end), high.first_end > params.k_begin);
+// What all rows from the one that sees `low` to the one that sees `high` visit; split s takes its share. Batch, head
+// and first query are for schedules that depend on them.
+fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> Walk {
+    let head_start = low.first_begin / TILE;
+    let head_end = select(head_start, tiles_to(high.first_end), high.first_end > low.first_begin);
     let head = head_end - head_start;
     let start = select(low.begin / TILE, max(low.begin / TILE, head_end), head > 0u);
     let end = select(start, max(tiles_to(high.end), start), high.end > low.begin);
@@ -30,5 +31,5 @@ fn tile_key(walk: Walk, n: u32) -> u32 {
 
 // True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1.
 fn all_visible(low: Interval, high: Interval, j0: u32, j1: u32) -> bool {
-    return (j0 >= high.begin && j1 < low.end) || (j0 >= params.k_begin && j1 < low.first_end);
+    return (j0 >= high.begin && j1 < low.end) || (j0 >= high.first_begin && j1 < low.first_end);
 }

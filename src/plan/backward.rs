@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::problem::position::Side;
 use crate::problem::{Element, Layout, Operand, Problem};
 
+use super::blocks::{push_mask, push_transposed};
 use super::draft::{Bound, Draft};
 use super::inputs::{Source, bind_inputs, rotate_inputs};
 use super::merge::pack;
@@ -17,7 +18,7 @@ use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
 use super::steps::{cut, step_flops, tile_steps};
 use super::tiles::{self, Chosen, Demand};
-use super::variant::{Delta, Gradient, Input, Variant};
+use super::variant::{Delta, Gradient, Input, MaskKey, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task};
 
 /// The gradients of a loss by q, k and v, given its gradient dO by o (and by lse), and what the forward call kept:
@@ -117,6 +118,7 @@ pub(super) struct Pass<'a> {
     /// (lse, Δ)
     pub(super) stats: Binding,
     score: ScorePlan,
+    mask: MaskKey,
     table: Option<Binding>,
 }
 
@@ -126,6 +128,7 @@ impl<'a> Pass<'a> {
         let mut params = Params::of(problem);
         params.group_end = shape.group();
         draft.push_lengths(problem, &mut params);
+        let mask = push_mask(draft, problem, &mut params)?;
         let score = score::plan(draft, problem, &mut params, false)?;
         let [mut q, mut k, v] = bind_inputs(draft, problem)?;
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
@@ -151,6 +154,7 @@ impl<'a> Pass<'a> {
             d_o,
             stats,
             score,
+            mask,
             table,
         })
     }
@@ -171,9 +175,10 @@ impl<'a> Pass<'a> {
         if slice.q.is_empty() {
             return 0;
         }
-        let heads = u64::from(shape.q_heads);
-        let of = |b| self.schedule.pairs(b, slice.q.start, slice.q.end - 1);
-        heads * (0..shape.batch).map(of).sum::<u64>()
+        let heads = self.schedule.heads();
+        let of = |(b, h)| self.schedule.pairs(b, h, slice.q.start, slice.q.end - 1);
+        let each = (0..shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
+        u64::from(shape.q_heads / heads) * each.map(of).sum::<u64>()
     }
 
     fn grad_q(&self, draft: &mut Draft<'_>) -> Result<()> {
@@ -218,19 +223,19 @@ impl<'a> Pass<'a> {
                         (start + tiling.tile_rows()).min(q.end) - 1,
                     )
                 };
-                let mut costs = PerBatch::new(params.q_tiles, |b, tile| {
+                let mut costs = PerHead::new(params.q_tiles, schedule.heads(), |b, h, tile| {
                     let (i0, i1) = rows(tile);
-                    let visited = schedule.visited(b, i0, i1, tiling.tile);
+                    let visited = schedule.visited(b, h, i0, i1, tiling.tile);
                     Cost {
                         visited,
                         of,
-                        flops: schedule.pairs(b, i0, i1) * pair_flops,
+                        flops: schedule.pairs(b, h, i0, i1) * pair_flops,
                         read_bytes: self.read_bytes(&chosen, visited),
                         written_bytes: u64::from(i1 - i0 + 1) * u64::from(shape.head_dim) * 4,
                     }
                 });
-                tile_steps(draft, variant, &bindings, &params, |b, tile| {
-                    costs.of(b, tile)
+                tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+                    costs.of(b, h, tile)
                 })?;
             }
         }
@@ -267,6 +272,7 @@ impl<'a> Pass<'a> {
         };
         let mut params = self.params;
         (params.o, params.dv, params.work_heads) = (dk_target.rows, dv_target.rows, shape.kv_heads);
+        push_transposed(draft, self.problem, &mut params)?;
         let variant = Variant::GradKv(self.key(draft, &chosen));
         let bindings = match self.score.bias {
             Some(_) => self.bindings(draft, &[dk_target.whole]),
@@ -298,32 +304,43 @@ impl<'a> Pass<'a> {
             (params.group_begin, params.group_end) = (h.start, h.end);
             (params.q_begin, params.q_end) = (q.start, q.end);
             let part = self.part_of(q.clone(), k.clone());
-            let schedule = Schedule::new(&part);
+            let schedule = Schedule::new(&part).transposed();
             let heads = u64::from(h.end - h.start);
             let of = u64::from(q.end.div_ceil(tiling.tile) - q.start / tiling.tile);
-            let mut costs = PerBatch::new(params.q_tiles, |b, tile| {
+            let alike = schedule.heads() == 1;
+            let kv_heads = if alike { 1 } else { shape.kv_heads };
+            let mut costs = PerHead::new(params.q_tiles, kv_heads, |b, kv_head, tile| {
                 let start = (first + tile) * tiling.tile_rows();
                 let (j0, j1) = (
                     start.max(k.start),
                     (start + tiling.tile_rows()).min(k.end) - 1,
                 );
-                let visited = heads * schedule.seen_by_tiles(b, j0, j1, tiling.tile);
-                let pairs: i64 = (j0..=j1)
-                    .map(|j| schedule.seen_by(b, j))
-                    .map(|seen| (seen.end - seen.start).max(0))
-                    .sum();
+                // Query heads that walk the same are counted once and multiplied.
+                let (walks, times) = match alike {
+                    true => (0..1, heads),
+                    false => (kv_head * group + h.start..kv_head * group + h.end, 1),
+                };
+                let of_head = |h| {
+                    (
+                        schedule.seen_by_tiles(b, h, j0, j1, tiling.tile),
+                        schedule.seen_by_pairs(b, h, j0, j1),
+                    )
+                };
+                let (visited, pairs) = walks
+                    .map(of_head)
+                    .fold((0, 0), |sum, x| (sum.0 + times * x.0, sum.1 + times * x.1));
                 Cost {
                     visited,
                     of: heads * of,
-                    flops: heads * pairs as u64 * pair_flops,
+                    flops: pairs * pair_flops,
                     read_bytes: self.read_bytes(&chosen, visited),
                     written_bytes: u64::from(j1 - j0 + 1)
                         * u64::from(shape.head_dim + shape.value_dim)
                         * 4,
                 }
             });
-            tile_steps(draft, variant, &bindings, &params, |b, tile| {
-                costs.of(b, tile)
+            tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+                costs.of(b, h, tile)
             })?;
         }
         dk_target.finish(draft, self, &dk, &self.stated.dk)?;
@@ -333,6 +350,9 @@ impl<'a> Pass<'a> {
     /// The tiles of a gradient kernel; reasons are told once.
     pub(super) fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
         let mut chosen = tiles::choose(demand, draft.caps, draft.choice)?;
+        if let Some(mask) = self.problem.mask.host_blocks() {
+            tiles::fit_block(&mut chosen, mask.grid().side, draft)?;
+        }
         for declined in chosen.declined.drain(..) {
             if !draft.declined.contains(&declined) {
                 draft.declined.push(declined);
@@ -353,6 +373,7 @@ impl<'a> Pass<'a> {
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.score.key,
+            mask: self.mask,
             wide: chosen.wide,
             count_tiles: draft.choice.count_tiles,
         }
@@ -647,30 +668,33 @@ fn read_only(binding: Binding) -> Binding {
     }
 }
 
-/// The cost of a tile, the same for every head: computed once a batch and tile.
-struct PerBatch<F> {
+/// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
+/// head and tile.
+struct PerHead<F> {
     tiles: u32,
+    heads: u32,
     compute: F,
-    batch: Option<u32>,
+    known: Option<(u32, u32)>,
     costs: Vec<Cost>,
 }
 
-impl<F: Fn(u32, u32) -> Cost> PerBatch<F> {
-    fn new(tiles: u32, compute: F) -> Self {
+impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
+    fn new(tiles: u32, heads: u32, compute: F) -> Self {
         Self {
             tiles,
+            heads,
             compute,
-            batch: None,
+            known: None,
             costs: Vec::new(),
         }
     }
 
-    fn of(&mut self, b: u32, tile: u32) -> Cost {
-        if self.batch != Some(b) {
-            self.batch = Some(b);
-            self.costs = (0..self.tiles)
-                .map(|tile| (self.compute)(b, tile))
-                .collect();
+    fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
+        let h = if self.heads == 1 { 0 } else { h };
+        if self.known != Some((b, h)) {
+            self.known = Some((b, h));
+            let tiles = 0..self.tiles;
+            self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
         }
         self.costs[tile as usize]
     }

@@ -117,7 +117,7 @@ impl Pass<'_> {
             read_bytes: pairs * 4,
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
-        tile_steps(draft, variant, &bindings, &params, |_, _| cost)?;
+        tile_steps(draft, variant, &bindings, &params, |_, _, _| cost)?;
         if shared_buffer {
             let params = Params {
                 q_heads: heads,
@@ -182,16 +182,16 @@ impl Pass<'_> {
         if tiles > 0 {
             let variant = Variant::GradScore(self.key(draft, &chosen), numbers);
             let bindings = self.bindings(draft, &[partials]);
-            tile_steps(draft, variant, &bindings, &params, |b, tile| {
+            tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
                 let start = (first + tile) * rows;
                 let (i0, i1) = (
                     start.max(slice.q.start),
                     (start + rows).min(slice.q.end) - 1,
                 );
                 Cost {
-                    visited: self.schedule.visited(b, i0, i1, tiling.tile),
+                    visited: self.schedule.visited(b, h, i0, i1, tiling.tile),
                     of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
-                    flops: self.schedule.pairs(b, i0, i1) * pair_flops,
+                    flops: self.schedule.pairs(b, h, i0, i1) * pair_flops,
                     written_bytes: u64::from(stride) * 4,
                     ..Cost::default()
                 }

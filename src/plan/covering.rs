@@ -9,7 +9,7 @@ use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 
 use super::variant::{
-    Input, Pack, PackRows, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant,
+    Input, MaskKey, Pack, PackRows, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant,
     workgroup_tile_bytes,
 };
 
@@ -30,6 +30,7 @@ enum Level {
     Scheme(Scheme),
     /// Which gradient, in the array of the backward pass.
     Gradient(backward::Kernel),
+    Mask(MaskKey),
 }
 
 /// Which positions matter, and how.
@@ -75,6 +76,29 @@ const SCHEMES: [Scheme; 10] = [
     Scheme::None,
 ];
 
+const MASKS: [MaskKey; 4] = [
+    MaskKey {
+        list: true,
+        bits: true,
+        segments: true,
+    },
+    MaskKey {
+        list: true,
+        bits: true,
+        segments: false,
+    },
+    MaskKey {
+        list: true,
+        bits: false,
+        segments: false,
+    },
+    MaskKey {
+        list: false,
+        bits: false,
+        segments: false,
+    },
+];
+
 fn dimensions() -> Vec<Vec<Level>> {
     let subgroup =
         |width| [true, false].map(|fixed| Level::Strategy(Strategy::Subgroup { width, fixed }));
@@ -111,6 +135,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [true, false].map(Level::Softcap).to_vec(),
         [true, false].map(Level::Bias).to_vec(),
         SCHEMES.map(Level::Scheme).to_vec(),
+        MASKS.map(Level::Mask).to_vec(),
     ]
 }
 
@@ -170,6 +195,7 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Bias(bias) => key.score.bias = bias,
         Level::Scheme(scheme) => set_scheme(key, scheme),
         Level::Gradient(_) => {}
+        Level::Mask(mask) => key.mask = mask,
     }
 }
 
@@ -278,6 +304,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
             aligned: false,
         },
         score: ScoreKey::default(),
+        mask: MaskKey::default(),
         rotary: None,
         wide: false,
         count_tiles: false,

@@ -74,6 +74,18 @@ pub struct Params {
     pub lens_at: u32,
     pub offsets_at: u32,
     pub partials_at: u32,
+    pub block_side: u32,
+    pub block_rows_at: u32,
+    pub block_batch: u32,
+    pub block_head: u32,
+    pub block_columns: u32,
+    pub block_tiles_from: u32,
+    pub block_bits_at: u32,
+    pub segment_keys_at: u32,
+    pub segment_queries_at: u32,
+    pub segments_q_at: u32,
+    pub segments_k_at: u32,
+    pub block_unused: u32,
     pub bias: Rows,
     pub slopes_at: u32,
     pub sinks_at: u32,
@@ -145,6 +157,8 @@ impl Params {
             // `first` is an exemption from the window: without one it does nothing.
             first: if mask.window.is_some() { mask.first } else { 0 },
             sinks_at: NOTHING,
+            segment_keys_at: NOTHING,
+            segment_queries_at: NOTHING,
             ..Self::default()
         }
     }

@@ -4,6 +4,7 @@ use crate::caps::{AdapterClass, Caps};
 use crate::error::{Error, Result};
 use crate::problem::{Element, Layout, Operand, Problem, Slice};
 
+use super::blocks::push_mask;
 use super::draft::Draft;
 use super::inputs::{Source, bind_inputs, rotate_inputs};
 use super::merge::{Target, combine, into_target};
@@ -14,7 +15,7 @@ use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
 use super::steps::{cut, step_flops, tile_steps};
 use super::tiles::{self, Chosen, Demand};
-use super::variant::{Input, Prefill, Variant};
+use super::variant::{Input, MaskKey, Prefill, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Task};
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
@@ -95,6 +96,7 @@ struct Forward<'a> {
     k: Source,
     v: Source,
     score: ScorePlan,
+    mask: MaskKey,
     /// The rotary table, where the kernel rotates as it loads.
     table: Option<Binding>,
     chosen: Chosen,
@@ -108,6 +110,10 @@ impl<'a> Forward<'a> {
         let flops = flops(problem, &schedule);
         let mut chosen = tiles::choose(Demand::forward(shape, flops), draft.caps, draft.choice)?;
         draft.declined.append(&mut chosen.declined);
+        if let Some(mask) = problem.mask.host_blocks() {
+            tiles::fit_block(&mut chosen, mask.grid().side, draft)?;
+        }
+        let mask = push_mask(draft, problem, &mut params)?;
         let fused = fuses_rotation(problem, &chosen, draft)?;
         let score = score::plan(draft, problem, &mut params, fused)?;
         let [mut q, mut k, v] = bind_inputs(draft, problem)?;
@@ -130,6 +136,7 @@ impl<'a> Forward<'a> {
             k,
             v,
             score,
+            mask,
             table,
             chosen,
             splits: 1,
@@ -228,8 +235,8 @@ impl<'a> Forward<'a> {
         bindings.extend(self.score.bias);
         bindings.extend(self.table);
         let mut costs = TileCosts::new(self, &params, output);
-        tile_steps(draft, variant, &bindings, &params, |b, tile| {
-            costs.of(b, tile)
+        tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+            costs.of(b, h, tile)
         })
     }
 
@@ -245,6 +252,7 @@ impl<'a> Forward<'a> {
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.score.key,
+            mask: self.mask,
             rotary: self.table.and(rotary).map(|rotary| rotary.layout),
             wide: self.chosen.wide,
             count_tiles,
@@ -256,7 +264,9 @@ impl<'a> Forward<'a> {
     fn choose_splits(&self, draft: &Draft<'_>) -> Result<u32> {
         let slice = self.problem.slice();
         let tiling = &self.chosen.tiling;
-        let tiles = u64::from((slice.k.end - slice.k.start).div_ceil(tiling.tile)) + 1;
+        let there = u64::from((slice.k.end - slice.k.start).div_ceil(tiling.tile));
+        let listed = self.schedule.longest_list(tiling.tile);
+        let tiles = there.min(listed.unwrap_or(there)) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
         if let Some(splits) = draft.choice.splits {
             if splits == 0 {
@@ -286,6 +296,9 @@ impl<'a> Forward<'a> {
     /// The most key tiles that a tile of rows visits, at most (the last rows of a causal mask see the most).
     fn most_visited(&self, slice: &Slice) -> u64 {
         let tiling = &self.chosen.tiling;
+        if let Some(listed) = self.schedule.longest_list(tiling.tile) {
+            return listed;
+        }
         let rows = tiling.tile_rows();
         let last = slice.q.end - 1;
         (0..self.problem.shape.batch)
@@ -293,6 +306,7 @@ impl<'a> Forward<'a> {
                 [slice.q.start, slice.q.start.midpoint(last), last].map(|i| {
                     self.schedule.visited(
                         b,
+                        0,
                         i.saturating_sub(rows).max(slice.q.start),
                         i,
                         tiling.tile,
@@ -320,10 +334,12 @@ fn pair_flops(problem: &Problem) -> u64 {
 
 fn flops(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
     let (shape, slice) = (&problem.shape, problem.slice());
+    let heads = schedule.heads();
     let pairs: u64 = (0..shape.batch)
-        .map(|b| schedule.pairs(b, slice.q.start, slice.q.end - 1))
+        .flat_map(|b| (0..heads).map(move |h| (b, h)))
+        .map(|(b, h)| schedule.pairs(b, h, slice.q.start, slice.q.end - 1))
         .sum();
-    pairs * u64::from(shape.q_heads) * pair_flops(problem)
+    pairs * u64::from(shape.q_heads / heads) * pair_flops(problem)
 }
 
 /// Workgroups that keep an adapter busy. Not measured beyond lavapipe.
@@ -340,12 +356,13 @@ fn tiles_per_split(tile: u32) -> u64 {
     u64::from(256 / tile).max(1)
 }
 
-/// The cost of a query tile, the same for every head: computed once a batch and tile.
+/// The cost of a query tile, the same for every head unless these have lists of their own: computed once a batch,
+/// differing head and tile.
 struct TileCosts<'a> {
     forward: &'a Forward<'a>,
     params: Params,
     output: Element,
-    batch: Option<u32>,
+    head: Option<(u32, u32)>,
     costs: Vec<Cost>,
 }
 
@@ -355,22 +372,23 @@ impl<'a> TileCosts<'a> {
             forward,
             params: *params,
             output,
-            batch: None,
+            head: None,
             costs: Vec::new(),
         }
     }
 
-    fn of(&mut self, b: u32, tile: u32) -> Cost {
-        if self.batch != Some(b) {
-            self.batch = Some(b);
+    fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
+        let h = h.min(self.forward.schedule.heads() - 1);
+        if self.head != Some((b, h)) {
+            self.head = Some((b, h));
             self.costs = (0..self.params.q_tiles)
-                .map(|tile| self.compute(b, tile))
+                .map(|tile| self.compute(b, h, tile))
                 .collect();
         }
         self.costs[tile as usize]
     }
 
-    fn compute(&self, b: u32, tile: u32) -> Cost {
+    fn compute(&self, b: u32, h: u32, tile: u32) -> Cost {
         let (params, forward) = (&self.params, self.forward);
         let (shape, tiling) = (&forward.problem.shape, &forward.chosen.tiling);
         let rows = tiling.tile_rows();
@@ -379,7 +397,7 @@ impl<'a> TileCosts<'a> {
             start.max(params.q_begin),
             (start + rows).min(params.q_end) - 1,
         );
-        let visited = forward.schedule.visited(b, i0, i1, tiling.tile);
+        let visited = forward.schedule.visited(b, h, i0, i1, tiling.tile);
         let slice = forward.problem.slice();
         let of = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
         let element = forward.q.operand.element.size();
@@ -388,7 +406,7 @@ impl<'a> TileCosts<'a> {
         Cost {
             visited,
             of: of.into(),
-            flops: forward.schedule.pairs(b, i0, i1) * forward.pair_flops(),
+            flops: forward.schedule.pairs(b, h, i0, i1) * forward.pair_flops(),
             read_bytes: (live * u64::from(shape.head_dim)
                 + visited * u64::from(tiling.tile) * dims * tiles::loads(&forward.chosen))
                 * element,

@@ -11,13 +11,13 @@ use super::variant::Variant;
 use super::{Binding, Cost, Step};
 
 /// Steps over the `q_tiles` tiles of every batch and head (`work_heads`) and their `splits`; `cost` answers what a
-/// tile of a batch costs.
+/// tile of a batch and head costs.
 pub(super) fn tile_steps(
     draft: &mut Draft<'_>,
     variant: Variant,
     bindings: &[Binding],
     params: &Params,
-    mut cost: impl FnMut(u32, u32) -> Cost,
+    mut cost: impl FnMut(u32, u32, u32) -> Cost,
 ) -> Result<()> {
     let (tiles, splits) = (u64::from(params.q_tiles), u64::from(params.splits));
     let heads = u64::from(params.work_heads);
@@ -28,7 +28,12 @@ pub(super) fn tile_steps(
     let most_items = grid.min(1 << 31) / splits;
     let (mut begin, mut sum) = (0, Cost::default());
     for item in 0..items {
-        let next = cost((item / tiles / heads) as u32, (item % tiles) as u32);
+        let head = item / tiles;
+        let next = cost(
+            (head / heads) as u32,
+            (head % heads) as u32,
+            (item % tiles) as u32,
+        );
         if item > begin && (sum.flops + next.flops > most || item - begin >= most_items) {
             push(
                 draft,

@@ -4,6 +4,7 @@ use crate::caps::{AdapterClass, Caps, Subgroups};
 use crate::error::{Error, Result};
 use crate::problem::Shape;
 
+use super::draft::Draft;
 use super::variant::{Strategy, Tiling, workgroup_tile_bytes};
 use super::{Choice, Declined, StrategyKind};
 
@@ -268,6 +269,54 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         keys,
         tile,
     })
+}
+
+/// Shrinks tiles until each lies in one block, of queries as of keys: a tile's rows then share one list, whatever the
+/// adapter. Tiles are powers of two, so they must divide the largest one in the block's side, at least 16.
+pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -> Result<()> {
+    let most = 1 << side.trailing_zeros();
+    let fits = |tiling: &Tiling| {
+        side.is_multiple_of(tiling.tile_rows()) && side.is_multiple_of(tiling.tile)
+    };
+    let was = chosen.tiling;
+    if fits(&was) {
+        return Ok(());
+    }
+    if draft.choice.tiling.is_some() {
+        return Err(Error::Strategy {
+            strategy: "the tiling asked for",
+            reason: format!("{was} does not divide blocks of {side}"),
+        });
+    }
+    let tiling = &mut chosen.tiling;
+    match chosen.strategy {
+        Strategy::Subgroup { width, .. } => {
+            while width / tiling.lanes_per_row > most {
+                tiling.lanes_per_row *= 2;
+            }
+            tiling.keys = width / tiling.lanes_per_row;
+            tiling.tile = tiling.keys;
+            while tiling.tile_rows() > most && tiling.rows > 1 {
+                tiling.rows /= 2;
+            }
+            while tiling.tile_rows() > most && tiling.invocations > width {
+                tiling.invocations /= 2;
+            }
+        }
+        Strategy::Workgroup => {
+            tiling.tile = tiling.tile.min(most);
+            while tiling.tile_rows() > most && tiling.rows > 1 {
+                tiling.rows /= 2;
+            }
+            while tiling.tile_rows() > most {
+                tiling.invocations /= 2;
+            }
+        }
+    }
+    draft.note(format!(
+        "tiles of {was} are made to fit blocks of {side}: {tiling}"
+    ));
+    Ok(())
 }
 
 fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {

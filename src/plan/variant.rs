@@ -82,6 +82,30 @@ pub struct ScoreKey {
     pub temperature: bool,
 }
 
+/// The parts of a mask that need code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct MaskKey {
+    /// Walks lists of blocks; else intervals.
+    pub list: bool,
+    /// Some of the listed blocks are partial and have bits.
+    pub bits: bool,
+    /// Documents are compared pair by pair.
+    pub segments: bool,
+}
+
+impl fmt::Display for MaskKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (name, set) in [
+            (" list", self.list),
+            (" with bits", self.bits),
+            (" segments", self.segments),
+        ] {
+            f.write_str(if set { name } else { "" })?;
+        }
+        Ok(())
+    }
+}
+
 /// The key of a forward kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Prefill {
@@ -97,6 +121,7 @@ pub struct Prefill {
     /// ⌈Dv/4⌉
     pub value_chunks: u32,
     pub score: ScoreKey,
+    pub mask: MaskKey,
     /// Rotates q and k as they are loaded.
     pub rotary: Option<RotaryLayout>,
     /// Loads 64 bits at a time where rows are aligned: an extension of wgpu's that only software adapters gain by.
@@ -121,6 +146,7 @@ pub struct Gradient {
     /// ⌈Dv/4⌉
     pub value_chunks: u32,
     pub score: ScoreKey,
+    pub mask: MaskKey,
     /// Loads 64 bits at a time.
     pub wide: bool,
     /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
@@ -332,13 +358,14 @@ impl fmt::Display for Variant {
         match self {
             Self::Prefill(key) => write!(
                 f,
-                "prefill {} {},{}->{} {}{}{}",
+                "prefill {} {},{}->{} {}{}{}{}",
                 Self::Prefill(*key).strategy_name(),
                 key.input,
                 key.value,
                 key.output,
                 Dims(key.chunks, key.value_chunks),
                 key.score,
+                key.mask,
                 Flags(key.rotary.is_some(), key.wide),
             ),
             Self::GradQ(key)
@@ -346,7 +373,7 @@ impl fmt::Display for Variant {
             | Self::GradBias(key)
             | Self::GradScore(key, _) => write!(
                 f,
-                "{}{} {} {},{}x{} {}{}{}",
+                "{}{} {} {},{}x{} {}{}{}{}",
                 self.kernel(),
                 match self {
                     Self::GradScore(_, ScoreNumbers::Slopes) => " slopes",
@@ -359,6 +386,7 @@ impl fmt::Display for Variant {
                 key.d_o,
                 Dims(key.chunks, key.value_chunks),
                 key.score,
+                key.mask,
                 Flags(false, key.wide),
             ),
             Self::GradSinks | Self::Reduce => f.write_str(self.kernel()),

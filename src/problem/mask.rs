@@ -1,8 +1,10 @@
 //! Which pairs of query and key are visible.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 
-use super::Shape;
+use super::{BlockMask, Segments, Shape};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +37,20 @@ pub enum Offsets {
     Device,
 }
 
-/// The masks that are intervals of keys. They combine freely; the default hides nothing.
+/// Which blocks of keys each block of queries sees.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Blocks {
+    /// Lists that the host knows, with bits inside of partial blocks.
+    Host(Arc<BlockMask>),
+}
+
+impl From<BlockMask> for Blocks {
+    fn from(mask: BlockMask) -> Self {
+        Self::Host(Arc::new(mask))
+    }
+}
+
+/// Which pairs are visible. All kinds combine freely; the default hides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Mask {
     /// A query sees no key after its own.
@@ -47,6 +62,10 @@ pub struct Mask {
     pub first: u32,
     pub kv_lens: Lengths,
     pub q_offset: Offsets,
+    /// Documents: a pair is visible when its segments are equal.
+    pub segments: Option<Segments>,
+    /// Blocks of keys that are visited; what is not listed costs nothing.
+    pub blocks: Option<Blocks>,
 }
 
 impl Mask {
@@ -97,7 +116,21 @@ impl Mask {
                 }
             }
         }
-        Ok(())
+        if let Some(segments) = &self.segments {
+            segments.validate(shape)?;
+        }
+        match &self.blocks {
+            Some(Blocks::Host(mask)) => mask.validate(shape),
+            None => Ok(()),
+        }
+    }
+
+    /// The lists that the host knows.
+    pub fn host_blocks(&self) -> Option<&BlockMask> {
+        match &self.blocks {
+            Some(Blocks::Host(mask)) => Some(mask),
+            None => None,
+        }
     }
 
     /// The key index of query 0 in batch `b`, where the host knows it.

@@ -1,14 +1,39 @@
 //! Which pairs are visible, in coordinates of the whole problem. A new kind of mask is one more condition here.
 
-use crate::problem::{Lengths, MAX_LEN, Mask, Offsets, Problem, Window};
+use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Problem, Segments, Window};
 
 use super::Tensors;
 
 /// Whether query `i` of head `h` in batch `b` sees key `j`. Slices play no part.
-pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, _h: u32, i: u32, j: u32) -> bool {
+pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> bool {
     let mask = &problem.mask;
     let stand = diagonal(problem, tensors, b, i);
-    j < len(problem, tensors, b) && causal(mask, stand, j) && window(mask, stand, j)
+    j < len(problem, tensors, b)
+        && causal(mask, stand, j)
+        && window(mask, stand, j)
+        && segments(problem, tensors, b, i, j)
+        && blocks(mask, b, h, i, j)
+}
+
+/// Tokens of one document.
+fn segments(problem: &Problem, tensors: &Tensors, b: u32, i: u32, j: u32) -> bool {
+    let (q, k) = match &problem.mask.segments {
+        None => return true,
+        Some(Segments::Host { q, k }) => (q.as_slice(), k.as_slice()),
+        Some(Segments::Device) => (
+            device(tensors.segments_q, "segments_q"),
+            device(tensors.segments_k, "segments_k"),
+        ),
+    };
+    q[(b * problem.shape.q_len + i) as usize] == k[(b * problem.shape.kv_len + j) as usize]
+}
+
+/// Pairs of the listed blocks.
+fn blocks(mask: &Mask, b: u32, h: u32, i: u32, j: u32) -> bool {
+    match &mask.blocks {
+        None => true,
+        Some(Blocks::Host(blocks)) => blocks.sees(b, h, i, j),
+    }
 }
 
 /// No key after the query's own, except for those of the prefix.

@@ -24,6 +24,9 @@ pub struct Tensors<'a> {
     /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Positions::Device`].
     pub q_positions: Option<&'a [i32]>,
     pub k_positions: Option<&'a [i32]>,
+    /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Segments::Device`].
+    pub segments_q: Option<&'a [i32]>,
+    pub segments_k: Option<&'a [i32]>,
 }
 
 /// A dense bias, broadcast over axes of size 1.
@@ -49,6 +52,8 @@ impl<'a> Tensors<'a> {
             t5: None,
             q_positions: None,
             k_positions: None,
+            segments_q: None,
+            segments_k: None,
         }
     }
 

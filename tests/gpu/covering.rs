@@ -68,6 +68,12 @@ fn setting(key: &Prefill) -> Setting {
             temperature: score.temperature,
         }),
         positions: score.q_positions,
+        block: key
+            .mask
+            .list
+            .then(|| key.tiling.tile_rows().max(key.tiling.tile).max(16)),
+        bits: key.mask.bits,
+        segments: key.mask.segments,
     }
 }
 

@@ -19,4 +19,5 @@ mod limits;
 mod nan;
 mod outputs;
 mod positions;
+mod sparse;
 mod tiles;

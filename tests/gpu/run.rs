@@ -110,6 +110,8 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let positions = [
         (Role::QPositions, &values.q_positions),
         (Role::KPositions, &values.k_positions),
+        (Role::SegmentsQ, &values.segments_q),
+        (Role::SegmentsK, &values.segments_k),
     ];
     let floats = floats
         .into_iter()

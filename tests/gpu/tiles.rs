@@ -12,7 +12,7 @@ use crate::support::cases::{self, Case, Setting};
 use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::decode;
 
-fn tiling(plan: &Plan) -> Option<Tiling> {
+pub fn tiling(plan: &Plan) -> Option<Tiling> {
     plan.steps().iter().find_map(|step| match step.variant {
         Variant::Prefill(key) => Some(key.tiling),
         _ => None,
@@ -20,7 +20,7 @@ fn tiling(plan: &Plan) -> Option<Tiling> {
 }
 
 /// The sum over all tiles of rows of what the kernel wrote in place of lse.
-fn counted(case: &Case, lse: &[u8], tiling: &Tiling) -> u64 {
+pub fn counted(case: &Case, lse: &[u8], tiling: &Tiling) -> u64 {
     let (shape, slice) = (&case.problem.shape, case.problem.slice());
     let is_first = |i: u32| i == slice.q.start || i.is_multiple_of(tiling.tile_rows());
     let rows = decode(Element::F32, lse);
@@ -37,22 +37,23 @@ fn counted(case: &Case, lse: &[u8], tiling: &Tiling) -> u64 {
 }
 
 /// Tiles with a visible pair, by asking about every pair.
-fn needed(case: &Case, tiling: &Tiling) -> u64 {
+pub fn needed(case: &Case, tiling: &Tiling) -> u64 {
     let (problem, slice) = (&case.problem, case.problem.slice());
     let tensors = case.tensors(&[], &[], &[]);
     let mut tiles = BTreeSet::new();
-    for b in 0..problem.shape.batch {
+    let heads = problem.shape.q_heads;
+    for (b, h) in (0..problem.shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h))) {
         for (i, j) in slice
             .q
             .clone()
             .flat_map(|i| slice.k.clone().map(move |j| (i, j)))
         {
-            if visible(problem, &tensors, b, 0, i, j) {
-                tiles.insert((b, i / tiling.tile_rows(), j / tiling.tile));
+            if visible(problem, &tensors, b, h, i, j) {
+                tiles.insert((b, h, i / tiling.tile_rows(), j / tiling.tile));
             }
         }
     }
-    tiles.len() as u64 * u64::from(problem.shape.q_heads)
+    tiles.len() as u64
 }
 
 #[test]

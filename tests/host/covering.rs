@@ -60,6 +60,11 @@ fn dimensions() -> Vec<Dimension> {
         }),
         dimension("bias", &["true", "false"], |key| key.score.bias.to_string()),
         dimension("scheme", &SCHEMES, scheme),
+        dimension(
+            "mask",
+            &["", " list", " list with bits", " list with bits segments"],
+            |key| key.mask.to_string(),
+        ),
     ]
 }
 

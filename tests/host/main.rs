@@ -12,6 +12,7 @@ mod planning;
 mod portability;
 mod positions;
 mod reference;
+mod sparse;
 mod table;
 mod tools;
 mod tools_catch;

@@ -4,6 +4,7 @@ mod layouts;
 mod masks;
 mod schemes;
 mod sizes;
+mod sparse;
 
 pub use schemes::{Distance, Turning};
 
@@ -25,6 +26,11 @@ pub struct Setting {
     pub turning: Option<Turning>,
     /// Positions are given token by token.
     pub positions: bool,
+    /// The side of blocks that are listed, and whether some are partial.
+    pub block: Option<u32>,
+    pub bits: bool,
+    /// Documents that do not rise along the sequence.
+    pub segments: bool,
 }
 
 impl Setting {
@@ -40,6 +46,9 @@ impl Setting {
             distance: None,
             turning: None,
             positions: false,
+            block: None,
+            bits: false,
+            segments: false,
         }
     }
 }
@@ -71,6 +80,8 @@ pub struct DeviceValues {
     /// `[B, Nq]` and `[B, Nk]`
     pub q_positions: Option<Vec<i32>>,
     pub k_positions: Option<Vec<i32>>,
+    pub segments_q: Option<Vec<i32>>,
+    pub segments_k: Option<Vec<i32>>,
 }
 
 impl Case {
@@ -115,6 +126,8 @@ impl Case {
             t5: values.t5.as_deref(),
             q_positions: values.q_positions.as_deref(),
             k_positions: values.k_positions.as_deref(),
+            segments_q: values.segments_q.as_deref(),
+            segments_k: values.segments_k.as_deref(),
             ..Tensors::new(q, k, v)
         }
     }
@@ -160,5 +173,8 @@ pub fn all(setting: &Setting) -> Vec<Case> {
     cases.extend(masks::cases(setting));
     cases.extend(layouts::cases(setting));
     cases.iter_mut().for_each(schemes::near);
+    for case in &mut cases {
+        sparse::apply(setting, &mut case.problem);
+    }
     cases
 }

@@ -150,6 +150,7 @@ fn gradient(key: &Prefill) -> Gradient {
         chunks: key.chunks,
         value_chunks: key.value_chunks,
         score: key.score,
+        mask: key.mask,
         wide: key.wide,
         count_tiles: false,
     }

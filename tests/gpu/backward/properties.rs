@@ -167,10 +167,7 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
                     _ => continue,
                 };
                 let s = &case.problem.shape;
-                let (len, group) = match name {
-                    "grad_q" => (s.q_len, 1),
-                    _ => (s.kv_len, s.group()),
-                };
+                let len = if name == "grad_q" { s.q_len } else { s.kv_len };
                 let counted: f64 = values
                     .chunks_exact(8)
                     .enumerate()
@@ -178,7 +175,7 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
                     .filter(|(n, _)| {
                         range.contains(n) && (*n == range.start || n.is_multiple_of(rows))
                     })
-                    .map(|(_, count)| count * f64::from(group))
+                    .map(|(_, count)| count)
                     .sum();
                 if !lives_on_gpu {
                     let counted = counted.round() as u64;

@@ -1,0 +1,36 @@
+// Masks that are asked pair by pair, in the tiles that the schedule visits.
+
+import mask::block_bits;
+import mask::segments;
+
+// Whether a tile's pairs must be asked, and where their bits lie in `aux`.
+struct Elements { partial: bool, bits: u32 }
+
+fn tile_elements(walk: Walk, n: u32) -> Elements {
+    var elements = Elements(false, NOWHERE);
+    @if(block_bits) elements.bits = tile_bits(walk, n);
+    @if(block_bits) elements.partial = elements.bits != NOWHERE;
+    @if(segments) elements.partial = true;
+    return elements;
+}
+
+// Of the keys from j on that the rows see by their intervals, those that they see.
+fn mask_elements(visible: Flags, elements: Elements, place: Place, j: u32) -> Flags {
+    var flags = visible;
+    @if(block_bits) flags = mask_block_bits(flags, elements.bits, place, j);
+    @if(segments) flags = mask_segments(flags, place, j);
+    return flags;
+}
+
+// The same of a tile that no walk led to (grad_bias owns every tile): whether a list names its block, too.
+struct TileElements { listed: bool, partial: bool, bits: u32 }
+
+@if(every_tile) fn elements_at(b: u32, h: u32, i: u32, j: u32) -> TileElements {
+    var elements = TileElements(true, false, NOWHERE);
+    @if(list) let walk = walk_tiles(b, h, i, Interval(j, j + TILE, 0u, 0u), Interval(j, j + TILE, 0u, 0u), 0u);
+    @if(list) elements.listed = walk.end > walk.begin;
+    @if(block_bits) if (elements.listed) { elements.bits = tile_bits(walk, 0u); }
+    @if(block_bits) elements.partial = elements.bits != NOWHERE;
+    @if(segments) elements.partial = true;
+    return elements;
+}

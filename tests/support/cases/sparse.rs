@@ -1,0 +1,35 @@
+//! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents.
+
+use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Problem, Segments};
+
+use super::Setting;
+
+/// Adds the setting's parts of the mask.
+pub fn apply(setting: &Setting, problem: &mut Problem) {
+    let shape = problem.shape;
+    if let Some(side) = setting.block {
+        problem.mask.blocks = Some(Blocks::from(blocks(side, setting.bits, problem)));
+    }
+    if setting.segments {
+        let ids = |len: u32| (0..shape.batch * len).map(|n| (n * 7 % 3) as i32).collect();
+        problem.mask.segments = Some(Segments::Host {
+            q: ids(shape.q_len),
+            k: ids(shape.kv_len),
+        });
+    }
+}
+
+/// Some blocks full, some empty, the others partial where there are to be bits; a list a head where heads are even.
+fn blocks(side: u32, bits: bool, problem: &Problem) -> BlockMask {
+    let mut grid = BlockGrid::of(side, &problem.shape);
+    if grid.heads % 2 == 1 {
+        (grid.batch, grid.heads) = (1, 1);
+    }
+    let visible =
+        |b: u32, h: u32, i: u32, j: u32| match (b + h + 2 * (i / side) + 3 * (j / side)) % 4 {
+            1 => true,
+            3 => false,
+            _ => !bits || (i * 5 + j * 3 + h) % 7 < 4,
+        };
+    BlockMask::from_fn(grid, visible).expect("a legal grid")
+}
