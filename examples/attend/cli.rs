@@ -59,7 +59,8 @@ pub struct Args {
     softcap: Option<f32>,
     #[command(flatten)]
     pub positions: PositionArgs,
-    /// Also writes the gradients dq, dk and dv (F32) of a loss whose gradient by o is the tensor do, and by lse dlse
+    /// Also writes the gradients dq, dk and dv (F32) of a loss whose gradient by o is the tensor do, and by lse dlse; and
+    /// dbias, dslopes, dsinks and dt5 where the file has bias, slopes, sinks and t5
     #[arg(long)]
     pub grad: bool,
     /// Element type of o in place of the input's

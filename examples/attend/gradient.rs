@@ -7,7 +7,7 @@ use wgpu_attention::plan::Role;
 use wgpu_attention::{Backward, Element, Problem};
 
 use crate::input::{Input, element};
-use crate::output;
+use crate::output::{self, sizes};
 use crate::random;
 use crate::score::f32_bytes;
 use crate::tensors::Tensor;
@@ -28,6 +28,11 @@ pub fn backward(problem: &Problem, input: &Input) -> Result<Backward> {
         f32_bytes(&dlse)?;
         backward.dlse = true;
     }
+    let is_there = |name| input.tensor(name).is_some();
+    backward.dbias = is_there("bias");
+    backward.dslopes = is_there("slopes");
+    backward.dsinks = is_there("sinks");
+    backward.dt5 = is_there("t5");
     Ok(backward)
 }
 
@@ -62,15 +67,26 @@ pub fn operands<'a>(problem: &Problem, input: &'a Input) -> Result<Vec<(Role, Co
     Ok(operands)
 }
 
-/// dq, dk and dv in the shapes of q, k and v, F32.
-pub fn results(problem: &Problem) -> Vec<output::Tensor> {
+/// dq, dk and dv in the shapes of q, k and v, and a gradient like each parameter of the score in the file; F32.
+pub fn results(problem: &Problem, input: &Input) -> Vec<output::Tensor> {
     let s = &problem.shape;
     let keys = |dim| [s.batch, s.kv_heads, s.kv_len, dim];
-    [
-        (Role::DQ, [s.batch, s.q_heads, s.q_len, s.head_dim]),
-        (Role::DK, keys(s.head_dim)),
-        (Role::DV, keys(s.value_dim)),
-    ]
-    .map(|(role, sizes)| output::Tensor::new(role, Element::F32, &sizes))
-    .into()
+    let mut results = vec![
+        (Role::DQ, sizes(&[s.batch, s.q_heads, s.q_len, s.head_dim])),
+        (Role::DK, sizes(&keys(s.head_dim))),
+        (Role::DV, sizes(&keys(s.value_dim))),
+    ];
+    for (role, name) in PARAMETERS {
+        results.extend(input.tensor(name).map(|x| (role, x.shape.to_vec())));
+    }
+    let result = |(role, shape)| output::Tensor::new(role, Element::F32, shape);
+    results.into_iter().map(result).collect()
 }
+
+/// Gradients of the score's own parameters, and the tensors that these are.
+const PARAMETERS: [(Role, &str); 4] = [
+    (Role::DBias, "bias"),
+    (Role::DSlopes, "slopes"),
+    (Role::DSinks, "sinks"),
+    (Role::DT5, "t5"),
+];

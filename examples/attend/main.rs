@@ -92,11 +92,15 @@ fn answer(
     calls.run(gpu)?;
     let mut results = output::forward(problem);
     if args.grad {
-        results.extend(gradient::results(problem));
+        results.extend(gradient::results(problem, input));
     }
     let mut tensors = Vec::with_capacity(results.len());
     for result in results {
-        let bytes = calls.download(gpu, result.role)?;
+        let mut bytes = calls.download(gpu, result.role)?;
+        // Without a batch no step writes the gradient of a parameter.
+        if bytes.is_empty() {
+            bytes.resize(result.bytes(), 0);
+        }
         tensors.push((result, bytes));
     }
     if let Some(path) = &args.output_file {

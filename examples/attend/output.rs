@@ -20,19 +20,23 @@ pub fn forward(problem: &Problem) -> Vec<Tensor> {
     let s = &problem.shape;
     let o = [s.batch, s.q_heads, s.q_len, s.value_dim];
     vec![
-        Tensor::new(Role::O, problem.o.element, &o),
-        Tensor::new(Role::Lse, Element::F32, &o[..3]),
+        Tensor::new(Role::O, problem.o.element, sizes(&o)),
+        Tensor::new(Role::Lse, Element::F32, sizes(&o[..3])),
     ]
 }
 
+pub fn sizes(sizes: &[u32]) -> Vec<usize> {
+    sizes.iter().map(|&n| n as usize).collect()
+}
+
 impl Tensor {
-    pub fn new(role: Role, element: Element, sizes: &[u32]) -> Self {
-        let shape = sizes.iter().map(|&n| n as usize).collect();
-        Self {
-            role,
-            dtype: dtype(element),
-            shape,
-        }
+    pub fn new(role: Role, element: Element, shape: Vec<usize>) -> Self {
+        let dtype = dtype(element);
+        Self { role, dtype, shape }
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
 }
 
@@ -50,9 +54,8 @@ pub fn write(path: &Path, tensors: &[(Tensor, Vec<u8>)]) -> Result<()> {
 
 /// Buffers are whole words of at least one, so there may be more bytes than the tensor has.
 fn view<'a>(tensor: &Tensor, bytes: &'a [u8]) -> Result<TensorView<'a>> {
-    let size = tensor.shape.iter().product::<usize>() * tensor.dtype.bitsize() / 8;
     let bytes = bytes
-        .get(..size)
+        .get(..tensor.bytes())
         .context("the device gave too few bytes; please report this")?;
     Ok(TensorView::new(tensor.dtype, tensor.shape.clone(), bytes)?)
 }

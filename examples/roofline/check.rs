@@ -36,6 +36,23 @@ impl Accuracy {
         }
     }
 
+    /// Of several answers the one that is nearest to being wrong.
+    pub fn worst(all: Vec<Self>) -> Self {
+        let part = |one: &Self| one.max_error / one.allowed;
+        let first = Self {
+            max_error: 0.0,
+            allowed: 1.0,
+        };
+        all.into_iter().fold(first, |worst, one| {
+            // A NaN is the worst of all.
+            if part(&one) <= part(&worst) {
+                worst
+            } else {
+                one
+            }
+        })
+    }
+
     pub fn is_right(&self) -> bool {
         self.max_error <= self.allowed
     }
@@ -70,5 +87,121 @@ fn half_unit(element: Element) -> f64 {
         Element::F32 => 0.0,
         Element::F16 => 2f64.powi(-11),
         Element::BF16 => 2f64.powi(-8),
+    }
+}
+
+/// What a backward pass is given: o and lse as the forward pass left them, and dO.
+pub struct Saved {
+    pub o: Vec<f64>,
+    pub lse: Vec<f64>,
+    pub d_o: Vec<f64>,
+}
+
+/// A visible pair: P and its gradient dS.
+struct Pair {
+    p: f64,
+    ds: f64,
+}
+
+/// Rows of dq, dk and dv that are compared, in every head.
+const GRADIENT_SAMPLES: u32 = 5;
+
+impl Saved {
+    /// Compares sampled rows of dq with `scale·dS·K`.
+    pub fn dq(&self, problem: &Problem, tensors: &Tensors, dq: &[f64]) -> Accuracy {
+        let (s, dim) = (&problem.shape, problem.shape.head_dim as usize);
+        let (mut actual, mut expected) = (Vec::new(), Vec::new());
+        for h in 0..s.q_heads {
+            for i in spread(s.q_len) {
+                let mut row = vec![0.0; dim];
+                for j in 0..s.kv_len {
+                    if let Some(pair) = self.pair(problem, tensors, (h, i, j)) {
+                        let ds = pair.ds * f64::from(problem.scale());
+                        add(&mut row, ds, of(tensors.k, h, s.kv_len, j, dim));
+                    }
+                }
+                actual.extend_from_slice(of(dq, h, s.q_len, i, dim));
+                expected.extend(row);
+            }
+        }
+        Accuracy::of(Element::F32, s.kv_len, &actual, &expected)
+    }
+
+    /// Compares sampled rows of dk with `scale·dSᵀ·Q` and of dv with `Pᵀ·dO`.
+    pub fn dk_dv(
+        &self,
+        problem: &Problem,
+        tensors: &Tensors,
+        dk: &[f64],
+        dv: &[f64],
+    ) -> [Accuracy; 2] {
+        let s = &problem.shape;
+        let (dim, value_dim) = (s.head_dim as usize, s.value_dim as usize);
+        let [mut got_k, mut got_v, mut want_k, mut want_v] = [const { Vec::new() }; 4];
+        for h in 0..s.q_heads {
+            for j in spread(s.kv_len) {
+                let (mut k_row, mut v_row) = (vec![0.0; dim], vec![0.0; value_dim]);
+                for i in 0..s.q_len {
+                    if let Some(pair) = self.pair(problem, tensors, (h, i, j)) {
+                        let ds = pair.ds * f64::from(problem.scale());
+                        add(&mut k_row, ds, of(tensors.q, h, s.q_len, i, dim));
+                        add(&mut v_row, pair.p, of(&self.d_o, h, s.q_len, i, value_dim));
+                    }
+                }
+                got_k.extend_from_slice(of(dk, h, s.kv_len, j, dim));
+                got_v.extend_from_slice(of(dv, h, s.kv_len, j, value_dim));
+                want_k.extend(k_row);
+                want_v.extend(v_row);
+            }
+        }
+        [(got_k, want_k), (got_v, want_v)]
+            .map(|(got, want)| Accuracy::of(Element::F32, s.q_len, &got, &want))
+    }
+
+    /// P = e^{s − lse} and dS = P·(dP − Δ), for one batch, one KV head a query head and plain scores.
+    fn pair(
+        &self,
+        problem: &Problem,
+        tensors: &Tensors,
+        (h, i, j): (u32, u32, u32),
+    ) -> Option<Pair> {
+        if !reference::visible(problem, tensors, 0, h, i, j) {
+            return None;
+        }
+        let s = &problem.shape;
+        let (dim, value_dim) = (s.head_dim as usize, s.value_dim as usize);
+        let product = dot(
+            of(tensors.q, h, s.q_len, i, dim),
+            of(tensors.k, h, s.kv_len, j, dim),
+        );
+        let lse = of(&self.lse, h, s.q_len, i, 1)[0];
+        let p = (product * f64::from(problem.scale()) - lse).exp();
+        let d_o = of(&self.d_o, h, s.q_len, i, value_dim);
+        let delta = dot(d_o, of(&self.o, h, s.q_len, i, value_dim));
+        let dp = dot(d_o, of(tensors.v, h, s.kv_len, j, value_dim));
+        Some(Pair {
+            p,
+            ds: p * (dp - delta),
+        })
+    }
+}
+
+/// Rows from the first to the last.
+fn spread(rows: u32) -> impl Iterator<Item = u32> {
+    (0..GRADIENT_SAMPLES).map(move |n| (rows - 1) * n / (GRADIENT_SAMPLES - 1))
+}
+
+/// A row of a `[heads, rows, dim]`.
+fn of(values: &[f64], head: u32, rows: u32, row: u32, dim: usize) -> &[f64] {
+    &values[(head as usize * rows as usize + row as usize) * dim..][..dim]
+}
+
+fn dot(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add(sum: &mut [f64], factor: f64, row: &[f64]) {
+    for (sum, x) in sum.iter_mut().zip(row) {
+        *sum += factor * x;
     }
 }

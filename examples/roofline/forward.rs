@@ -56,7 +56,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     }))
 }
 
-fn strategy(name: &str) -> Result<StrategyKind> {
+pub fn strategy(name: &str) -> Result<StrategyKind> {
     match name {
         "subgroup" => Ok(StrategyKind::Subgroup),
         "workgroup" => Ok(StrategyKind::Workgroup),

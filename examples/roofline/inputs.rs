@@ -62,3 +62,13 @@ impl Inputs {
         }
     }
 }
+
+/// dO: standard normal, rounded to the element of o.
+pub fn output_gradient(problem: &Problem) -> Vec<f64> {
+    let shape = &problem.shape;
+    let count = shape.rows() as usize * shape.value_dim as usize;
+    let values = tensor::normal(4, count).into_iter();
+    values
+        .map(|x| tensor::round(problem.o.element, x))
+        .collect()
+}

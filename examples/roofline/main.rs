@@ -13,6 +13,7 @@
 //! first of its variant, running alone where it is not. Mesa keeps compiled shaders on disk; only with
 //! `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
 
+mod backward;
 mod case;
 mod ceiling;
 mod check;

@@ -1,5 +1,6 @@
 //! Everything that is measured, one file a family of kernels.
 
+mod backward;
 mod forward;
 mod positions;
 
@@ -7,7 +8,7 @@ use crate::case::Group;
 
 /// All groups. A new family is a file beside `forward` and a line here.
 pub fn all() -> Vec<Group> {
-    [forward::groups(), positions::groups()]
+    [forward::groups(), backward::groups(), positions::groups()]
         .into_iter()
         .flatten()
         .collect()

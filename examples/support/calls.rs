@@ -49,8 +49,17 @@ impl Calls {
 
     /// Runs all calls in one submission; the time from there to completion.
     pub fn run(&self, gpu: &Gpu) -> Result<Duration> {
+        self.submit(gpu, &self.calls)
+    }
+
+    /// Runs the call of one plan alone, by its number.
+    pub fn run_one(&self, gpu: &Gpu, plan: usize) -> Result<Duration> {
+        self.submit(gpu, &self.calls[plan..=plan])
+    }
+
+    fn submit(&self, gpu: &Gpu, calls: &[Call]) -> Result<Duration> {
         let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        for call in &self.calls {
+        for call in calls {
             call.encode(&mut encoder);
         }
         let commands = encoder.finish();

@@ -215,3 +215,57 @@ fn bad_input() {
         ],
     );
 }
+
+/// Slopes and T5's table; bias and sinks are those of g5.
+#[test]
+fn parameters_of_the_score() -> Result<()> {
+    let given = vec![
+        d_o(Element::F32),
+        Tensor::floats("slopes", &[0.5, 0.25, 0.1, 0.7]),
+        Tensor::normal("t5", Element::F32, &[8, 4], 6),
+    ];
+    let (input, output) = file("parameters", Element::F32, given);
+    attend(&[input.as_str(), output.as_str(), "--grad", "--t5", "both"]).succeeded();
+    let (input, output) = (Golden::open(&input)?, Golden::open(&output)?);
+    let loss = |slope: f64, t5: f64, n: usize| -> Result<f64> {
+        let mut slopes = input.floats("slopes")?;
+        let mut table = input.floats("t5")?;
+        slopes[n % 4] += slope;
+        table[n] += t5;
+        let mut problem = problem(Element::F32);
+        let values = |x: Vec<f64>| {
+            wgpu_attention::problem::Values::Host(x.into_iter().map(|x| x as f32).collect())
+        };
+        problem.score.slopes = Some(values(slopes));
+        problem.score.t5 = Some(wgpu_attention::problem::T5Bias {
+            buckets: wgpu_attention::problem::T5 {
+                buckets: 8,
+                bidirectional: true,
+                ..wgpu_attention::problem::T5::causal()
+            },
+            table: values(table),
+        });
+        let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
+        let o = reference::forward(&problem, &Tensors::new(&q, &k, &v)).o;
+        Ok(o.iter().zip(input.floats("do")?).map(|(o, d)| o * d).sum())
+    };
+    // Parameters are f32, so the steps are long, and second differences of loss cost some digits.
+    const STEP: f64 = 1.0 / 128.0;
+    for (name, count) in [("dslopes", 4), ("dt5", 32)] {
+        let got = output.floats(name)?;
+        assert_eq!(got.len(), count, "{name}");
+        for (n, got) in got.into_iter().enumerate() {
+            let (slope, t5) = if name == "dt5" {
+                (0.0, STEP)
+            } else {
+                (STEP, 0.0)
+            };
+            let want = (loss(slope, t5, n)? - loss(-slope, -t5, n)?) / (2.0 * STEP);
+            assert!(
+                (got - want).abs() < 0.02 * want.abs().max(1.0),
+                "{name}[{n}]: {got}, {want}"
+            );
+        }
+    }
+    Ok(())
+}

@@ -4,6 +4,7 @@
 mod support;
 
 mod bad_input;
+mod fit;
 mod golden;
 mod gradients;
 mod options;

@@ -16,8 +16,13 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// Runs the example, which `cargo test` builds beside the tests.
+/// Runs the tool, which `cargo test` builds beside the tests.
 pub fn attend<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Run {
+    example("attend", args)
+}
+
+/// Runs an example by its name.
+pub fn example<S: AsRef<std::ffi::OsStr>>(name: &str, args: &[S]) -> Run {
     let test = std::env::current_exe().expect("the test's own path");
     let profile = test
         .parent()
@@ -25,13 +30,13 @@ pub fn attend<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Run {
         .expect("target/<profile>/deps");
     let exe = profile
         .join("examples")
-        .join(format!("attend{}", std::env::consts::EXE_SUFFIX));
+        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
     let output = Command::new(&exe)
         .args(args)
         // Some drivers complain on stderr where this is not set.
         .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
         .output()
-        .unwrap_or_else(|e| panic!("{}: {e}; build it with --example attend", exe.display()));
+        .unwrap_or_else(|e| panic!("{}: {e}; build it with --example {name}", exe.display()));
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Run {
         status: output.status.code(),
