@@ -3,6 +3,7 @@
 mod covering;
 mod properties;
 mod run;
+mod sparse;
 
 use wgpu_attention::Element;
 use wgpu_attention::problem::Values;
