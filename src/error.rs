@@ -1,6 +1,6 @@
 //! Every way a call can be refused, each with the actual value, the allowed one and the way out.
 
-use crate::problem::Element;
+use crate::problem::{Element, ModFault};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -141,6 +141,14 @@ pub enum Error {
         actual: String,
         allowed: String,
     },
+    #[error("user functions, line {line}, column {column}: {fault}")]
+    Mods {
+        /// From 1, in the user's own text.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        fault: ModFault,
+    },
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
     ConfigUnknown { field: String, known: String },
 }
@@ -227,4 +235,15 @@ impl Error {
             other => other,
         }
     }
+}
+
+/// An error and its causes in one sentence.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    message
 }

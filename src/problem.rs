@@ -4,11 +4,13 @@
 //! the crate's front page; [`crate::reference`] is their definition in code.
 
 mod mask;
+mod mods;
 mod operand;
 pub mod position;
 mod score;
 
 pub use mask::{Lengths, Mask, Offsets, Window};
+pub use mods::{MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
@@ -85,6 +87,8 @@ pub struct Problem {
     pub mask: Mask,
     pub score: Score,
     pub position: Position,
+    /// The user's own mask and score functions.
+    pub mods: Option<Mods>,
     /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
     pub slice: Option<Slice>,
 }
@@ -106,6 +110,7 @@ impl Problem {
             mask: Mask::default(),
             score: Score::default(),
             position: Position::default(),
+            mods: None,
             slice: None,
         }
     }

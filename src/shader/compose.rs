@@ -281,7 +281,7 @@ impl Shader {
         }
         let info = validator.validate(&module).map_err(|e| {
             let location = self.narrowest(e.spans().map(|(span, _)| *span));
-            self.located(location, deepest(e.as_inner()))
+            self.located(location, crate::error::chain(e.as_inner()))
         })?;
         Ok((module, info))
     }
@@ -298,15 +298,4 @@ impl Shader {
         let (module, line) = origin.unwrap_or(("the composed text", 0));
         Error::compose(module, line, message)
     }
-}
-
-/// An error and its causes in one sentence.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    message
 }

@@ -7,6 +7,7 @@ mod binding;
 mod composition;
 mod covering;
 mod layout;
+mod mods;
 mod planning;
 mod portability;
 mod positions;
