@@ -6,7 +6,7 @@ use crate::call::{Call, Operands};
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::plan::{Choice, Embedding, Merge, Plan, Rotation};
+use crate::plan::{Backward, Choice, Embedding, Merge, Plan, Rotation};
 use crate::problem::Problem;
 use crate::tables::Tables;
 
@@ -56,6 +56,16 @@ impl Attention {
     /// The same, with some choices made by the caller.
     pub fn plan_with(&self, problem: &Problem, choice: &Choice) -> Result<Plan> {
         Plan::attention(problem, &self.caps, choice)
+    }
+
+    /// Plans the backward pass of an attention call, which takes what the forward call kept: o and lse.
+    pub fn plan_backward(&self, backward: &Backward) -> Result<Plan> {
+        self.plan_backward_with(backward, &Choice::default())
+    }
+
+    /// The same, with some choices made by the caller.
+    pub fn plan_backward_with(&self, backward: &Backward, choice: &Choice) -> Result<Plan> {
+        Plan::backward(backward, &self.caps, choice)
     }
 
     /// Plans the merge of partial results.

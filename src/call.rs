@@ -32,6 +32,21 @@ impl<'a> Operands<'a> {
             .with(Role::Lse, lse)
     }
 
+    /// The operands of a backward pass beside q, k, v, o and lse, which [`Operands::new`] takes: dO, and where the
+    /// gradients go.
+    pub fn backward(
+        self,
+        d_o: &'a wgpu::Buffer,
+        dq: &'a wgpu::Buffer,
+        dk: &'a wgpu::Buffer,
+        dv: &'a wgpu::Buffer,
+    ) -> Self {
+        self.with(Role::DO, d_o)
+            .with(Role::DQ, dq)
+            .with(Role::DK, dk)
+            .with(Role::DV, dv)
+    }
+
     /// The operands of a merge.
     pub fn merge(
         partial_o: &'a wgpu::Buffer,
@@ -79,13 +94,13 @@ impl<'a> Operands<'a> {
             .requirements()
             .iter()
             .filter(|need| need.storage)
-            .filter_map(|need| Some((need.role, *self.buffers.get(&need.role)?)))
+            .filter_map(|need| Some((need, *self.buffers.get(&need.role)?)))
             .collect();
-        bound.iter().any(|(role, buffer)| {
-            role.is_output()
+        bound.iter().any(|(need, buffer)| {
+            need.output
                 && bound
                     .iter()
-                    .any(|(other, shared)| other != role && shared == buffer)
+                    .any(|(other, shared)| other.role != need.role && shared == buffer)
         })
     }
 

@@ -1,10 +1,12 @@
 //! How a problem is computed on a device: an ordered list of dispatches, what they cost, and why no faster path was
 //! taken. Planning is pure; no GPU is touched.
 
+mod backward;
 mod covering;
 mod draft;
 mod embed;
 mod explain;
+mod inputs;
 mod merge;
 mod params;
 mod positions;
@@ -12,17 +14,19 @@ mod prefill;
 mod rotate;
 mod schedule;
 mod score;
+mod steps;
 mod tiles;
 mod variant;
 
+pub use backward::Backward;
 pub use embed::Embedding;
 pub use merge::Merge;
 pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Tiling,
-    Variant,
+    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey,
+    Strategy, Tiles, Tiling, Variant,
 };
 
 use std::fmt;
@@ -68,6 +72,13 @@ pub enum Role {
     PartialO,
     /// `f32 [parts, B, Hq, Nq]` of a [`Merge`].
     PartialLse,
+    /// dO of a [`Backward`].
+    DO,
+    /// `f32 [B, Hq, Nq]`, the gradient by lse.
+    DLse,
+    DQ,
+    DK,
+    DV,
 }
 
 impl Role {
@@ -93,12 +104,12 @@ impl Role {
             Self::Embeddings => "embeddings",
             Self::PartialO => "partial_o",
             Self::PartialLse => "partial_lse",
+            Self::DO => "do",
+            Self::DLse => "dlse",
+            Self::DQ => "dq",
+            Self::DK => "dk",
+            Self::DV => "dv",
         }
-    }
-
-    /// True for the tensors that a call writes.
-    pub fn is_output(self) -> bool {
-        matches!(self, Self::O | Self::Lse | Self::Turned | Self::Embeddings)
     }
 
     /// True for small values that the encoder copies into the call's own buffer.
@@ -193,6 +204,8 @@ pub struct Requirement {
     pub bytes: u64,
     /// Bound as storage; else copied from (`COPY_SRC`).
     pub storage: bool,
+    /// The call writes it.
+    pub output: bool,
 }
 
 /// Where the encoder copies a device-resident operand into the call's own buffer.
@@ -249,6 +262,7 @@ pub enum Task {
     Merge(Merge),
     Rotation(Box<Rotation>),
     Embedding(Box<Embedding>),
+    Backward(Box<Backward>),
 }
 
 /// An ordered list of steps. Its `Display` is the explanation for people.
@@ -272,6 +286,12 @@ impl Plan {
     pub fn attention(problem: &Problem, caps: &Caps, choice: &Choice) -> Result<Self> {
         problem.validate()?;
         prefill::plan(problem, caps, choice)
+    }
+
+    /// Plans the backward pass of an attention call.
+    pub fn backward(backward: &Backward, caps: &Caps, choice: &Choice) -> Result<Self> {
+        backward.validate()?;
+        backward::plan(backward, caps, choice)
     }
 
     /// Plans the merge of partial results.
@@ -301,6 +321,7 @@ impl Plan {
             Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, &choice),
             // Its one output is the tensor it adds to.
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &choice),
+            Task::Backward(backward) => Self::backward(backward, &self.caps, &choice),
         }
     }
 

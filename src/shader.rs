@@ -6,7 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey, Strategy, Variant,
+    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey,
+    Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -29,14 +30,66 @@ pub fn source(variant: &Variant) -> Source {
             add_output(&mut source, *output);
         }
         Variant::Pack(key) => pack(&mut source, key),
+        Variant::Delta(key) => delta(&mut source, key),
+        Variant::GradQ(key) => {
+            gradient(&mut source, key);
+            source.slot("dq_rows", vec!["address::f32_sum"]);
+        }
+        Variant::GradKv(key) => {
+            gradient(&mut source, key);
+            source.flag("transposed", true);
+            source.slot("dk_rows", vec!["address::f32_sum"]);
+            source.slot("dv_rows", vec!["address::f32_sum"]);
+        }
     }
     source
 }
 
 fn prefill(source: &mut Source, key: &Prefill) {
-    let tiling = &key.tiling;
-    let lanes = tiling.lanes_per_row;
-    let (chunks, value_chunks) = (key.chunks.div_ceil(lanes), key.value_chunks.div_ceil(lanes));
+    if let Some(tiles) = Variant::Prefill(*key).tiles() {
+        add_tiles(source, &tiles);
+    }
+    for (slot, input) in [
+        ("q_rows", &key.input),
+        ("k_rows", &key.input),
+        ("v_rows", &key.value),
+    ] {
+        source.slot(slot, input_modules(input, key.wide));
+    }
+    add_score(source, &key.score, key.rotary);
+    add_output(source, key.output);
+    source.flag("count_tiles", key.count_tiles);
+}
+
+fn gradient(source: &mut Source, key: &Gradient) {
+    add_tiles(source, &key.tiles());
+    for (slot, input) in [
+        ("q_rows", &key.input),
+        ("k_rows", &key.input),
+        ("v_rows", &key.value),
+        ("d_o_rows", &key.d_o),
+    ] {
+        source.slot(slot, input_modules(input, key.wide));
+    }
+    add_score(source, &key.score, None);
+    source.flag("gradient", true);
+    source.flag("count_tiles", key.count_tiles);
+}
+
+fn delta(source: &mut Source, key: &Delta) {
+    source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+    source.slot("o_rows", input_modules(&key.o, false));
+    source.slot("d_o_rows", input_modules(&key.d_o, false));
+    source.flag("dlse", key.dlse);
+}
+
+/// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
+fn add_tiles(source: &mut Source, tiles: &Tiles) {
+    let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
+    let (chunks, value_chunks) = (
+        tiles.chunks.div_ceil(lanes),
+        tiles.value_chunks.div_ceil(lanes),
+    );
     for (name, value) in [
         ("INVOCATIONS", tiling.invocations),
         ("LANES", lanes),
@@ -47,32 +100,20 @@ fn prefill(source: &mut Source, key: &Prefill) {
         ("TILE", tiling.tile),
         ("GROUPS", tiling.tile / tiling.keys),
         ("CHUNKS", chunks),
-        ("ALL_CHUNKS", key.chunks),
+        ("ALL_CHUNKS", tiles.chunks),
         ("VALUE_CHUNKS", value_chunks),
-        ("ALL_VALUE_CHUNKS", key.value_chunks),
+        ("ALL_VALUE_CHUNKS", tiles.value_chunks),
     ] {
         source.constant(name, value);
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
-    add_strategy(source, key, chunks, value_chunks);
-    for (slot, input) in [
-        ("q_rows", &key.input),
-        ("k_rows", &key.input),
-        ("v_rows", &key.value),
-    ] {
-        source.slot(slot, input_modules(input, key.wide));
-    }
-    source.flag("wide", key.wide);
-    source.slot(
-        "wide",
-        key.wide.then_some("part::wide").into_iter().collect(),
-    );
-    add_score(source, &key.score, key.rotary);
-    add_output(source, key.output);
-    source.flag("ragged_chunks", !key.chunks.is_multiple_of(lanes));
+    let wide = tiles.wide.then_some("part::wide");
+    source.flag("wide", tiles.wide);
+    source.slot("wide", wide.into_iter().collect());
+    source.flag("ragged_chunks", !tiles.chunks.is_multiple_of(lanes));
     source.flag(
         "ragged_value_chunks",
-        !key.value_chunks.is_multiple_of(lanes),
+        !tiles.value_chunks.is_multiple_of(lanes),
     );
     source.flag("shared_rows", lanes > 1);
     for (name, least) in [
@@ -83,7 +124,7 @@ fn prefill(source: &mut Source, key: &Prefill) {
     ] {
         source.flag(name, lanes >= least);
     }
-    source.flag("count_tiles", key.count_tiles);
+    add_strategy(source, tiles, chunks, value_chunks);
 }
 
 /// The parts of the score, and how q and k are turned as they are loaded.
@@ -141,7 +182,7 @@ fn rotate(source: &mut Source, key: &Rotate) {
     add_output(source, key.output);
 }
 
-fn add_strategy(source: &mut Source, key: &Prefill, chunks: u32, value_chunks: u32) {
+fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32) {
     let (tiling, subgroup) = (&key.tiling, key.strategy != Strategy::Workgroup);
     source.flag("subgroup", subgroup);
     match key.strategy {

@@ -42,6 +42,8 @@ pub struct Outputs {
     pub o: Vec<u8>,
     /// `[B, Hq, Nq]`
     pub lse: Vec<f32>,
+    /// Bytes of every other output.
+    pub others: BTreeMap<Role, Vec<u8>>,
 }
 
 impl Attention {
@@ -62,12 +64,16 @@ impl Attention {
         call.encode(&mut encoder);
         queue.submit([encoder.finish()]);
         let mut outputs = Outputs::default();
-        if let Some(o) = buffers.get(&Role::O) {
-            outputs.o = download(device, queue, o).await?;
-        }
-        if let Some(lse) = buffers.get(&Role::Lse) {
-            let bytes = download(device, queue, lse).await?;
-            outputs.lse = bytemuck::pod_collect_to_vec(&bytes);
+        for need in plan.requirements().iter().filter(|need| need.output) {
+            let Some(buffer) = buffers.get(&need.role) else {
+                continue;
+            };
+            let bytes = download(device, queue, buffer).await?;
+            match need.role {
+                Role::O => outputs.o = bytes,
+                Role::Lse => outputs.lse = bytemuck::pod_collect_to_vec(&bytes),
+                role => drop(outputs.others.insert(role, bytes)),
+            }
         }
         Ok(outputs)
     }
@@ -82,13 +88,13 @@ fn upload(
     let mut buffers = BTreeMap::new();
     for need in plan.requirements() {
         let bytes = host.inputs.get(&need.role).copied();
-        if bytes.is_none() && !need.role.is_output() {
+        if bytes.is_none() && !need.output {
             return Err(Error::Missing {
                 what: need.role.name(),
             });
         }
         let bytes = bytes.unwrap_or_default();
-        if !need.role.is_output() && (bytes.len() as u64).next_multiple_of(4) < need.bytes {
+        if !need.output && (bytes.len() as u64).next_multiple_of(4) < need.bytes {
             let actual = bytes.len() as u64;
             return Err(Error::BufferSize {
                 what: need.role.name(),

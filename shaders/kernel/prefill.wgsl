@@ -172,6 +172,11 @@ fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array
     }
 }
 
+// What a tile of keys and values is staged from.
+@if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, key_turn(b, j)); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_chunk(head + j * params.v.row, chunk); }
+
 fn v_load(row: u32, chunk: u32) -> vec4<f32> {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
     return v_chunk(row, chunk);

@@ -29,3 +29,19 @@ fn visible_keys(b: u32, i: u32) -> Interval {
 fn is_visible(seen: Interval, j: u32) -> bool {
     return (j >= seen.begin && j < seen.end) || (j >= params.k_begin && j < seen.first_end);
 }
+
+// What one key is seen by: queries i with begin ≤ i < end.
+@if(transposed) fn visible_queries(b: u32, j: u32) -> Interval {
+    // The query that stands at the key.
+    let d = i32(j) - diagonal(b, 0u);
+    var begin = params.q_begin;
+    var end = select(begin, params.q_end, j >= params.k_begin && j < keys_end(b));
+    if (params.causal != 0u && j >= params.prefix) {
+        begin = max(begin, u32(max(d, 0)));
+    }
+    if (j >= params.first) {
+        begin = max(begin, u32(max(d - i32(params.window_right), 0)));
+        end = min(end, u32(max(d + i32(params.window_left) + 1, 0)));
+    }
+    return Interval(begin, end, 0u);
+}

@@ -85,6 +85,18 @@ struct Params {
     temperature_scale: f32,
     temperature_floor: u32,
     temperature_offset: u32,
+    // Heads that the workgroups are counted through: those of q, or of k and v.
+    work_heads: u32,
+
+    // The backward pass: dO, (lse, Δ) a row in pairs, and dV beside dK (which is `o`).
+    d_o: Rows,
+    stats: Rows,
+    dv: Rows,
+
+    // Query heads of a group that a step takes, and whether it adds to what the outputs hold.
+    group_begin: u32,
+    group_end: u32,
+    accumulate: u32,
     unused: u32,
 }
 

@@ -1,15 +1,16 @@
-// Where an invocation's rows stand, for the parts of the score.
+// Where an invocation's rows stand, for the parts of the score: queries, whose columns are keys, or (`transposed`, in
+// grad_kv) keys, whose columns are queries.
 struct Place {
     b: u32,
     h: u32,
-    i: array<u32, ROWS>,
+    rows: array<u32, ROWS>,
     @if(positions) p: array<i32, ROWS>,
     @if(alibi) slope: f32,
 }
 
-// The position of query i.
+// The position of query i; of the last one beyond the end.
 fn query_position(b: u32, i: u32) -> i32 {
-    @if(q_positions) return bitcast<i32>(aux[params.q_positions_at + b * params.q_len + i]);
+    @if(q_positions) return bitcast<i32>(aux[params.q_positions_at + b * params.q_len + min(i, params.q_len - 1u)]);
     @if(!q_positions) return diagonal(b, i);
 }
 
@@ -19,12 +20,22 @@ fn key_position(b: u32, j: u32) -> i32 {
     @if(!k_positions) return i32(j);
 }
 
-fn place_rows(b: u32, h: u32, i: array<u32, ROWS>) -> Place {
+fn row_position(b: u32, n: u32) -> i32 {
+    @if(transposed) return key_position(b, n);
+    @if(!transposed) return query_position(b, n);
+}
+
+fn column_position(b: u32, n: u32) -> i32 {
+    @if(transposed) return query_position(b, n);
+    @if(!transposed) return key_position(b, n);
+}
+
+fn place_rows(b: u32, h: u32, rows: array<u32, ROWS>) -> Place {
     var place: Place;
     place.b = b;
     place.h = h;
-    place.i = i;
-    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = query_position(b, i[r]); }
+    place.rows = rows;
+    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = row_position(b, rows[r]); }
     @if(alibi) place.slope = alibi_slope(h);
     return place;
 }

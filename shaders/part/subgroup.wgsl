@@ -25,6 +25,10 @@ fn share_value(own: Shared, c: u32) -> vec4<f32> {
     return subgroupShuffle(own, source_lane(c));
 }
 
+@if(transposed) fn share_pair(own: vec2<f32>, c: u32) -> vec2<f32> {
+    return subgroupShuffle(own, source_lane(c));
+}
+
 fn source_lane(c: u32) -> u32 {
     @if(fixed_source) return c;
     @if(!fixed_source) return (lane & ~(WIDTH - 1u)) + c * LANES + lane % LANES;
@@ -47,4 +51,14 @@ fn sum_over_row(x: f32) -> f32 {
     @if(lanes_8) sum += subgroupShuffleXor(sum, 4u);
     @if(lanes_16) sum += subgroupShuffleXor(sum, 8u);
     return sum;
+}
+
+// The marks of the invocations that share a row, together.
+@if(gradient) fn or_over_row(x: u32) -> u32 {
+    var marks = x;
+    @if(lanes_2) marks |= subgroupShuffleXor(marks, 1u);
+    @if(lanes_4) marks |= subgroupShuffleXor(marks, 2u);
+    @if(lanes_8) marks |= subgroupShuffleXor(marks, 4u);
+    @if(lanes_16) marks |= subgroupShuffleXor(marks, 8u);
+    return marks;
 }

@@ -8,5 +8,5 @@ fn work_item(group: vec3<u32>, groups: vec3<u32>) -> Work {
     let split = n % params.splits;
     let tile = n / params.splits % params.q_tiles;
     let head = n / params.splits / params.q_tiles;
-    return Work(n < params.work_end, head / params.q_heads, head % params.q_heads, tile, split);
+    return Work(n < params.work_end, head / params.work_heads, head % params.work_heads, tile, split);
 }

@@ -15,25 +15,33 @@ fn start_strategy(invocation: u32) {
 }
 
 // Stages keys and values j … j + TILE − 1, in uniform control flow, for rows from the one that sees `low` to the one
-// that sees `high`.
+// that sees `high`. The kernel says with stream_key and stream_value what a key and a value are.
 fn stage_tile(b: u32, k_head: u32, v_head: u32, j: u32, low: Interval, high: Interval) {
     let masked = !all_visible(low, high, j, j + TILE - 1u);
     workgroupBarrier();
     if (invocation_index == 0u) { atomicStore(&spoils, 0u); }
     workgroupBarrier();
     for (var at = invocation_index; at < TILE_CHUNKS; at += INVOCATIONS) {
-        let row = min(j + at / CHUNKS, params.kv_len - 1u);
-        key_tile[at] = staged(k_load(k_head + row * params.k.row, at % CHUNKS, key_turn(b, row)));
+        let row = min(j + at / CHUNKS, streamed_rows() - 1u);
+        let x = stream_key(b, k_head, row, at % CHUNKS);
+        @if(!gradient) key_tile[at] = staged(x);
+        // A gradient multiplies keys as well as values by weights that are 0 where a pair is masked.
+        @if(gradient) key_tile[at] = staged(stage_finite(x, masked, j, at / CHUNKS, low, high));
     }
     for (var at = invocation_index; at < TILE_VALUE_CHUNKS; at += INVOCATIONS) {
-        let row = min(j + at / VALUE_CHUNKS, params.kv_len - 1u);
-        let x = v_chunk(v_head + row * params.v.row, at % VALUE_CHUNKS);
-        let step = j + at / VALUE_CHUNKS / KEYS * KEYS;
-        let spoilt = masked && not_finite(x) && !all_visible(low, high, step, step + KEYS - 1u);
-        if (spoilt) { atomicOr(&spoils, 1u << (at / VALUE_CHUNKS)); }
-        value_tile[at] = staged(select(x, vec4<f32>(), spoilt));
+        let row = min(j + at / VALUE_CHUNKS, streamed_rows() - 1u);
+        let x = stream_value(v_head, row, at % VALUE_CHUNKS);
+        value_tile[at] = staged(stage_finite(x, masked, j, at / VALUE_CHUNKS, low, high));
     }
     workgroupBarrier();
+}
+
+// x, or 0 and a mark for row `n` of the tile where x is no finite number and its step has masked pairs.
+fn stage_finite(x: vec4<f32>, masked: bool, j: u32, n: u32, low: Interval, high: Interval) -> vec4<f32> {
+    let step = j + n / KEYS * KEYS;
+    let spoilt = masked && not_finite(x) && !all_visible(low, high, step, step + KEYS - 1u);
+    if (spoilt) { atomicOr(&spoils, 1u << n); }
+    return select(x, vec4<f32>(), spoilt);
 }
 
 fn staged(x: vec4<f32>) -> Staged {

@@ -4,10 +4,10 @@
     return bitcast<f32>(aux[params.slopes_at + h]) * LOG2_E;
 }
 
-@if(alibi) fn add_alibi(scores: Scores, place: Place, j: u32) -> Scores {
+@if(alibi) fn add_alibi(scores: Scores, place: Place, column: u32) -> Scores {
     var s = scores;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        let p = key_position(place.b, j + c);
+        let p = column_position(place.b, column + c);
         @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] -= place.slope * f32(abs(place.p[r] - p)); }
     }
     return s;

@@ -6,12 +6,15 @@ import score::bias;
 import score::alibi;
 import score::t5;
 
-// The scores of the keys from j on; positions of keys are told by their indices where none are given.
-fn shape_scores(scores: Scores, place: Place, j: u32) -> Scores {
+// The scores of an invocation's rows with the columns from `column` on.
+fn shape_scores(scores: Scores, place: Place, column: u32) -> Scores {
+    return add_biases(cap_scores(scores), place, column);
+}
+
+fn add_biases(scores: Scores, place: Place, column: u32) -> Scores {
     var s = scores;
-    @if(softcap) s = cap_scores(s);
-    @if(bias) s = add_bias(s, place, j);
-    @if(alibi) s = add_alibi(s, place, j);
-    @if(t5) s = add_t5(s, place, j);
+    @if(bias) s = add_bias(s, place, column);
+    @if(alibi) s = add_alibi(s, place, column);
+    @if(t5) s = add_t5(s, place, column);
     return s;
 }

@@ -64,27 +64,50 @@ impl<'a> Draft<'a> {
         }
     }
 
-    /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
-    pub fn operand(
+    /// Binds a tensor that the call reads.
+    pub fn input(
         &mut self,
         role: Role,
         operand: &Operand,
         sizes: [u32; 3],
         dim: u32,
     ) -> Result<Bound> {
+        self.operand(role, operand, sizes, dim, false)
+    }
+
+    /// Binds a tensor that the call writes.
+    pub fn output(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+    ) -> Result<Bound> {
+        self.operand(role, operand, sizes, dim, true)
+    }
+
+    /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
+    fn operand(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+        writable: bool,
+    ) -> Result<Bound> {
         let bytes = operand.bytes(sizes, dim);
         let start = operand.layout.offset * operand.element.size();
         let offset = start - start % OFFSET_ALIGNMENT;
         let size = bytes.saturating_sub(offset);
         self.check_binding(role.name(), size)?;
-        self.require(role, bytes, true);
+        self.require(role, bytes, true, writable);
         let mut rows = Rows::of(&operand.layout);
         rows.start = ((start - offset) / operand.element.size()) as u32;
         let binding = Binding {
             slot: Slot::Operand(role),
             offset,
             size,
-            writable: role.is_output(),
+            writable,
         };
         Ok(Bound { binding, rows })
     }
@@ -97,11 +120,12 @@ impl<'a> Draft<'a> {
     }
 
     /// States what the buffer of `role` must hold.
-    pub fn require(&mut self, role: Role, bytes: u64, storage: bool) {
+    fn require(&mut self, role: Role, bytes: u64, storage: bool, output: bool) {
         self.requirements.push(Requirement {
             role,
             bytes,
             storage,
+            output,
         });
     }
 
@@ -144,7 +168,7 @@ impl<'a> Draft<'a> {
     pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
         let at = self.push_aux(std::iter::repeat_n(0, words as usize));
         self.copies.push(AuxCopy { role, at, words });
-        self.require(role, u64::from(words) * 4, false);
+        self.require(role, u64::from(words) * 4, false, false);
         at
     }
 

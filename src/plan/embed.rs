@@ -95,8 +95,8 @@ pub(super) fn plan(embedding: &Embedding, caps: &Caps, choice: &Choice) -> Resul
     if embedding.batch > 0 && embedding.len > 0 {
         let (dim, rows) = (embedding.dim, embedding.rows);
         let table = Operand::new(Element::F32, Layout::heads_first(1, rows, dim));
-        let from = draft.operand(Role::Table, &table, [1, 1, rows], dim)?;
-        let to = draft.operand(
+        let from = draft.input(Role::Table, &table, [1, 1, rows], dim)?;
+        let to = draft.output(
             Role::Embeddings,
             &embedding.embeddings,
             embedding.sizes(),

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Plan, Step, Task, Variant};
+use super::{Gradient, Plan, Prefill, Step, Task, Variant};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -53,6 +53,22 @@ impl Plan {
                     self.caps.class,
                 )
             }
+            Task::Backward(backward) => {
+                let s = &backward.problem.shape;
+                writeln!(
+                    f,
+                    "gradients of attention of q [{}, {}, {}, {}], k [.., {}, {}, {}], v [.., {}] on a {} adapter",
+                    s.batch,
+                    s.q_heads,
+                    s.q_len,
+                    s.head_dim,
+                    s.kv_heads,
+                    s.kv_len,
+                    s.head_dim,
+                    s.value_dim,
+                    self.caps.class,
+                )
+            }
             Task::Embedding(e) => writeln!(
                 f,
                 "position table for embeddings [{}, {}, {}] on a {} adapter",
@@ -76,7 +92,10 @@ impl Step {
     /// The tiles of the step's kernel, where it has any.
     pub fn tiles(&self) -> String {
         match &self.variant {
-            Variant::Prefill(key) => key.tiling.to_string(),
+            Variant::Prefill(Prefill { tiling, .. })
+            | Variant::GradQ(Gradient { tiling, .. })
+            | Variant::GradKv(Gradient { tiling, .. }) => tiling.to_string(),
+            Variant::Delta(_) => "a row an invocation".into(),
             Variant::Rotate(_) => "8 channels of a row an invocation".into(),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack(_) => "a word an invocation".into(),
@@ -85,10 +104,9 @@ impl Step {
 
     /// The name of the step's strategy; empty for kernels that have but one.
     pub fn strategy(&self) -> String {
-        match &self.variant {
-            Variant::Prefill(key) => key.strategy.to_string(),
-            _ => String::new(),
-        }
+        self.variant
+            .tiles()
+            .map_or(String::new(), |tiles| tiles.strategy.to_string())
     }
 
     fn explain(&self, n: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -98,11 +98,11 @@ pub(super) fn plan(merge: &Merge, caps: &Caps, choice: &Choice) -> Result<Plan> 
                 Layout::heads_first(merge.heads, merge.q_len, dim),
             )
         };
-        let o = draft.operand(Role::O, &merge.o, sizes, merge.value_dim)?;
-        let lse = draft.operand(Role::Lse, &contiguous(1), sizes, 1)?;
+        let o = draft.output(Role::O, &merge.o, sizes, merge.value_dim)?;
+        let lse = draft.output(Role::Lse, &contiguous(1), sizes, 1)?;
         let parts = [merge.parts * merge.batch, merge.heads, merge.q_len];
         let mut source = |role, dim| -> Result<Binding> {
-            Ok(draft.operand(role, &contiguous(dim), parts, dim)?.binding)
+            Ok(draft.input(role, &contiguous(dim), parts, dim)?.binding)
         };
         let partials = match merge.parts {
             0 => None,
@@ -254,7 +254,7 @@ pub(super) fn pack_into(
 }
 
 /// Moves contiguous f32 rows to a tensor of any layout and element.
-fn pack(
+pub(super) fn pack(
     draft: &mut Draft<'_>,
     params: &Params,
     from: Binding,

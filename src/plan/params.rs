@@ -94,6 +94,13 @@ pub struct Params {
     pub temperature_scale: f32,
     pub temperature_floor: u32,
     pub temperature_offset: u32,
+    pub work_heads: u32,
+    pub d_o: Rows,
+    pub stats: Rows,
+    pub dv: Rows,
+    pub group_begin: u32,
+    pub group_end: u32,
+    pub accumulate: u32,
     pub unused: u32,
 }
 
@@ -113,6 +120,7 @@ impl Params {
         Self {
             batch: shape.batch,
             q_heads: shape.q_heads,
+            work_heads: shape.q_heads,
             group: shape.group(),
             q_len: shape.q_len,
             kv_len: shape.kv_len,

@@ -1,22 +1,21 @@
 //! Forward attention over tiles of query rows.
 
-use std::ops::Range;
-
 use crate::caps::{AdapterClass, Caps};
 use crate::error::{Error, Result};
-use crate::problem::position::Side;
 use crate::problem::{Element, Layout, Operand, Problem, Slice};
 
-use super::draft::{Bound, Draft};
+use super::draft::Draft;
+use super::inputs::{Source, bind_inputs, rotate_inputs};
 use super::merge::{Target, combine, into_target};
 use super::params::{NOTHING, Params, Rows};
 use super::positions::spelled_out;
-use super::rotate::{self, Pass};
+use super::rotate;
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
-use super::tiles::{self, Chosen};
-use super::variant::{Input, Prefill, Strategy, Variant};
-use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Step, Task};
+use super::steps::{cut, step_flops, tile_steps};
+use super::tiles::{self, Chosen, Demand};
+use super::variant::{Input, Prefill, Variant};
+use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Task};
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
 const PARTIAL_BYTES: u64 = 32 << 20;
@@ -43,37 +42,14 @@ pub(super) fn plan(stated: &Problem, caps: &Caps, choice: &Choice) -> Result<Pla
 fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
     let shape = &problem.shape;
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
-    let o = draft.operand(Role::O, &problem.o, sizes, shape.value_dim)?;
+    let o = draft.output(Role::O, &problem.o, sizes, shape.value_dim)?;
     let layout = Layout::heads_first(shape.q_heads, shape.q_len, 1);
-    let lse = draft.operand(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
+    let lse = draft.output(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
     Ok(Target {
         operand: problem.o,
         o,
         lse,
     })
-}
-
-/// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
-struct Source {
-    operand: Operand,
-    bound: Bound,
-}
-
-fn bind_inputs(draft: &mut Draft<'_>, problem: &Problem) -> Result<[Source; 3]> {
-    let shape = &problem.shape;
-    let q = [shape.batch, shape.q_heads, shape.q_len];
-    let kv = [shape.batch, shape.kv_heads, shape.kv_len];
-    let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
-        Ok(Source {
-            operand,
-            bound: draft.operand(role, &operand, sizes, dim)?,
-        })
-    };
-    Ok([
-        bind(Role::Q, problem.q, q, shape.head_dim)?,
-        bind(Role::K, problem.k, kv, shape.head_dim)?,
-        bind(Role::V, problem.v, kv, shape.value_dim)?,
-    ])
 }
 
 /// Whether the kernel rotates q and k as it loads them. Each tile of queries then rotates every key anew, which pays
@@ -110,50 +86,6 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     Ok(fused)
 }
 
-/// Lets a pass rotate q and k into scratch, and the kernel read them there.
-fn rotate_inputs(
-    draft: &mut Draft<'_>,
-    problem: &Problem,
-    params: &Params,
-    table: Binding,
-    q: &mut Source,
-    k: &mut Source,
-) -> Result<()> {
-    let (shape, position, slice) = (&problem.shape, &problem.position, problem.slice());
-    let Some(rotary) = &position.rotary else {
-        return Ok(());
-    };
-    let sides = [
-        (
-            Side::Query,
-            q,
-            shape.q_heads,
-            slice.q,
-            &position.q_positions,
-        ),
-        (Side::Key, k, shape.kv_heads, slice.k, &position.k_positions),
-    ];
-    for (side, source, heads, rows, positions) in sides {
-        let mut params = *params;
-        params.q = source.bound.rows;
-        let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
-        let operand = source.operand;
-        let pass = Pass {
-            rotary,
-            side,
-            source: source.bound,
-            operand: &operand,
-            heads,
-            rows,
-            positions,
-            table,
-        };
-        source.bound = pass.plan(draft, &params)?;
-        source.operand = Operand::new(Element::F32, layout);
-    }
-    Ok(())
-}
-
 /// What all steps of a forward call share.
 struct Forward<'a> {
     problem: &'a Problem,
@@ -174,7 +106,7 @@ impl<'a> Forward<'a> {
         let shape = &problem.shape;
         let schedule = Schedule::new(problem);
         let flops = flops(problem, &schedule);
-        let mut chosen = tiles::choose(shape, flops, draft.caps, draft.choice)?;
+        let mut chosen = tiles::choose(Demand::forward(shape, flops), draft.caps, draft.choice)?;
         draft.declined.append(&mut chosen.declined);
         let fused = fuses_rotation(problem, &chosen, draft)?;
         let score = score::plan(draft, problem, &mut params, fused)?;
@@ -295,52 +227,10 @@ impl<'a> Forward<'a> {
         bindings.extend([o, lse, draft.aux_binding()]);
         bindings.extend(self.score.bias);
         bindings.extend(self.table);
-        let most = step_flops(draft.caps.class);
-        // A step's numbers are u32, and its grid must hold it.
-        let most_items = (u64::from(draft.caps.workgroups_per_dimension)
-            .pow(2)
-            .min(1 << 31))
-            / u64::from(self.splits);
-        let mut push = |begin: u64, end: u64, cost: Cost| -> Result<()> {
-            let (begin, end) = (begin * u64::from(self.splits), end * u64::from(self.splits));
-            if end > u64::from(u32::MAX) {
-                return Err(Error::Limit {
-                    what: "the workgroups of a call",
-                    actual: end,
-                    limit: "the range of u32",
-                    allowed: u32::MAX.into(),
-                    way_out: "call it by slices of the queries",
-                });
-            }
-            let grid = draft.grid(end - begin)?;
-            let params = Params {
-                work_begin: begin as u32,
-                work_end: end as u32,
-                ..params
-            };
-            draft.steps.push(Step {
-                variant,
-                bindings: bindings.clone(),
-                params,
-                grid,
-                cost,
-            });
-            Ok(())
-        };
-        let tiles = u64::from(params.q_tiles);
-        let items = tiles * u64::from(params.q_heads) * u64::from(params.batch);
         let mut costs = TileCosts::new(self, &params, output);
-        let (mut begin, mut cost) = (0, Cost::default());
-        for item in 0..items {
-            let b = (item / tiles / u64::from(params.q_heads)) as u32;
-            let next = costs.of(b, (item % tiles) as u32);
-            if item > begin && (cost.flops + next.flops > most || item - begin >= most_items) {
-                push(begin, item, cost)?;
-                (begin, cost) = (item, Cost::default());
-            }
-            cost += next;
-        }
-        push(begin, items, cost)
+        tile_steps(draft, variant, &bindings, &params, |b, tile| {
+            costs.of(b, tile)
+        })
     }
 
     fn key(&self, output: Element, count_tiles: bool) -> Prefill {
@@ -374,7 +264,7 @@ impl<'a> Forward<'a> {
             }
             return Ok(splits.min(MOST_SPLITS));
         }
-        let iterations = tiles * self.tile_iterations();
+        let iterations = tiles * tiles::iterations(&self.chosen, &self.problem.shape);
         let capped = draft
             .caps
             .iterations
@@ -413,18 +303,6 @@ impl<'a> Forward<'a> {
             .unwrap_or(0)
     }
 
-    /// Loop iterations of an invocation in one key tile: its own and, where a tile is staged, those of its loads and
-    /// steps. A loop counts once more than it turns.
-    fn tile_iterations(&self) -> u64 {
-        let (tiling, shape) = (&self.chosen.tiling, &self.problem.shape);
-        let steps = tiling.tile / tiling.keys;
-        let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
-        u64::from(match self.chosen.strategy {
-            Strategy::Subgroup { .. } => 1,
-            Strategy::Workgroup => steps + loads(shape.head_dim) + loads(shape.value_dim) + 4,
-        })
-    }
-
     fn pair_flops(&self) -> u64 {
         pair_flops(self.problem)
     }
@@ -433,7 +311,7 @@ impl<'a> Forward<'a> {
 /// Past this many parts the merge costs more than it gains.
 const MOST_SPLITS: u32 = 1024;
 /// Loop iterations that are not key steps.
-const ITERATION_MARGIN: u64 = 535;
+pub(super) const ITERATION_MARGIN: u64 = 535;
 
 /// 2·(D + Dv)
 fn pair_flops(problem: &Problem) -> u64 {
@@ -448,16 +326,6 @@ fn flops(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
     pairs * u64::from(shape.q_heads) * pair_flops(problem)
 }
 
-/// FLOPs of a step at the most: about half a second on lavapipe (46 GFLOP/s measured) and on a small integrated GPU,
-/// well under the 2 s after which Windows and amdgpu reset a device.
-fn step_flops(class: AdapterClass) -> u64 {
-    match class {
-        AdapterClass::Cpu => 20_000_000_000,
-        AdapterClass::Integrated => 50_000_000_000,
-        AdapterClass::Discrete => 500_000_000_000,
-    }
-}
-
 /// Workgroups that keep an adapter busy. Not measured beyond lavapipe.
 fn busy_workgroups(class: AdapterClass) -> u64 {
     match class {
@@ -470,14 +338,6 @@ fn busy_workgroups(class: AdapterClass) -> u64 {
 /// Key tiles below which a split is not worth its merge: 256 keys.
 fn tiles_per_split(tile: u32) -> u64 {
     u64::from(256 / tile).max(1)
-}
-
-/// `range` in pieces of at most `n`.
-fn cut(range: Range<u32>, n: u32) -> impl Iterator<Item = Range<u32>> {
-    let end = range.end;
-    std::iter::successors(Some(range.start), move |&at| at.checked_add(n))
-        .take_while(move |&at| at < end)
-        .map(move |at| at..at.saturating_add(n).min(end))
 }
 
 /// The cost of a query tile, the same for every head: computed once a batch and tile.
@@ -530,19 +390,11 @@ impl<'a> TileCosts<'a> {
             of: of.into(),
             flops: forward.schedule.pairs(b, i0, i1) * forward.pair_flops(),
             read_bytes: (live * u64::from(shape.head_dim)
-                + visited * u64::from(tiling.tile) * dims * staged(forward))
+                + visited * u64::from(tiling.tile) * dims * tiles::loads(&forward.chosen))
                 * element,
             written_bytes: live
                 * u64::from(forward.splits)
                 * (u64::from(shape.value_dim) * self.output.size() + 4),
         }
-    }
-}
-
-/// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.
-fn staged(forward: &Forward<'_>) -> u64 {
-    match forward.chosen.strategy {
-        Strategy::Subgroup { width, .. } => u64::from(forward.chosen.tiling.invocations / width),
-        Strategy::Workgroup => 1,
     }
 }

@@ -273,10 +273,7 @@ impl Pass<'_> {
             ..*params
         };
         if self.side == Side::Key {
-            params.q_rotations_at = params.k_rotations_at;
-            params.offsets_at = draft.push_aux(std::iter::repeat_n(0, params.batch as usize));
-            params.q_len = params.kv_len;
-            params.table_side_at = params.table_key_at;
+            turn_keys(draft, &mut params);
         }
         let key = key(self.rotary, self.operand, Element::F32, self.positions);
         push(draft, params, key, self.source.binding, scratch, self.table)?;
@@ -288,6 +285,67 @@ impl Pass<'_> {
             rows,
         })
     }
+}
+
+/// Gradients of one side's rows, contiguous f32 in scratch, turned back to where they are to be stored.
+pub(super) struct BackPass<'a> {
+    pub rotary: &'a Rotary,
+    pub side: Side,
+    pub from: Bound,
+    pub heads: u32,
+    pub rows: std::ops::Range<u32>,
+    pub positions: &'a Positions,
+    pub table: Binding,
+}
+
+impl BackPass<'_> {
+    pub fn plan(
+        &self,
+        draft: &mut Draft<'_>,
+        params: &Params,
+        operand: &Operand,
+        to: &Bound,
+        what: &'static str,
+    ) -> Result<()> {
+        let dim = self.rotary.head_dim;
+        let mut params = Params {
+            q: self.from.rows,
+            q_heads: self.heads,
+            q_begin: self.rows.start,
+            q_end: self.rows.end,
+            value_dim: dim,
+            table_sine: -1.0,
+            ..*params
+        };
+        if self.side == Side::Key {
+            turn_keys(draft, &mut params);
+        }
+        let count = self.rows.end - self.rows.start;
+        let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
+        let from = Binding {
+            writable: false,
+            ..self.from.binding
+        };
+        pack_into(
+            draft,
+            params,
+            operand,
+            to,
+            what,
+            |draft, params, to, output| {
+                let key = key(self.rotary, &scratch, output, self.positions);
+                push(draft, params, key, from, to, self.table)
+            },
+        )
+    }
+}
+
+/// A rotation of keys, whose kernel speaks of queries.
+fn turn_keys(draft: &mut Draft<'_>, params: &mut Params) {
+    params.q_rotations_at = params.k_rotations_at;
+    params.offsets_at = draft.push_aux(std::iter::repeat_n(0, params.batch as usize));
+    params.q_len = params.kv_len;
+    params.table_side_at = params.table_key_at;
 }
 
 fn key(rotary: &Rotary, rows: &Operand, output: Element, positions: &Positions) -> Rotate {
@@ -393,8 +451,8 @@ fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
     if rotation.side == Side::Key {
         params.table_side_at = params.table_key_at;
     }
-    let from = draft.operand(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
-    let to = draft.operand(Role::Turned, &rotation.turned, rotation.sizes(), dim)?;
+    let from = draft.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
+    let to = draft.output(Role::Turned, &rotation.turned, rotation.sizes(), dim)?;
     params.q = from.rows;
     pack_into(
         draft,

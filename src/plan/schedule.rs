@@ -89,6 +89,43 @@ impl<'a> Schedule<'a> {
         (head_end - head_start + (end - start).max(0)) as u64
     }
 
+    /// The queries of the slice that see key `j` of batch `b`.
+    pub fn seen_by(&self, b: u32, j: u32) -> Range<i64> {
+        let (shape, mask) = (&self.problem.shape, &self.problem.mask);
+        let bottom_right = i64::from(shape.kv_len) - i64::from(shape.q_len);
+        let d = i64::from(j) - mask.offset(shape, b).unwrap_or(bottom_right);
+        let len = mask.len(shape, b).unwrap_or(shape.kv_len);
+        let (mut begin, mut end) = (i64::from(self.slice.q.start), i64::from(self.slice.q.end));
+        if j >= len.min(self.slice.k.end) || j < self.slice.k.start {
+            return begin..begin;
+        }
+        if mask.causal && j >= mask.prefix {
+            begin = begin.max(d);
+        }
+        if let Some(window) = mask.window.filter(|_| j >= mask.first) {
+            begin = window.right.map_or(begin, |n| begin.max(d - i64::from(n)));
+            end = window.left.map_or(end, |n| end.min(d + i64::from(n) + 1));
+        }
+        begin..end.max(begin)
+    }
+
+    /// Query tiles that keys `j0 ..= j1` of batch `b` are seen by.
+    pub fn seen_by_tiles(&self, b: u32, j0: u32, j1: u32, tile: u32) -> u64 {
+        let len = self.problem.mask.len(&self.problem.shape, b);
+        let last = len.unwrap_or(j1 + 1).min(self.slice.k.end);
+        if j0 >= last {
+            return 0;
+        }
+        let (low, high) = (self.seen_by(b, j0), self.seen_by(b, j1.min(last - 1)));
+        let (begin, end) = (low.start, low.end.max(high.end));
+        let tile = i64::from(tile);
+        if end > begin {
+            ((end + tile - 1) / tile - begin / tile) as u64
+        } else {
+            0
+        }
+    }
+
     /// Visible pairs of rows `i0 ..= i1` of batch `b`.
     pub fn pairs(&self, b: u32, i0: u32, i1: u32) -> u64 {
         (i0..=i1).map(|i| self.visible(b, i).pairs()).sum()

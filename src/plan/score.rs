@@ -31,7 +31,7 @@ pub(super) fn plan(
     let mut bias = None;
     if let Some(operand) = score.bias_operand() {
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
-        let bound = draft.operand(Role::Bias, &operand, sizes, shape.kv_len)?;
+        let bound = draft.input(Role::Bias, &operand, sizes, shape.kv_len)?;
         params.bias = bound.rows;
         bias = Some(bound.binding);
     }

@@ -20,11 +20,53 @@ pub(super) struct Chosen {
 /// 1.5 s (D = 64), 1 row for 0.5 s, at 28 against 46 GFLOP/s: a call of 0.3 GFLOP lasts 6 to 11 ms either way.
 const SMALL_WORK: u64 = 300_000_000;
 
-pub(super) fn choose(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<Chosen> {
+/// What a kernel asks of its tiles.
+#[derive(Clone, Copy)]
+pub(super) struct Demand {
+    /// Rows of the axis that is tiled.
+    pub rows: u32,
+    /// Words of a row that stay with an invocation: q and o forward, as much again and more backward.
+    pub channels: u32,
+    /// 4-vectors of a key and its value, as they are staged.
+    pub chunks: u32,
+    pub flops: u64,
+}
+
+impl Demand {
+    pub fn forward(shape: &Shape, flops: u64) -> Self {
+        let (d, dv) = (shape.head_dim, shape.value_dim);
+        Self {
+            rows: shape.q_len,
+            channels: (d + dv).next_multiple_of(8),
+            chunks: d.div_ceil(4) + dv.div_ceil(4),
+            flops,
+        }
+    }
+
+    /// q, dO and dq of a row, and the keys of a lane.
+    pub fn grad_q(shape: &Shape, flops: u64) -> Self {
+        Self {
+            channels: (2 * shape.head_dim + shape.value_dim).next_multiple_of(8),
+            ..Self::forward(shape, flops)
+        }
+    }
+
+    /// k, v, dk and dv of a row, and q and dO of a lane.
+    pub fn grad_kv(shape: &Shape, flops: u64) -> Self {
+        let forward = Self::forward(shape, flops);
+        Self {
+            rows: shape.kv_len,
+            channels: 2 * forward.channels,
+            ..forward
+        }
+    }
+}
+
+pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Chosen> {
     let mut declined = Vec::new();
     let wide = wide_loads(caps, choice, &mut declined)?;
     if choice.strategy != Some(StrategyKind::Workgroup) {
-        match subgroup(shape, flops, caps, choice) {
+        match subgroup(demand, caps, choice) {
             Ok((strategy, tiling)) => {
                 return Ok(Chosen {
                     strategy,
@@ -50,7 +92,7 @@ pub(super) fn choose(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) ->
             reason: "the call asks for workgroup".into(),
         });
     }
-    match workgroup(shape, flops, caps, choice) {
+    match workgroup(demand, caps, choice) {
         Ok(tiling) => Ok(Chosen {
             strategy: Strategy::Workgroup,
             tiling,
@@ -86,12 +128,7 @@ fn wide_loads(caps: &Caps, choice: &Choice, declined: &mut Vec<Declined>) -> Res
     }
 }
 
-fn subgroup(
-    shape: &Shape,
-    flops: u64,
-    caps: &Caps,
-    choice: &Choice,
-) -> Result<(Strategy, Tiling), String> {
+fn subgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<(Strategy, Tiling), String> {
     let Some(Subgroups { min, max }) = caps.subgroups else {
         return Err(if caps.subgroups_offered {
             "the device was requested without Features::SUBGROUP, which its adapter has; \
@@ -110,7 +147,7 @@ fn subgroup(
     }
     let tiling = choice
         .tiling
-        .unwrap_or_else(|| subgroup_tiling(shape, flops, caps.class, width, max));
+        .unwrap_or_else(|| subgroup_tiling(demand, caps.class, width, max));
     check_invocations(&tiling, caps)?;
     if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
         return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
@@ -122,9 +159,9 @@ fn subgroup(
     Ok((strategy, tiling))
 }
 
-fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, max: u32) -> Tiling {
-    let channels = (shape.head_dim + shape.value_dim).next_multiple_of(8);
-    let small = flops < SMALL_WORK;
+fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) -> Tiling {
+    let channels = demand.channels;
+    let small = demand.flops < SMALL_WORK;
     let (invocations, lanes_per_row, rows) = match class {
         // SwiftShader, D = 64: 1 row in 1 lane runs at 0.5 GFLOP/s, 2 rows in 2 lanes at 0.9. Its compiler takes 0.6 s
         // for 64 words of a row in a lane, 1.6 s for 128, minutes and gigabytes for 256.
@@ -145,7 +182,7 @@ fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, m
         }
     };
     let slots = invocations / lanes_per_row;
-    let needed = shape.q_len.div_ceil(slots).next_power_of_two();
+    let needed = demand.rows.div_ceil(slots).next_power_of_two();
     let keys = width / lanes_per_row;
     Tiling {
         invocations,
@@ -156,13 +193,13 @@ fn subgroup_tiling(shape: &Shape, flops: u64, class: AdapterClass, width: u32, m
     }
 }
 
-fn workgroup(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<Tiling, String> {
+fn workgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Tiling, String> {
     let tiling = match choice.tiling {
         Some(tiling) => tiling,
-        None => workgroup_tiling(shape, flops, caps)?,
+        None => workgroup_tiling(demand, caps)?,
     };
     check_invocations(&tiling, caps)?;
-    let bytes = workgroup_tile_bytes(tiling.tile, chunks(shape));
+    let bytes = workgroup_tile_bytes(tiling.tile, demand.chunks);
     if bytes > caps.workgroup_memory {
         return Err(format!(
             "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
@@ -176,9 +213,9 @@ fn workgroup(shape: &Shape, flops: u64, caps: &Caps, choice: &Choice) -> Result<
     Ok(tiling)
 }
 
-fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, String> {
-    let channels = (shape.head_dim + shape.value_dim).next_multiple_of(8);
-    let small = flops < SMALL_WORK;
+fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
+    let channels = demand.channels;
+    let small = demand.flops < SMALL_WORK;
     let (invocations, rows) = match caps.class {
         // Rows an invocation: 1 / 4 / 8 / 16 give 4 / 13.5 / 22 / 25.5 GFLOP/s (D = 64, lavapipe).
         AdapterClass::Cpu if small => (32, 1),
@@ -198,15 +235,15 @@ fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, St
     // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word.
     let tile = [32, 16, 8, 4]
         .into_iter()
-        .find(|&tile| workgroup_tile_bytes(tile, chunks(shape)) <= caps.workgroup_memory)
+        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) <= caps.workgroup_memory)
         .ok_or_else(|| {
             format!(
                 "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
-                workgroup_tile_bytes(4, chunks(shape)),
+                workgroup_tile_bytes(4, demand.chunks),
                 caps.workgroup_memory
             )
         })?;
-    let needed = shape.q_len.div_ceil(invocations).next_power_of_two();
+    let needed = demand.rows.div_ceil(invocations).next_power_of_two();
     Ok(Tiling {
         invocations,
         lanes_per_row: 1,
@@ -214,10 +251,6 @@ fn workgroup_tiling(shape: &Shape, flops: u64, caps: &Caps) -> Result<Tiling, St
         keys,
         tile,
     })
-}
-
-fn chunks(shape: &Shape) -> u32 {
-    shape.head_dim.div_ceil(4) + shape.value_dim.div_ceil(4)
 }
 
 fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
@@ -230,4 +263,25 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Loop iterations of an invocation in one tile: its own and, where a tile is staged, those of its loads and steps. A
+/// loop counts once more than it turns.
+pub(super) fn iterations(chosen: &Chosen, shape: &Shape) -> u64 {
+    let tiling = &chosen.tiling;
+    let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
+    u64::from(match chosen.strategy {
+        Strategy::Subgroup { .. } => 1,
+        Strategy::Workgroup => {
+            tiling.tile / tiling.keys + loads(shape.head_dim) + loads(shape.value_dim) + 4
+        }
+    })
+}
+
+/// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.
+pub(super) fn loads(chosen: &Chosen) -> u64 {
+    match chosen.strategy {
+        Strategy::Subgroup { width, .. } => u64::from(chosen.tiling.invocations / width),
+        Strategy::Workgroup => 1,
+    }
 }

@@ -105,6 +105,37 @@ pub struct Prefill {
     pub count_tiles: bool,
 }
 
+/// The key of a gradient kernel. q and k are rotated before, so it rotates nothing, and it writes f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Gradient {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    /// q and k
+    pub input: Input,
+    /// v
+    pub value: Input,
+    /// dO
+    pub d_o: Input,
+    /// ⌈D/4⌉
+    pub chunks: u32,
+    /// ⌈Dv/4⌉
+    pub value_chunks: u32,
+    pub score: ScoreKey,
+    /// Loads 64 bits at a time.
+    pub wide: bool,
+    /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
+    pub count_tiles: bool,
+}
+
+/// The key of the step that makes (lse, Δ) of each row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Delta {
+    pub o: Input,
+    pub d_o: Input,
+    /// A gradient by lse joins.
+    pub dlse: bool,
+}
+
 /// The key of a kernel that moves f32 rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pack {
@@ -150,6 +181,12 @@ pub enum Variant {
     Pack(Pack),
     /// Turns rows by their positions.
     Rotate(Rotate),
+    /// (lse, Δ) of each query.
+    Delta(Delta),
+    /// dQ, by tiles of query rows.
+    GradQ(Gradient),
+    /// dK and dV, by tiles of key rows.
+    GradKv(Gradient),
 }
 
 impl Variant {
@@ -160,24 +197,43 @@ impl Variant {
             Self::Combine { .. } => "combine",
             Self::Pack(_) => "pack",
             Self::Rotate(_) => "rotate",
+            Self::Delta(_) => "delta",
+            Self::GradQ(_) => "grad_q",
+            Self::GradKv(_) => "grad_kv",
+        }
+    }
+
+    /// What the kernels that own tiles have in common.
+    pub fn tiles(&self) -> Option<Tiles> {
+        match *self {
+            Self::Prefill(key) => Some(Tiles {
+                strategy: key.strategy,
+                tiling: key.tiling,
+                chunks: key.chunks,
+                value_chunks: key.value_chunks,
+                wide: key.wide,
+            }),
+            Self::GradQ(key) | Self::GradKv(key) => Some(key.tiles()),
+            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) | Self::Delta(_) => None,
         }
     }
 
     /// True when the shader needs the subgroup feature.
     pub fn needs_subgroups(&self) -> bool {
-        matches!(self, Self::Prefill(key) if key.strategy != Strategy::Workgroup)
+        self.tiles()
+            .is_some_and(|tiles| tiles.strategy != Strategy::Workgroup)
     }
 
     /// True when the shader needs wgpu's 64-bit integers, which WGSL itself does not have.
     pub fn needs_int64(&self) -> bool {
-        matches!(self, Self::Prefill(key) if key.wide)
+        self.tiles().is_some_and(|tiles| tiles.wide)
     }
 
     /// Bytes of workgroup memory.
     pub fn workgroup_memory(&self) -> u32 {
-        match self {
-            Self::Prefill(key) if key.strategy == Strategy::Workgroup => {
-                workgroup_tile_bytes(key.tiling.tile, key.chunks + key.value_chunks)
+        match self.tiles() {
+            Some(tiles) if tiles.strategy == Strategy::Workgroup => {
+                workgroup_tile_bytes(tiles.tiling.tile, tiles.chunks + tiles.value_chunks)
             }
             _ => 0,
         }
@@ -185,9 +241,29 @@ impl Variant {
 
     /// Invocations of a workgroup.
     pub fn invocations(&self) -> u32 {
-        match self {
-            Self::Prefill(key) => key.tiling.invocations,
-            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) => ROW_KERNEL_INVOCATIONS,
+        self.tiles()
+            .map_or(ROW_KERNEL_INVOCATIONS, |tiles| tiles.tiling.invocations)
+    }
+}
+
+/// What the kernels that own tiles have in common.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    pub chunks: u32,
+    pub value_chunks: u32,
+    pub wide: bool,
+}
+
+impl Gradient {
+    pub fn tiles(&self) -> Tiles {
+        Tiles {
+            strategy: self.strategy,
+            tiling: self.tiling,
+            chunks: self.chunks,
+            value_chunks: self.value_chunks,
+            wide: self.wide,
         }
     }
 }
@@ -205,21 +281,33 @@ impl fmt::Display for Variant {
         match self {
             Self::Prefill(key) => write!(
                 f,
-                "prefill {}{} {},{}->{} D<={} Dv<={}{}{}{}",
-                key.strategy,
-                match key.strategy {
-                    Strategy::Subgroup { width, fixed } =>
-                        format!(" {width}{}", if fixed { "" } else { "+" }),
-                    Strategy::Workgroup => String::new(),
-                },
+                "prefill {} {},{}->{} {}{}{}",
+                Self::Prefill(*key).strategy_name(),
                 key.input,
                 key.value,
                 key.output,
-                key.chunks * 4,
-                key.value_chunks * 4,
+                Dims(key.chunks, key.value_chunks),
                 key.score,
-                if key.rotary.is_some() { " rotary" } else { "" },
-                if key.wide { " wide" } else { "" },
+                Flags(key.rotary.is_some(), key.wide),
+            ),
+            Self::GradQ(key) | Self::GradKv(key) => write!(
+                f,
+                "{} {} {},{}x{} {}{}{}",
+                self.kernel(),
+                self.strategy_name(),
+                key.input,
+                key.value,
+                key.d_o,
+                Dims(key.chunks, key.value_chunks),
+                key.score,
+                Flags(false, key.wide),
+            ),
+            Self::Delta(key) => write!(
+                f,
+                "delta {}x{}{}",
+                key.o,
+                key.d_o,
+                if key.dlse { " dlse" } else { "" }
             ),
             Self::Rotate(key) => write!(
                 f,
@@ -237,6 +325,39 @@ impl fmt::Display for Variant {
                     write!(f, "pack table {verb} {}", key.output)
                 }
             },
+        }
+    }
+}
+
+/// Channels of a row of q and of v, at most.
+struct Dims(u32, u32);
+
+impl fmt::Display for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "D<={} Dv<={}", self.0 * 4, self.1 * 4)
+    }
+}
+
+/// Rotary and wide.
+struct Flags(bool, bool);
+
+impl fmt::Display for Flags {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(rotary, wide) = *self;
+        f.write_str(if rotary { " rotary" } else { "" })?;
+        f.write_str(if wide { " wide" } else { "" })
+    }
+}
+
+impl Variant {
+    /// `subgroup 8`, `subgroup 8+` (at least 8 lanes) or `workgroup`.
+    fn strategy_name(&self) -> String {
+        match self.tiles().map(|tiles| tiles.strategy) {
+            Some(Strategy::Subgroup { width, fixed }) => {
+                format!("subgroup {width}{}", if fixed { "" } else { "+" })
+            }
+            Some(Strategy::Workgroup) => "workgroup".into(),
+            None => String::new(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod backward;
 mod boundaries;
 mod covering;
 mod cuts;

@@ -1,0 +1,172 @@
+// dQ = scale·dX·K (FlashAttention's backward by recomputation, 2205.14135 algorithm 4, in 2307.08691's order). A
+// workgroup owns a tile of query rows of one head and walks the key tiles that any of them sees, as the forward
+// kernel does; P comes from lse. Scores are in units of log 2.
+
+import part::params;
+import part::numbers;
+import part::work;
+import mask::interval;
+import schedule::interval;
+import slot::wide;
+import slot::strategy;
+import slot::q_rows for q;
+import slot::k_rows for k;
+import slot::v_rows for v;
+import slot::d_o_rows for d_o;
+import position::load_plain for q;
+import position::load_plain for k;
+import part::scores;
+import score::chain;
+import part::gradient;
+import slot::dq_rows for dq;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<q_word>;
+@group(0) @binding(2) var<storage, read> k: array<k_word>;
+@group(0) @binding(3) var<storage, read> v: array<v_word>;
+@group(0) @binding(4) var<storage, read> d_o: array<d_o_word>;
+@group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> dq: array<f32>;
+@group(0) @binding(7) var<storage, read> aux: array<u32>;
+@if(bias) @group(0) @binding(8) var<storage, read> bias: array<f32>;
+
+fn q_dim() -> u32 { return params.head_dim; }
+fn k_dim() -> u32 { return params.head_dim; }
+fn v_dim() -> u32 { return params.value_dim; }
+fn d_o_dim() -> u32 { return params.value_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+    @if(subgroup) @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let work = work_item(group, groups);
+    if (!work.live) { return; }
+    @if(subgroup) start_strategy(subgroup_lane);
+    @if(!subgroup) start_strategy(invocation);
+
+    let part = invocation % LANES;
+    let i_tile = (params.q_begin / TILE_ROWS + work.tile) * TILE_ROWS;
+    let i_first = max(i_tile, params.q_begin);
+    let i_last = min(i_tile + TILE_ROWS, params.q_end) - 1u;
+    let i_own = i_tile + invocation / LANES;
+    let kv_head = work.h / params.group;
+    let k_head = row_start(params.k, work.b, kv_head, 0u);
+    let v_head = row_start(params.v, work.b, kv_head, 0u);
+
+    var q_rows: array<Column, CHUNKS>;
+    var d_o_rows: array<Column, VALUE_CHUNKS>;
+    var dq_rows: array<Column, CHUNKS>;
+    var row_stats: Stats;
+    var spoilt: Flags;
+    var seen: array<Interval, ROWS>;
+    var i_rows: array<u32, ROWS>;
+    var scales: array<f32, ROWS>;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
+        i_rows[r] = i;
+        scales[r] = query_scale(work.b, i);
+        seen[r] = visible_keys(work.b, i);
+        row_stats[r] = stats[row_start(params.stats, work.b, work.h, i)];
+    }
+    let place = place_rows(work.b, work.h, i_rows);
+    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(work.b, work.h, i_rows, scales, d * LANES + part); }
+    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = load_output_gradients(work.b, work.h, i_rows, d * LANES + part); }
+
+    let low = visible_keys(work.b, i_first);
+    let high = visible_keys(work.b, i_last);
+    let walk = walk_tiles(low, high, work.split);
+    for (var n = walk.begin; n < walk.end; n++) {
+        let j_tile = tile_key(walk, n);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high);
+        @unroll_one for (var g = 0u; g < GROUPS; g++) {
+            let j = j_tile + g * KEYS;
+            let masked = !all_visible(low, high, j, j + KEYS - 1u);
+            @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
+            @if(subgroup) let k_start = k_head + j_own * params.k.row;
+            @if(subgroup) let v_start = v_head + j_own * params.v.row;
+            @if(subgroup) var keys: array<Shared, CHUNKS>;
+            @if(subgroup) var own_spoils = false;
+
+            // S = Q·Kᵀ
+            var s: Scores;
+            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
+                let own = k_load(k_start, d * LANES + part, 0u);
+                let spoils = is_spoilt(own, masked);
+                own_spoils = own_spoils || spoils;
+                keys[d] = select(own, vec4<f32>(), spoils);
+                s = add_scores(s, q_rows[d], keys[d]);
+            }
+            @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
+            // dP = dO·Vᵀ
+            var dp: Scores;
+            @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
+            @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], g * KEYS * VALUE_CHUNKS + d); }
+            @if(shared_rows) s = sum_over_rows(s);
+            @if(shared_rows) dp = sum_over_rows(dp);
+
+            // P = exp(S − lse), dS = P∘(dP − Δ)
+            let capped = cap_scores(s);
+            let p = probabilities(add_biases(capped, place, j), row_stats);
+            var dx = uncap_gradients(score_gradients(p, dp, row_stats), capped);
+            if (masked) {
+                let visible = visible_flags(seen, j);
+                dx = hide(dx, visible);
+                @if(subgroup) let spoils = share_flags(own_spoils);
+                @if(!subgroup) let spoils = staged_spoils(g * KEYS);
+                @unroll for (var r = 0u; r < ROWS; r++) { spoilt[r] |= visible[r] & spoils; }
+            }
+
+            // dQ += dX·K
+            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { dq_rows[d] = add_weighted_keys(dq_rows[d], dx, keys[d]); }
+            @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { dq_rows[d] = add_weighted_keys(dq_rows[d], dx, g * KEYS * CHUNKS + d); }
+        }
+    }
+
+    var dq_starts: array<u32, ROWS>;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = i_own + r * ROW_STRIDE;
+        dq_starts[r] = select(NOT_OWNED, row_start(params.o, work.b, work.h, i), i >= i_first && i <= i_last);
+        // scale·τ in units of its own.
+        scales[r] *= LN_2;
+        @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
+        @if(count_tiles) scales[r] = f32(walk.end - walk.begin);
+    }
+    @unroll for (var d = 0u; d < CHUNKS; d++) { store_gradients(dq_starts, d * LANES + part, dq_rows[d], scales, spoilt); }
+}
+
+fn load_queries(b: u32, h: u32, rows: array<u32, ROWS>, scales: array<f32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scales[r] * q_load(row_start(params.q, b, h, rows[r]), chunk, 0u); }
+    return column;
+}
+
+fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = d_o_load(row_start(params.d_o, b, h, rows[r]), chunk); }
+    return column;
+}
+
+fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {
+    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @if(!count_tiles) if (starts[r] != NOT_OWNED) { dq_sum(starts[r], chunk, params.head_dim, spoil_gradient(dq[r] * scales[r], spoilt[r])); }
+        @if(count_tiles) if (starts[r] != NOT_OWNED) { dq_sum(starts[r], chunk, params.head_dim, vec4<f32>(scales[r])); }
+    }
+}
+
+@if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, 0u); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_load(head + j * params.v.row, chunk); }
+
+fn v_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+    return v_chunk(row, chunk);
+}
+
+fn d_o_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+    return d_o_chunk(row, chunk);
+}

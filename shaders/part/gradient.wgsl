@@ -1,0 +1,78 @@
+// What the gradient kernels do with the scores of an invocation's rows and the KEYS columns of a step. The rows are
+// queries and the columns keys, or (`transposed`) the other way round.
+
+// (lse·log2 e, Δ) of each query.
+@if(transposed) alias Stats = array<vec2<f32>, KEYS>;
+@if(!transposed) alias Stats = array<vec2<f32>, ROWS>;
+
+// P = exp(S − lse)
+fn probabilities(s: Scores, stats: Stats) -> Scores {
+    var p: Scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = exp2(s[r][c] - stats[c].x); }
+        @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = exp2(s[r][c] - stats[r].x); }
+    }
+    return p;
+}
+
+// dS = P∘(dP − Δ)
+fn score_gradients(p: Scores, dp: Scores, stats: Stats) -> Scores {
+    var ds: Scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { ds[r][c] = p[r][c] * (dp[r][c] - stats[c].y); }
+        @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { ds[r][c] = p[r][c] * (dp[r][c] - stats[r].y); }
+    }
+    return ds;
+}
+
+// 0 where a pair is masked, whatever was computed there.
+fn hide(weights: Scores, visible: Flags) -> Scores {
+    var w = weights;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { w[r][c] = select(0.0, w[r][c], (visible[r] & (1u << c)) != 0u); }
+    }
+    return w;
+}
+
+// dP + dO·Vᵀ over four channels.
+fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
+    var s = scores;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let x = share_value(values, c);
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(rows[r], x); }
+    }
+    return s;
+}
+
+// dQ + dS·K in four channels.
+fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
+    var sum = column;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let x = share_key(keys, c);
+        @unroll for (var r = 0u; r < ROWS; r++) { sum[r] += weights[r][c] * x; }
+    }
+    return sum;
+}
+
+// dV + Pᵀ·dO in four channels.
+@if(transposed) fn add_weighted_values(column: Column, weights: Scores, values: Shared) -> Column {
+    var sum = column;
+    @unroll for (var c = 0u; c < KEYS; c++) {
+        let x = share_value(values, c);
+        @unroll for (var r = 0u; r < ROWS; r++) { sum[r] += weights[r][c] * x; }
+    }
+    return sum;
+}
+
+// What no step with masked pairs may multiply by 0.
+fn is_spoilt(x: vec4<f32>, masked: bool) -> bool {
+    return masked && not_finite(x);
+}
+
+fn spoil_gradient(x: vec4<f32>, spoilt: u32) -> vec4<f32> {
+    var nan = NAN_BITS;
+    return select(x, vec4<f32>(bitcast<f32>(nan)), spoilt != 0u);
+}
+
+// The start of a row that this tile has no part in.
+const NOT_OWNED = 0xffffffffu;

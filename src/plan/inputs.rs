@@ -1,0 +1,77 @@
+//! The inputs of an attention kernel, forward or backward: the caller's tensors, or their rows rotated into scratch.
+
+use crate::error::Result;
+use crate::problem::position::Side;
+use crate::problem::{Element, Layout, Operand, Problem};
+
+use super::draft::{Bound, Draft};
+use super::params::Params;
+use super::rotate::Pass;
+use super::{Binding, Role};
+
+/// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
+pub(super) struct Source {
+    pub operand: Operand,
+    pub bound: Bound,
+}
+
+pub(super) fn bind_inputs(draft: &mut Draft<'_>, problem: &Problem) -> Result<[Source; 3]> {
+    let shape = &problem.shape;
+    let q = [shape.batch, shape.q_heads, shape.q_len];
+    let kv = [shape.batch, shape.kv_heads, shape.kv_len];
+    let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
+        Ok(Source {
+            operand,
+            bound: draft.input(role, &operand, sizes, dim)?,
+        })
+    };
+    Ok([
+        bind(Role::Q, problem.q, q, shape.head_dim)?,
+        bind(Role::K, problem.k, kv, shape.head_dim)?,
+        bind(Role::V, problem.v, kv, shape.value_dim)?,
+    ])
+}
+
+/// Lets a pass rotate q and k into scratch, and the kernel read them there.
+pub(super) fn rotate_inputs(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &Params,
+    table: Binding,
+    q: &mut Source,
+    k: &mut Source,
+) -> Result<()> {
+    let (shape, position, slice) = (&problem.shape, &problem.position, problem.slice());
+    let Some(rotary) = &position.rotary else {
+        return Ok(());
+    };
+    let sides = [
+        (
+            Side::Query,
+            q,
+            shape.q_heads,
+            slice.q,
+            &position.q_positions,
+        ),
+        (Side::Key, k, shape.kv_heads, slice.k, &position.k_positions),
+    ];
+    for (side, source, heads, rows, positions) in sides {
+        let mut params = *params;
+        params.q = source.bound.rows;
+        let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
+        let operand = source.operand;
+        let pass = Pass {
+            rotary,
+            side,
+            source: source.bound,
+            operand: &operand,
+            heads,
+            rows,
+            positions,
+            table,
+        };
+        source.bound = pass.plan(draft, &params)?;
+        source.operand = Operand::new(Element::F32, layout);
+    }
+    Ok(())
+}

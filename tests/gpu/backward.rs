@@ -1,0 +1,57 @@
+//! The gradients against the f64 reference.
+
+mod run;
+
+use wgpu_attention::Element;
+
+use crate::device::{gpu, say};
+use crate::run::strategies;
+use crate::support::cases::{self, Distance, Setting, Turning};
+use crate::support::inputs::{Data, Inputs};
+
+use run::{Given, run_and_check};
+
+fn settings() -> Vec<Setting> {
+    let base = |d, dv, element| Setting::new(d, dv, element);
+    vec![
+        base(8, 8, Element::F32),
+        Setting {
+            softcap: Some(3.0),
+            bias: true,
+            ..base(33, 17, Element::F32)
+        },
+        Setting {
+            distance: Some(Distance::Alibi),
+            positions: true,
+            ..base(16, 24, Element::F16)
+        },
+        Setting {
+            distance: Some(Distance::T5),
+            bias: true,
+            ..base(8, 4, Element::BF16)
+        },
+        Setting {
+            turning: Some(Turning {
+                layout: Default::default(),
+                temperature: true,
+            }),
+            ..base(16, 8, Element::F32)
+        },
+    ]
+}
+
+#[test]
+fn the_case_table_backward_in_both_strategies() {
+    let gpu = gpu();
+    let mut count = 0;
+    for setting in settings() {
+        for (n, case) in cases::all(&setting).iter().enumerate() {
+            let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
+            for choice in strategies(gpu) {
+                run_and_check(gpu, case, &inputs, &Given::new(case, n as u64), &choice);
+                count += 1;
+            }
+        }
+    }
+    say(&format!("{count} backward passes"));
+}
