@@ -89,6 +89,13 @@ pub enum Error {
          state them in Position::range"
     )]
     Unstated,
+    #[error(
+        "{what} is asked for, but the problem has no {parameter}; state it in Problem::score or do not ask"
+    )]
+    NoParameter {
+        what: &'static str,
+        parameter: &'static str,
+    },
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
     Missing { what: &'static str },
     #[error(

@@ -2,6 +2,7 @@
 //! taken. Planning is pure; no GPU is touched.
 
 mod backward;
+mod backward_score;
 mod covering;
 mod draft;
 mod embed;
@@ -25,8 +26,8 @@ pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey,
-    Strategy, Tiles, Tiling, Variant,
+    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS,
+    ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };
 
 use std::fmt;
@@ -79,6 +80,14 @@ pub enum Role {
     DQ,
     DK,
     DV,
+    /// f32, contiguous `[B|1, Hq|1, Nq, Nk]`: the sizes that the bias is not broadcast over.
+    DBias,
+    /// `f32 [Hq]`
+    DSlopes,
+    /// `f32 [Hq]`
+    DSinks,
+    /// `f32 [buckets, Hq]`
+    DT5,
 }
 
 impl Role {
@@ -109,6 +118,10 @@ impl Role {
             Self::DQ => "dq",
             Self::DK => "dk",
             Self::DV => "dv",
+            Self::DBias => "dbias",
+            Self::DSlopes => "dslopes",
+            Self::DSinks => "dsinks",
+            Self::DT5 => "dt5",
         }
     }
 

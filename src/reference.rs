@@ -12,7 +12,7 @@ mod position;
 mod score;
 mod tensors;
 
-pub use backward::{Gradients, backward};
+pub use backward::{Gradients, ScoreGradients, backward, score_gradients};
 pub use mask::visible;
 pub use tensors::{Bias, Tensors};
 

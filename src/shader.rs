@@ -6,8 +6,8 @@ mod unroll;
 
 use crate::error::Result;
 use crate::plan::{
-    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, ScoreKey,
-    Strategy, Tiles, Variant,
+    Delta, Gradient, Input, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS,
+    ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN};
@@ -35,6 +35,18 @@ pub fn source(variant: &Variant) -> Source {
             gradient(&mut source, key);
             source.slot("dq_rows", vec!["address::f32_sum"]);
         }
+        Variant::GradBias(key) => gradient(&mut source, key),
+        Variant::GradScore(key, numbers) => {
+            gradient(&mut source, key);
+            source.flag("grad_slopes", *numbers == ScoreNumbers::Slopes);
+            source.constant("PARTS", numbers.parts());
+            source.constant("PART_SUMS", numbers.parts() * key.tiling.invocations);
+        }
+        Variant::GradSinks => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.constant("PART_ROWS", SINK_ROWS);
+        }
+        Variant::Reduce => source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS),
         Variant::GradKv(key) => {
             gradient(&mut source, key);
             source.flag("transposed", true);

@@ -18,6 +18,7 @@ import position::load_plain for k;
 import part::scores;
 import score::chain;
 import part::gradient;
+import part::gradient_rows;
 import slot::dk_rows for dk;
 @if(!bias) import slot::dv_rows for dv;
 
@@ -194,13 +195,3 @@ fn store_value_gradients(starts: array<u32, ROWS>, chunk: u32, dv: Column, spoil
 @if(!subgroup) fn streamed_rows() -> u32 { return params.q_len; }
 @if(!subgroup) fn stream_key(b: u32, head: u32, i: u32, chunk: u32) -> vec4<f32> { return query_scale(b, i) * q_load(head + i * params.q.row, chunk, 0u); }
 @if(!subgroup) fn stream_value(head: u32, i: u32, chunk: u32) -> vec4<f32> { return d_o_load(head + i * params.d_o.row, chunk); }
-
-fn v_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
-    return v_chunk(row, chunk);
-}
-
-fn d_o_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
-    return d_o_chunk(row, chunk);
-}

@@ -18,6 +18,7 @@ import position::load_plain for k;
 import part::scores;
 import score::chain;
 import part::gradient;
+import part::gradient_rows;
 import slot::dq_rows for dq;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -137,18 +138,6 @@ fn main(
     @unroll for (var d = 0u; d < CHUNKS; d++) { store_gradients(dq_starts, d * LANES + part, dq_rows[d], scales, spoilt); }
 }
 
-fn load_queries(b: u32, h: u32, rows: array<u32, ROWS>, scales: array<f32, ROWS>, chunk: u32) -> Column {
-    var column: Column;
-    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scales[r] * q_load(row_start(params.q, b, h, rows[r]), chunk, 0u); }
-    return column;
-}
-
-fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
-    var column: Column;
-    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = d_o_load(row_start(params.d_o, b, h, rows[r]), chunk); }
-    return column;
-}
-
 fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
@@ -160,13 +149,3 @@ fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: arr
 @if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
 @if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, 0u); }
 @if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_load(head + j * params.v.row, chunk); }
-
-fn v_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
-    return v_chunk(row, chunk);
-}
-
-fn d_o_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
-    return d_o_chunk(row, chunk);
-}

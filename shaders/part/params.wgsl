@@ -97,6 +97,13 @@ struct Params {
     group_begin: u32,
     group_end: u32,
     accumulate: u32,
+    // The first of the numbers whose partials a step makes or adds up, and how many lie beside each other.
+    part_begin: u32,
+
+    part_stride: u32,
+    // Batches and heads that share one of the bias's.
+    shared_batches: u32,
+    shared_heads: u32,
     unused: u32,
 }
 

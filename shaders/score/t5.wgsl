@@ -1,9 +1,12 @@
 // T5's relative bias (1910.10683): one learned number a head for each bucket of distances.
 
-@if(t5) fn t5_bias(h: u32, relative: i32) -> f32 {
+@if(t5) fn t5_bucket(relative: i32) -> u32 {
     let far = i32(params.t5_distance);
-    let bucket = aux[params.t5_buckets_at + u32(clamp(relative, -far, far) + far)];
-    return bitcast<f32>(aux[params.t5_at + bucket * params.q_heads + h]) * LOG2_E;
+    return aux[params.t5_buckets_at + u32(clamp(relative, -far, far) + far)];
+}
+
+@if(t5) fn t5_bias(h: u32, relative: i32) -> f32 {
+    return bitcast<f32>(aux[params.t5_at + t5_bucket(relative) * params.q_heads + h]) * LOG2_E;
 }
 
 @if(t5) fn add_t5(scores: Scores, place: Place, column: u32) -> Scores {

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::caps::Caps;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::problem::position::Side;
 use crate::problem::{Element, Layout, Operand, Problem};
 
@@ -37,6 +37,14 @@ pub struct Backward {
     pub dk: Operand,
     /// `[B, Hkv, Nk, Dv]`
     pub dv: Operand,
+    /// Also the gradient of the dense bias, f32, contiguous, of the sizes that the bias is not broadcast over.
+    pub dbias: bool,
+    /// Also that of ALiBi's slopes, f32 `[Hq]`.
+    pub dslopes: bool,
+    /// Also that of the learned sinks, f32 `[Hq]`. It takes rows, not pairs: ask for it in one call of a cut over keys.
+    pub dsinks: bool,
+    /// Also that of T5's table, f32 `[buckets, Hq]`.
+    pub dt5: bool,
 }
 
 impl Backward {
@@ -50,6 +58,10 @@ impl Backward {
             dq: like(shape.q_heads, shape.q_len, shape.head_dim),
             dk: like(shape.kv_heads, shape.kv_len, shape.head_dim),
             dv: like(shape.kv_heads, shape.kv_len, shape.value_dim),
+            dbias: false,
+            dslopes: false,
+            dsinks: false,
+            dt5: false,
             problem,
         }
     }
@@ -70,6 +82,17 @@ impl Backward {
             operand.validate(what, sizes, dim)?;
             operand.validate_output(what, sizes, dim)?;
         }
+        let score = &self.problem.score;
+        for (what, asked, parameter, there) in [
+            ("dbias", self.dbias, "bias", score.bias.is_some()),
+            ("dslopes", self.dslopes, "slopes", score.slopes.is_some()),
+            ("dsinks", self.dsinks, "sinks", score.sinks.is_some()),
+            ("dt5", self.dt5, "t5", score.t5.is_some()),
+        ] {
+            if asked && !there {
+                return Err(Error::NoParameter { what, parameter });
+            }
+        }
         Ok(())
     }
 }
@@ -84,15 +107,15 @@ pub(super) fn plan(stated: &Backward, caps: &Caps, choice: &Choice) -> Result<Pl
 }
 
 /// What all steps of a backward pass share.
-struct Pass<'a> {
-    stated: &'a Backward,
-    problem: &'a Problem,
-    schedule: Schedule<'a>,
-    params: Params,
+pub(super) struct Pass<'a> {
+    pub(super) stated: &'a Backward,
+    pub(super) problem: &'a Problem,
+    pub(super) schedule: Schedule<'a>,
+    pub(super) params: Params,
     inputs: [Source; 3],
     d_o: Bound,
     /// (lse, Δ)
-    stats: Binding,
+    pub(super) stats: Binding,
     score: ScorePlan,
     table: Option<Binding>,
 }
@@ -140,10 +163,10 @@ impl<'a> Pass<'a> {
         if !slice.q.is_empty() {
             self.grad_q(draft)?;
         }
-        Ok(())
+        self.score_gradients(draft)
     }
 
-    fn pairs(&self) -> u64 {
+    pub(super) fn pairs(&self) -> u64 {
         let (shape, slice) = (&self.problem.shape, self.problem.slice());
         if slice.q.is_empty() {
             return 0;
@@ -308,7 +331,7 @@ impl<'a> Pass<'a> {
     }
 
     /// The tiles of a gradient kernel; reasons are told once.
-    fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
+    pub(super) fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
         let mut chosen = tiles::choose(demand, draft.caps, draft.choice)?;
         for declined in chosen.declined.drain(..) {
             if !draft.declined.contains(&declined) {
@@ -318,7 +341,7 @@ impl<'a> Pass<'a> {
         Ok(chosen)
     }
 
-    fn key(&self, draft: &Draft<'_>, chosen: &Chosen) -> Gradient {
+    pub(super) fn key(&self, draft: &Draft<'_>, chosen: &Chosen) -> Gradient {
         let shape = &self.problem.shape;
         let [q, k, v] = &self.inputs;
         Gradient {
@@ -335,7 +358,7 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn bindings(&self, draft: &Draft<'_>, outputs: &[Binding]) -> Vec<Binding> {
+    pub(super) fn bindings(&self, draft: &Draft<'_>, outputs: &[Binding]) -> Vec<Binding> {
         let mut bindings: Vec<_> = self.inputs.iter().map(|x| x.bound.binding).collect();
         bindings.extend([self.d_o.binding, read_only(self.stats)]);
         // Nobody walks an empty operand, but something must be bound.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{Gradient, Plan, Prefill, Step, Task, Variant};
+use super::{Gradient, Plan, Prefill, SINK_ROWS, Step, Task, Variant};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -94,7 +94,11 @@ impl Step {
         match &self.variant {
             Variant::Prefill(Prefill { tiling, .. })
             | Variant::GradQ(Gradient { tiling, .. })
-            | Variant::GradKv(Gradient { tiling, .. }) => tiling.to_string(),
+            | Variant::GradKv(Gradient { tiling, .. })
+            | Variant::GradBias(Gradient { tiling, .. })
+            | Variant::GradScore(Gradient { tiling, .. }, _) => tiling.to_string(),
+            Variant::GradSinks => format!("{SINK_ROWS} rows an invocation"),
+            Variant::Reduce => "a number an invocation".into(),
             Variant::Delta(_) => "a row an invocation".into(),
             Variant::Rotate(_) => "8 channels of a row an invocation".into(),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),

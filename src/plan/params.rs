@@ -101,6 +101,10 @@ pub struct Params {
     pub group_begin: u32,
     pub group_end: u32,
     pub accumulate: u32,
+    pub part_begin: u32,
+    pub part_stride: u32,
+    pub shared_batches: u32,
+    pub shared_heads: u32,
     pub unused: u32,
 }
 

@@ -29,6 +29,8 @@ pub(super) struct Demand {
     pub channels: u32,
     /// 4-vectors of a key and its value, as they are staged.
     pub chunks: u32,
+    /// Words of workgroup memory beside the tile, for each invocation.
+    pub sums: u32,
     pub flops: u64,
 }
 
@@ -39,6 +41,7 @@ impl Demand {
             rows: shape.q_len,
             channels: (d + dv).next_multiple_of(8),
             chunks: d.div_ceil(4) + dv.div_ceil(4),
+            sums: 0,
             flops,
         }
     }
@@ -199,7 +202,8 @@ fn workgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Tiling, Str
         None => workgroup_tiling(demand, caps)?,
     };
     check_invocations(&tiling, caps)?;
-    let bytes = workgroup_tile_bytes(tiling.tile, demand.chunks);
+    let bytes =
+        workgroup_tile_bytes(tiling.tile, demand.chunks) + demand.sums * tiling.invocations * 4;
     if bytes > caps.workgroup_memory {
         return Err(format!(
             "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
@@ -232,10 +236,11 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     } else {
         4
     };
+    let sums = demand.sums * invocations * 4;
     // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word.
     let tile = [32, 16, 8, 4]
         .into_iter()
-        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) <= caps.workgroup_memory)
+        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) + sums <= caps.workgroup_memory)
         .ok_or_else(|| {
             format!(
                 "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",

@@ -187,6 +187,37 @@ pub enum Variant {
     GradQ(Gradient),
     /// dK and dV, by tiles of key rows.
     GradKv(Gradient),
+    /// Partials of the gradients of the score's own numbers, by tiles of query rows.
+    GradScore(Gradient, ScoreNumbers),
+    /// The gradient of a dense bias, by tiles of rows and keys.
+    GradBias(Gradient),
+    /// Partials of the gradients of learned sinks.
+    GradSinks,
+    /// Adds up partials.
+    Reduce,
+}
+
+/// Numbers of the score whose gradients one kernel makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ScoreNumbers {
+    /// ALiBi's slopes.
+    Slopes,
+    /// T5's table, [`T5_PARTS`] buckets at a time.
+    T5,
+}
+
+/// Buckets whose sums a workgroup keeps beside its tile.
+pub const T5_PARTS: u32 = 16;
+/// Rows that an invocation adds up for the sinks.
+pub const SINK_ROWS: u32 = 256;
+
+impl ScoreNumbers {
+    pub fn parts(self) -> u32 {
+        match self {
+            Self::Slopes => 1,
+            Self::T5 => T5_PARTS,
+        }
+    }
 }
 
 impl Variant {
@@ -200,6 +231,10 @@ impl Variant {
             Self::Delta(_) => "delta",
             Self::GradQ(_) => "grad_q",
             Self::GradKv(_) => "grad_kv",
+            Self::GradScore(..) => "grad_score",
+            Self::GradBias(_) => "grad_bias",
+            Self::GradSinks => "grad_sinks",
+            Self::Reduce => "reduce",
         }
     }
 
@@ -213,8 +248,16 @@ impl Variant {
                 value_chunks: key.value_chunks,
                 wide: key.wide,
             }),
-            Self::GradQ(key) | Self::GradKv(key) => Some(key.tiles()),
-            Self::Combine { .. } | Self::Pack(_) | Self::Rotate(_) | Self::Delta(_) => None,
+            Self::GradQ(key)
+            | Self::GradKv(key)
+            | Self::GradBias(key)
+            | Self::GradScore(key, _) => Some(key.tiles()),
+            Self::Combine { .. }
+            | Self::Pack(_)
+            | Self::Rotate(_)
+            | Self::Delta(_)
+            | Self::GradSinks
+            | Self::Reduce => None,
         }
     }
 
@@ -231,7 +274,11 @@ impl Variant {
 
     /// Bytes of workgroup memory.
     pub fn workgroup_memory(&self) -> u32 {
-        match self.tiles() {
+        let sums = match self {
+            Self::GradScore(key, numbers) => numbers.parts() * key.tiling.invocations * 4,
+            _ => 0,
+        };
+        sums + match self.tiles() {
             Some(tiles) if tiles.strategy == Strategy::Workgroup => {
                 workgroup_tile_bytes(tiles.tiling.tile, tiles.chunks + tiles.value_chunks)
             }
@@ -290,10 +337,18 @@ impl fmt::Display for Variant {
                 key.score,
                 Flags(key.rotary.is_some(), key.wide),
             ),
-            Self::GradQ(key) | Self::GradKv(key) => write!(
+            Self::GradQ(key)
+            | Self::GradKv(key)
+            | Self::GradBias(key)
+            | Self::GradScore(key, _) => write!(
                 f,
-                "{} {} {},{}x{} {}{}{}",
+                "{}{} {} {},{}x{} {}{}{}",
                 self.kernel(),
+                match self {
+                    Self::GradScore(_, ScoreNumbers::Slopes) => " slopes",
+                    Self::GradScore(_, ScoreNumbers::T5) => " t5",
+                    _ => "",
+                },
                 self.strategy_name(),
                 key.input,
                 key.value,
@@ -302,6 +357,7 @@ impl fmt::Display for Variant {
                 key.score,
                 Flags(false, key.wide),
             ),
+            Self::GradSinks | Self::Reduce => f.write_str(self.kernel()),
             Self::Delta(key) => write!(
                 f,
                 "delta {}x{}{}",

@@ -2,7 +2,7 @@
 
 use crate::problem::{Problem, Slice};
 
-use super::score::{scale, score};
+use super::score::{scale, score, sink};
 use super::tensors::key_index;
 use super::{Tensors, add_scaled, dot, position, row_index, rows_of, turned_row, visible_keys};
 
@@ -57,28 +57,119 @@ fn backward_row(
     Given { d_o, dlse }: Given,
     out: &mut Gradients,
 ) {
-    let (o, lse) = turned_row(&all_keys(problem), tensors, b, h, i);
-    let delta = dot(d_o, &o) - dlse;
     let (q_dim, v_dim) = (
         problem.shape.head_dim as usize,
         problem.shape.value_dim as usize,
     );
     let row = row_index(problem, b, h, i);
-    for j in visible_keys(problem, tensors, b, h, i) {
-        let s = score(problem, tensors, b, h, i, j);
-        let p = (s.value - lse).exp();
-        // ds = P∘(dP − Δ), dP = dO·Vᵀ
-        let ds = p * (dot(d_o, tensors.value(problem, b, h, j)) - delta);
-        let dx = ds * s.slope * scale(problem);
-        let key = key_index(problem, b, h, j);
+    for pair in pairs(problem, tensors, (b, h, i), Given { d_o, dlse }) {
+        let dx = pair.ds * pair.slope * scale(problem);
+        let key = key_index(problem, b, h, pair.j);
         let (query_row, key_row) = (
             tensors.query(problem, b, h, i),
-            tensors.key(problem, b, h, j),
+            tensors.key(problem, b, h, pair.j),
         );
         add_scaled(&mut out.dq[row * q_dim..][..q_dim], dx, key_row);
         add_scaled(&mut out.dk[key * q_dim..][..q_dim], dx, query_row);
-        add_scaled(&mut out.dv[key * v_dim..][..v_dim], p, d_o);
+        add_scaled(&mut out.dv[key * v_dim..][..v_dim], pair.p, d_o);
     }
+}
+
+/// What a visible pair weighs, and the loss's gradient by its score.
+struct Pair {
+    j: u32,
+    p: f64,
+    ds: f64,
+    /// `∂s/∂x`
+    slope: f64,
+}
+
+fn pairs(
+    problem: &Problem,
+    tensors: &Tensors,
+    (b, h, i): (u32, u32, u32),
+    Given { d_o, dlse }: Given,
+) -> Vec<Pair> {
+    let (o, lse) = turned_row(&all_keys(problem), tensors, b, h, i);
+    let delta = dot(d_o, &o) - dlse;
+    visible_keys(problem, tensors, b, h, i)
+        .map(|j| {
+            let s = score(problem, tensors, b, h, i, j);
+            // A pair that the bias hides weighs nothing, in a dead row too.
+            let hidden = s.value == f64::NEG_INFINITY;
+            let p = if hidden { 0.0 } else { (s.value - lse).exp() };
+            // ds = P∘(dP − Δ), dP = dO·Vᵀ
+            let ds = match hidden {
+                true => 0.0,
+                false => p * (dot(d_o, tensors.value(problem, b, h, j)) - delta),
+            };
+            Pair {
+                j,
+                p,
+                ds,
+                slope: s.slope,
+            }
+        })
+        .collect()
+}
+
+/// The gradients of the score's own parameters.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ScoreGradients {
+    /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed.
+    pub dbias: Vec<f64>,
+    /// `[Hq]`; zeros without slopes, likewise below.
+    pub dslopes: Vec<f64>,
+    /// `[Hq]`
+    pub dsinks: Vec<f64>,
+    /// `[buckets, Hq]`
+    pub dt5: Vec<f64>,
+}
+
+/// The gradients by dense bias, slopes, sinks and T5 table, of the same loss as [`backward`]'s.
+pub fn score_gradients(
+    problem: &Problem,
+    tensors: &Tensors,
+    d_o: &[f64],
+    dlse: Option<&[f64]>,
+) -> ScoreGradients {
+    let (dim, heads) = (
+        problem.shape.value_dim as usize,
+        problem.shape.q_heads as usize,
+    );
+    let kv_len = problem.shape.kv_len as usize;
+    let t5 = problem.score.t5.as_ref().map(|t5| &t5.buckets);
+    let mut out = ScoreGradients {
+        dbias: vec![0.0; problem.shape.rows() as usize * kv_len],
+        dslopes: vec![0.0; heads],
+        dsinks: vec![0.0; heads],
+        dt5: vec![0.0; t5.map_or(0, |t5| t5.buckets as usize) * heads],
+    };
+    let turned = position::Turned::new(problem, tensors);
+    let turned = &turned.view(tensors);
+    for (b, h, i) in rows_of(problem) {
+        let row = row_index(problem, b, h, i);
+        let given = Given {
+            d_o: &d_o[row * dim..][..dim],
+            dlse: dlse.map_or(0.0, |dlse| dlse[row]),
+        };
+        let (o, lse) = turned_row(&all_keys(problem), turned, b, h, i);
+        if let Some(z) = sink(&all_keys(problem), turned, h) {
+            out.dsinks[h as usize] -= (z - lse).exp() * (dot(given.d_o, &o) - given.dlse);
+        }
+        for pair in pairs(problem, turned, (b, h, i), given) {
+            let relative = position::key_position(problem, turned, b, pair.j)
+                - position::query_position(problem, turned, b, i);
+            out.dbias[row * kv_len + pair.j as usize] = pair.ds;
+            out.dslopes[h as usize] -= pair.ds * relative.abs() as f64;
+            if let Some(t5) = t5 {
+                let thresholds = t5.thresholds().expect("a validated problem");
+                let bucket = t5.bucket(relative, &thresholds) as usize;
+                out.dt5[bucket * heads + h as usize] += pair.ds;
+            }
+        }
+    }
+    out
 }
 
 /// The same problem with every key in its slice.

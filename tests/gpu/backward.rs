@@ -3,6 +3,7 @@
 mod run;
 
 use wgpu_attention::Element;
+use wgpu_attention::problem::Values;
 
 use crate::device::{gpu, say};
 use crate::run::strategies;
@@ -54,4 +55,35 @@ fn the_case_table_backward_in_both_strategies() {
         }
     }
     say(&format!("{count} backward passes"));
+}
+
+/// Sinks in every case, and biases that batches or heads share.
+#[test]
+fn the_scores_own_parameters_in_both_strategies() {
+    let gpu = gpu();
+    let mut count = 0;
+    for setting in settings() {
+        for (n, case) in cases::all(&setting).into_iter().enumerate() {
+            let case = case.with(|p| {
+                let sinks = (0..p.shape.q_heads).map(|h| 0.5 - 0.2 * h as f32).collect();
+                p.score.sinks = Some(Values::Host(sinks));
+                if let Some(bias) = &mut p.score.bias {
+                    bias.head = if n % 2 == 0 { 0 } else { bias.head };
+                    bias.batch = if n % 3 == 0 { 0 } else { bias.batch };
+                }
+            });
+            let inputs = Inputs::new(&case, Data::Normal(1.0), n as u64);
+            let given = Given {
+                score: true,
+                ..Given::new(&case, n as u64)
+            };
+            for choice in strategies(gpu) {
+                run_and_check(gpu, &case, &inputs, &given, &choice);
+                count += 1;
+            }
+        }
+    }
+    say(&format!(
+        "{count} backward passes with gradients of the score"
+    ));
 }

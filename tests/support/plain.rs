@@ -4,9 +4,9 @@ mod position;
 mod score;
 
 use wgpu_attention::problem::{Problem, Slice};
-use wgpu_attention::reference::{Forward, Gradients, Tensors, visible};
+use wgpu_attention::reference::{Forward, Gradients, ScoreGradients, Tensors, visible};
 
-use self::position::Turned;
+use self::position::{Turned, key_position, query_position};
 use self::score::{added, capped, sink};
 use super::tensor::round;
 
@@ -86,6 +86,56 @@ pub fn backward(
         dq: widen(&dq),
         dk: widen(&dk),
         dv: widen(&dval),
+    }
+}
+
+/// As [`wgpu_attention::reference::score_gradients`], in f32.
+pub fn score_gradients(
+    problem: &Problem,
+    tensors: &Tensors,
+    d_o: &[f64],
+    dlse: Option<&[f64]>,
+) -> ScoreGradients {
+    let shape = &problem.shape;
+    let (dv, heads) = (shape.value_dim as usize, shape.q_heads as usize);
+    let buckets = problem.score.t5.as_ref().map_or(0, |t5| t5.buckets.buckets);
+    let mut dbias = vec![0.0f32; shape.rows() as usize * shape.kv_len as usize];
+    let (mut dslopes, mut dsinks) = (vec![0.0f32; heads], vec![0.0f32; heads]);
+    let mut dt5 = vec![0.0f32; buckets as usize * heads];
+    let turned = Turned::new(problem, tensors);
+    for (b, h, i) in rows(problem) {
+        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
+        let operands = load(problem, tensors, &turned, all_keys(problem), (b, h, i));
+        let (o, lse) = forward_row(problem, &operands);
+        let d_o = narrow(&d_o[row * dv..][..dv]);
+        let o: Vec<f32> = o
+            .iter()
+            .map(|&x| round(problem.o.element, f64::from(x)) as f32)
+            .collect();
+        let delta = dot(&d_o, &o) - dlse.map_or(0.0, |dlse| dlse[row] as f32);
+        if let Some(z) = operands.sink {
+            dsinks[h as usize] -= (z - lse).exp() * delta;
+        }
+        let slice = problem.slice().k;
+        for Key { j, k, v, added } in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
+            let p = (capped(problem, dot(&operands.q, k)).value + added - lse).exp();
+            let ds = p * (dot(&d_o, v) - delta);
+            let relative =
+                key_position(problem, tensors, b, *j) - query_position(problem, tensors, b, i);
+            dbias[row * shape.kv_len as usize + *j as usize] = ds;
+            dslopes[h as usize] -= ds * relative.abs() as f32;
+            if let Some(t5) = &problem.score.t5 {
+                let thresholds = t5.buckets.thresholds().expect("a validated problem");
+                let bucket = t5.buckets.bucket(relative, &thresholds) as usize;
+                dt5[bucket * heads + h as usize] += ds;
+            }
+        }
+    }
+    ScoreGradients {
+        dbias: widen(&dbias),
+        dslopes: widen(&dslopes),
+        dsinks: widen(&dsinks),
+        dt5: widen(&dt5),
     }
 }
 

@@ -7,15 +7,18 @@ use wgpu_attention::{Attention, Backward, Choice, Element, Plan};
 use crate::device::Gpu;
 use crate::run::{Buffers, buffer, output, read};
 use crate::support::cases::Case;
-use crate::support::compare::assert_gradients;
+use crate::support::compare::{Check, GRADIENT_FLOOR, assert_gradients};
 use crate::support::inputs::Inputs;
-use crate::support::tensor::{encode, gather, normal, poisoned, round, scatter};
+use crate::support::plain;
+use crate::support::tensor::{decode, encode, gather, normal, poisoned, round, scatter};
 
 /// What comes from behind, and in which type the gradients leave.
 pub struct Given {
     pub d_o: Vec<f64>,
     pub dlse: Option<Vec<f64>>,
     pub element: Element,
+    /// Also the gradients of whatever parameters the score has.
+    pub score: bool,
 }
 
 impl Given {
@@ -31,6 +34,7 @@ impl Given {
                 .collect(),
             dlse: (seed % 2 == 1).then(|| normal(seed + 200, rows)),
             element: Element::F32,
+            score: false,
         }
     }
 }
@@ -41,6 +45,8 @@ pub struct Output {
     pub dq: Vec<u8>,
     pub dk: Vec<u8>,
     pub dv: Vec<u8>,
+    /// dbias, dslopes, dsinks and dt5, where they were asked for.
+    pub score: Vec<(Role, Vec<f64>)>,
 }
 
 /// Runs the backward pass of a case from the reference's o and lse.
@@ -54,6 +60,13 @@ pub fn run(
 ) -> (Plan, Backward, Output) {
     let mut backward = Backward::new(case.problem.clone(), given.element);
     backward.dlse = given.dlse.is_some();
+    if given.score {
+        let score = &case.problem.score;
+        backward.dbias = score.bias.is_some();
+        backward.dslopes = score.slopes.is_some();
+        backward.dsinks = score.sinks.is_some();
+        backward.dt5 = score.t5.is_some();
+    }
     let plan = attention
         .plan_backward_with(&backward, choice)
         .unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -86,13 +99,26 @@ pub fn run(
     if let Some(dlse) = &dlse {
         operands = operands.with(Role::DLse, dlse);
     }
+    let numbers: Vec<_> = plan
+        .requirements()
+        .iter()
+        .filter(|need| [Role::DBias, Role::DSlopes, Role::DSinks, Role::DT5].contains(&need.role))
+        .map(|need| (need.role, buffer(&gpu.device, &poisoned(need.bytes))))
+        .collect();
+    for (role, buffer) in &numbers {
+        operands = operands.with(*role, buffer);
+    }
     let call = pollster::block_on(attention.prepare(&plan, &operands))
         .unwrap_or_else(|e| panic!("{}: {e}\n{plan}", case.name));
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
     call.encode(&mut encoder);
     gpu.queue.submit([encoder.finish()]);
     let [dq, dk, dv] = read(gpu, [&dq, &dk, &dv]);
-    (plan, backward, Output { dq, dk, dv })
+    let score = numbers
+        .iter()
+        .map(|(role, buffer)| (*role, decode(Element::F32, &read(gpu, [buffer])[0])))
+        .collect();
+    (plan, backward, Output { dq, dk, dv, score })
 }
 
 impl Output {
@@ -134,7 +160,69 @@ pub fn run_and_check(
         (&got, given.element),
         &format!("{}\n{choice:?}\n{plan}", case.name),
     );
+    if given.score {
+        check_score(case, inputs, given, &output.score, &plan);
+    }
     plan
+}
+
+/// The gradients of the score's own parameters against the reference.
+fn check_score(case: &Case, inputs: &Inputs, given: &Given, got: &[(Role, Vec<f64>)], plan: &Plan) {
+    let (tensors, dlse) = (inputs.tensors(case), given.dlse.as_deref());
+    let want = reference::score_gradients(&case.problem, &tensors, &given.d_o, dlse);
+    let plain = plain::score_gradients(&case.problem, &tensors, &given.d_o, dlse);
+    for (role, got) in got {
+        let (want, plain) = match role {
+            Role::DBias => (
+                shared(case, got.len(), &want.dbias),
+                shared(case, got.len(), &plain.dbias),
+            ),
+            Role::DSlopes => (want.dslopes.clone(), plain.dslopes.clone()),
+            Role::DSinks => (want.dsinks.clone(), plain.dsinks.clone()),
+            _ => (want.dt5.clone(), plain.dt5.clone()),
+        };
+        let mut got = got[..want.len()].to_vec();
+        let s = &case.problem.shape;
+        let slice = case.problem.slice();
+        for (n, x) in got.iter_mut().enumerate().filter(|_| *role == Role::DBias) {
+            let (j, i) = (n as u32 % s.kv_len, n as u32 / s.kv_len % s.q_len);
+            if !slice.k.contains(&j) || !slice.q.contains(&i) {
+                assert!(x.is_nan(), "a pair outside of the slice was written");
+                *x = 0.0;
+            }
+        }
+        let check = Check {
+            name: role.name(),
+            element: Element::F32,
+            floor: GRADIENT_FLOOR,
+            got: &got,
+            want: &want,
+            plain: &plain,
+            zero: &|_| false,
+        };
+        if let Err(error) = check.run() {
+            panic!("{}: {error}\n{plan}", case.name);
+        }
+    }
+}
+
+/// `[B, Hq, Nq, Nk]` summed over the axes that the bias is broadcast over.
+fn shared(case: &Case, len: usize, values: &[f64]) -> Vec<f64> {
+    let s = &case.problem.shape;
+    let matrix = (s.q_len * s.kv_len) as usize;
+    let layout = case.problem.score.bias.expect("a bias");
+    let batches = if layout.batch == 0 { 1 } else { s.batch };
+    let heads = if layout.head == 0 { 1 } else { s.q_heads };
+    let mut sum = vec![0.0; matrix * (batches * heads) as usize];
+    assert!(len >= sum.len());
+    for (n, x) in values.iter().enumerate() {
+        let (b, h) = (
+            (n / matrix) as u32 / s.q_heads % batches,
+            (n / matrix) as u32 % s.q_heads % heads,
+        );
+        sum[(b * heads + h) as usize * matrix + n % matrix] += x;
+    }
+    sum
 }
 
 /// Rows outside of a slice are not written: they are still poisoned, and count as 0 from here on.

@@ -1,0 +1,124 @@
+// The gradient of a dense bias: dS, summed over the batches and heads that share it, in their order. A workgroup owns a
+// tile of query rows and one tile of keys (its split) of a batch and head of the bias.
+
+import part::params;
+import part::numbers;
+import part::work;
+import mask::interval;
+import schedule::interval;
+import slot::wide;
+import slot::strategy;
+import slot::q_rows for q;
+import slot::k_rows for k;
+import slot::v_rows for v;
+import slot::d_o_rows for d_o;
+import position::load_plain for q;
+import position::load_plain for k;
+import part::scores;
+import score::chain;
+import part::gradient;
+import part::gradient_rows;
+
+@group(0) @binding(0) var<uniform> params: Params;
+@group(0) @binding(1) var<storage, read> q: array<q_word>;
+@group(0) @binding(2) var<storage, read> k: array<k_word>;
+@group(0) @binding(3) var<storage, read> v: array<v_word>;
+@group(0) @binding(4) var<storage, read> d_o: array<d_o_word>;
+@group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
+@group(0) @binding(6) var<storage, read_write> d_bias: array<f32>;
+@group(0) @binding(7) var<storage, read> aux: array<u32>;
+@group(0) @binding(8) var<storage, read> bias: array<f32>;
+
+fn q_dim() -> u32 { return params.head_dim; }
+fn k_dim() -> u32 { return params.head_dim; }
+fn v_dim() -> u32 { return params.value_dim; }
+fn d_o_dim() -> u32 { return params.value_dim; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(
+    @builtin(workgroup_id) group: vec3<u32>,
+    @builtin(num_workgroups) groups: vec3<u32>,
+    @builtin(local_invocation_index) invocation: u32,
+    @if(subgroup) @builtin(subgroup_invocation_id) subgroup_lane: u32,
+) {
+    let work = work_item(group, groups);
+    if (!work.live) { return; }
+    @if(subgroup) start_strategy(subgroup_lane);
+    @if(!subgroup) start_strategy(invocation);
+
+    let part = invocation % LANES;
+    let i_tile = (params.q_begin / TILE_ROWS + work.tile) * TILE_ROWS;
+    let i_first = max(i_tile, params.q_begin);
+    let i_last = min(i_tile + TILE_ROWS, params.q_end) - 1u;
+    let i_own = i_tile + invocation / LANES;
+    let j = (params.k_begin / TILE + work.split) * TILE;
+    let g = 0u;
+
+    var sum: Scores;
+    // The batches and heads that one of the bias's stands for.
+    for (var b = work.b; b < work.b + params.shared_batches; b++) {
+        for (var h = work.h; h < work.h + params.shared_heads; h++) {
+            let k_head = row_start(params.k, b, h / params.group, 0u);
+            let v_head = row_start(params.v, b, h / params.group, 0u);
+            let low = visible_keys(b, i_first);
+            let high = visible_keys(b, i_last);
+            @if(!subgroup) stage_tile(b, k_head, v_head, j, low, high);
+            var q_rows: array<Column, CHUNKS>;
+            var d_o_rows: array<Column, VALUE_CHUNKS>;
+            var row_stats: Stats;
+            var seen: array<Interval, ROWS>;
+            var i_rows: array<u32, ROWS>;
+            var scales: array<f32, ROWS>;
+            @unroll for (var r = 0u; r < ROWS; r++) {
+                let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
+                i_rows[r] = i;
+                scales[r] = query_scale(b, i);
+                seen[r] = visible_keys(b, i);
+                row_stats[r] = stats[row_start(params.stats, b, h, i)];
+            }
+            let place = place_rows(b, h, i_rows);
+            @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(b, h, i_rows, scales, d * LANES + part); }
+            @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = load_output_gradients(b, h, i_rows, d * LANES + part); }
+
+            // S = Q·Kᵀ, dP = dO·Vᵀ
+            var s: Scores;
+            var dp: Scores;
+            @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
+            @if(subgroup) let k_start = k_head + j_own * params.k.row;
+            @if(subgroup) let v_start = v_head + j_own * params.v.row;
+            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, 0u)); }
+            @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
+            @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
+            @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], g * KEYS * VALUE_CHUNKS + d); }
+            @if(shared_rows) s = sum_over_rows(s);
+            @if(shared_rows) dp = sum_over_rows(dp);
+
+            // dS = P∘(dP − Δ), P = exp(S − lse)
+            let p = probabilities(shape_scores(s, place, j), row_stats);
+            let ds = hide(score_gradients(p, dp, row_stats), visible_flags(seen, j));
+            sum = add_scores_of_another(sum, ds);
+        }
+    }
+
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = i_own + r * ROW_STRIDE;
+        if (part == 0u && i >= i_first && i <= i_last) {
+            let start = row_start(params.o, work.b, work.h, i);
+            @unroll for (var c = 0u; c < KEYS; c++) {
+                if (j + c >= params.k_begin && j + c < params.k_end) { d_bias[start + j + c] = sum[r][c]; }
+            }
+        }
+    }
+}
+
+fn add_scores_of_another(scores: Scores, others: Scores) -> Scores {
+    var sum = scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { sum[r][c] += others[r][c]; }
+    }
+    return sum;
+}
+
+@if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, 0u); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_load(head + j * params.v.row, chunk); }

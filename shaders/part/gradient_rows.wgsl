@@ -1,0 +1,23 @@
+// The rows of queries that a gradient kernel owns, and how it reads v and dO.
+
+fn load_queries(b: u32, h: u32, rows: array<u32, ROWS>, scales: array<f32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scales[r] * q_load(row_start(params.q, b, h, rows[r]), chunk, 0u); }
+    return column;
+}
+
+fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
+    var column: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = d_o_load(row_start(params.d_o, b, h, rows[r]), chunk); }
+    return column;
+}
+
+fn v_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+    return v_chunk(row, chunk);
+}
+
+fn d_o_load(row: u32, chunk: u32) -> vec4<f32> {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+    return d_o_chunk(row, chunk);
+}

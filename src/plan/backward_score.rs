@@ -1,0 +1,278 @@
+//! The gradients of the score's own parameters: dense bias, ALiBi's slopes, T5's table, learned sinks.
+
+use crate::error::{Error, Result};
+use crate::problem::{Element, Layout, Operand};
+
+use super::backward::Pass;
+use super::draft::Draft;
+use super::merge::pack;
+use super::params::{Params, Rows};
+use super::steps::tile_steps;
+use super::tiles::Demand;
+use super::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
+use super::{Binding, Cost, Role};
+
+impl Pass<'_> {
+    /// Each only where it is asked for.
+    pub(super) fn score_gradients(&self, draft: &mut Draft<'_>) -> Result<()> {
+        let (stated, score) = (self.stated, &self.problem.score);
+        if stated.dbias {
+            self.grad_bias(draft)?;
+        }
+        if stated.dslopes {
+            let target = self.numbers(draft, Role::DSlopes, 1)?;
+            self.grad_numbers(draft, ScoreNumbers::Slopes, 0, 1, target)?;
+        }
+        if let Some(t5) = score.t5.as_ref().filter(|_| stated.dt5) {
+            let buckets = t5.buckets.buckets;
+            let target = self.numbers(draft, Role::DT5, buckets)?;
+            for begin in (0..buckets).step_by(T5_PARTS as usize) {
+                let count = T5_PARTS.min(buckets - begin);
+                self.grad_numbers(draft, ScoreNumbers::T5, begin, count, target)?;
+            }
+        }
+        if stated.dsinks {
+            self.grad_sinks(draft)?;
+        }
+        Ok(())
+    }
+
+    /// S and dP.
+    fn recompute_flops(&self) -> u64 {
+        2 * u64::from(self.problem.shape.head_dim + self.problem.shape.value_dim)
+    }
+
+    fn grad_bias(&self, draft: &mut Draft<'_>) -> Result<()> {
+        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let Some(layout) = &self.problem.score.bias else {
+            return Ok(());
+        };
+        let shared = |stride: u64, size: u32| stride == 0 && size > 1;
+        let batches = if shared(layout.batch, shape.batch) {
+            1
+        } else {
+            shape.batch
+        };
+        let heads = if shared(layout.head, shape.q_heads) {
+            1
+        } else {
+            shape.q_heads
+        };
+        let operand = Operand::new(
+            Element::F32,
+            Layout::heads_first(heads, shape.q_len, shape.kv_len),
+        );
+        let sizes = [batches, heads, shape.q_len];
+        let target = draft.output(Role::DBias, &operand, sizes, shape.kv_len)?;
+        if slice.q.is_empty() || slice.k.is_empty() {
+            return Ok(());
+        }
+        let shared_buffer = draft.choice.shared_outputs;
+        if shared_buffer && slice.k != (0..shape.kv_len) {
+            return Err(Error::Strategy {
+                strategy: "dbias by a slice of the keys",
+                reason: "it shares its buffer with another operand; give it one of its own".into(),
+            });
+        }
+        let (binding, rows) = if shared_buffer {
+            let bytes = u64::from(batches) * u64::from(heads) * slice.q.len() as u64;
+            let scratch =
+                draft.scratch("scratch for dbias", bytes * u64::from(shape.kv_len) * 4)?;
+            let count = slice.q.len() as u32;
+            (
+                scratch,
+                Rows::contiguous(heads, count, shape.kv_len, slice.q.start),
+            )
+        } else {
+            (target.binding, target.rows)
+        };
+        let mut chosen = self.choose(
+            draft,
+            Demand::grad_q(shape, self.pairs() * self.recompute_flops()),
+        )?;
+        // A tile is one step of keys.
+        chosen.tiling.tile = chosen.tiling.keys;
+        let tiling = chosen.tiling;
+        let first = slice.q.start / tiling.tile_rows();
+        let tiles = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
+        let params = Params {
+            o: rows,
+            batch: batches,
+            work_heads: heads,
+            splits: tiles,
+            q_tiles: slice.q.end.div_ceil(tiling.tile_rows()) - first,
+            shared_batches: shape.batch / batches,
+            shared_heads: shape.q_heads / heads,
+            ..self.params
+        };
+        let variant = Variant::GradBias(self.key(draft, &chosen));
+        let bindings = self.bindings(draft, &[binding]);
+        let shares = u64::from(params.shared_batches) * u64::from(params.shared_heads);
+        let visited = shares * u64::from(tiles);
+        let pairs = visited * u64::from(tiling.tile) * u64::from(tiling.tile_rows());
+        let cost = Cost {
+            visited,
+            of: visited,
+            flops: pairs * self.recompute_flops(),
+            read_bytes: pairs * 4,
+            written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
+        };
+        tile_steps(draft, variant, &bindings, &params, |_, _| cost)?;
+        if shared_buffer {
+            let params = Params {
+                q_heads: heads,
+                value_dim: shape.kv_len,
+                ..params
+            };
+            pack(draft, &params, binding, &target, Element::F32)?;
+        }
+        Ok(())
+    }
+
+    /// A few f32 numbers of each head.
+    fn numbers(&self, draft: &mut Draft<'_>, role: Role, count: u32) -> Result<Reduced> {
+        let heads = self.problem.shape.q_heads;
+        let layout = Layout::heads_first(1, count, heads);
+        let target = draft.output(
+            role,
+            &Operand::new(Element::F32, layout),
+            [1, 1, count],
+            heads,
+        )?;
+        Ok(Reduced {
+            binding: target.binding,
+            rows: target.rows,
+        })
+    }
+
+    fn grad_numbers(
+        &self,
+        draft: &mut Draft<'_>,
+        numbers: ScoreNumbers,
+        begin: u32,
+        count: u32,
+        target: Reduced,
+    ) -> Result<()> {
+        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let pair_flops = self.recompute_flops();
+        let demand = Demand {
+            sums: numbers.parts(),
+            ..Demand::grad_q(shape, self.pairs() * pair_flops)
+        };
+        let chosen = self.choose(draft, demand)?;
+        let tiling = chosen.tiling;
+        let rows = tiling.tile_rows();
+        let first = slice.q.start / rows;
+        let tiles = slice.q.end.div_ceil(rows) - first;
+        let tiles = if slice.q.is_empty() || slice.k.is_empty() {
+            0
+        } else {
+            tiles
+        };
+        let heads = u64::from(shape.batch) * u64::from(shape.q_heads);
+        let stride = numbers.parts();
+        let bytes = heads * u64::from(tiles) * u64::from(stride) * 4;
+        let partials = draft.scratch("scratch for partial sums", bytes)?;
+        let params = Params {
+            q_tiles: tiles,
+            part_begin: begin,
+            part_stride: stride,
+            ..self.params
+        };
+        if tiles > 0 {
+            let variant = Variant::GradScore(self.key(draft, &chosen), numbers);
+            let bindings = self.bindings(draft, &[partials]);
+            tile_steps(draft, variant, &bindings, &params, |b, tile| {
+                let start = (first + tile) * rows;
+                let (i0, i1) = (
+                    start.max(slice.q.start),
+                    (start + rows).min(slice.q.end) - 1,
+                );
+                Cost {
+                    visited: self.schedule.visited(b, i0, i1, tiling.tile),
+                    of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
+                    flops: self.schedule.pairs(b, i0, i1) * pair_flops,
+                    written_bytes: u64::from(stride) * 4,
+                    ..Cost::default()
+                }
+            })?;
+        }
+        reduce(draft, params, partials, count, target)
+    }
+
+    fn grad_sinks(&self, draft: &mut Draft<'_>) -> Result<()> {
+        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let Some(sinks) = &self.problem.score.sinks else {
+            return Ok(());
+        };
+        let target = self.numbers(draft, Role::DSinks, 1)?;
+        let tiles = (slice.q.end - slice.q.start).div_ceil(SINK_ROWS);
+        let items = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(tiles);
+        let partials = draft.scratch("scratch for partial sums", items * 4)?;
+        let params = Params {
+            q_tiles: tiles,
+            part_stride: 1,
+            sinks_at: draft.push_values(Role::Sinks, sinks, shape.q_heads as usize),
+            ..self.params
+        };
+        if items > 0 {
+            let stats = Binding {
+                writable: false,
+                ..self.stats
+            };
+            let bindings = vec![stats, partials, draft.aux_binding()];
+            let cost = Cost {
+                read_bytes: stats.size,
+                written_bytes: items * 4,
+                ..Cost::default()
+            };
+            draft.item_steps(Variant::GradSinks, params, bindings, items, cost)?;
+        }
+        reduce(draft, params, partials, 1, target)
+    }
+}
+
+/// Where the sums of partials go.
+#[derive(Clone, Copy)]
+struct Reduced {
+    binding: Binding,
+    rows: Rows,
+}
+
+/// Adds up the partials of `count` numbers a head.
+fn reduce(
+    draft: &mut Draft<'_>,
+    mut params: Params,
+    partials: Binding,
+    count: u32,
+    target: Reduced,
+) -> Result<()> {
+    let turns = u64::from(params.batch) * u64::from(params.q_tiles);
+    if let Some(allowed) = draft.caps.iterations.filter(|&cap| turns >= cap) {
+        return Err(Error::Limit {
+            what: "the partial sums of a parameter's gradient",
+            actual: turns,
+            limit: "loop iterations of an invocation",
+            allowed,
+            way_out: "call it by slices of the queries and add the gradients",
+        });
+    }
+    params.o = target.rows;
+    let tiles = std::iter::repeat_n(params.q_tiles, params.batch as usize);
+    params.partials_at = draft.push_aux(tiles);
+    let items = u64::from(count) * u64::from(params.q_heads);
+    let bindings = vec![
+        Binding {
+            writable: false,
+            ..partials
+        },
+        target.binding,
+        draft.aux_binding(),
+    ];
+    let cost = Cost {
+        read_bytes: partials.size,
+        written_bytes: items * 4,
+        ..Cost::default()
+    };
+    draft.item_steps(Variant::Reduce, params, bindings, items, cost)
+}
