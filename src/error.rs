@@ -156,6 +156,11 @@ pub enum Error {
         column: usize,
         fault: ModFault,
     },
+    #[error(
+        "the backward pass of a score_mod needs its derivative; define \
+         score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 beside it"
+    )]
+    NoScoreGradient,
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
     ConfigUnknown { field: String, known: String },
 }

@@ -34,7 +34,7 @@ use std::fmt;
 
 use crate::caps::Caps;
 use crate::error::Result;
-use crate::problem::Problem;
+use crate::problem::{ModText, Problem};
 
 /// A tensor that the caller brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -61,6 +61,8 @@ pub enum Role {
     QPositions,
     /// `i32 [B, Nk]`
     KPositions,
+    /// `f32 [len]`, for [`crate::problem::ModData::Device`].
+    ModData,
     /// The rows of a [`Rotation`].
     Rows,
     /// The turned rows of a [`Rotation`].
@@ -107,6 +109,7 @@ impl Role {
             Self::T5 => "t5",
             Self::QPositions => "q_positions",
             Self::KPositions => "k_positions",
+            Self::ModData => "mod_data",
             Self::Rows => "rows",
             Self::Turned => "turned",
             Self::Table => "table",
@@ -136,6 +139,7 @@ impl Role {
                 | Self::T5
                 | Self::QPositions
                 | Self::KPositions
+                | Self::ModData
         )
     }
 }
@@ -336,6 +340,16 @@ impl Plan {
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &choice),
             Task::Backward(backward) => Self::backward(backward, &self.caps, &choice),
         }
+    }
+
+    /// The user's functions, where the task has some: together with a step's variant the key of its kernel.
+    pub fn mods(&self) -> Option<&ModText> {
+        let problem = match &self.task {
+            Task::Attention(problem) => problem,
+            Task::Backward(backward) => &backward.problem,
+            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) => return None,
+        };
+        problem.mods.as_ref().map(|mods| &mods.text)
     }
 
     pub fn steps(&self) -> &[Step] {

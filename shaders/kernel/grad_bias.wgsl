@@ -94,8 +94,9 @@ fn main(
             @if(shared_rows) dp = sum_over_rows(dp);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
-            let p = probabilities(shape_scores(s, place, j), row_stats);
-            let ds = hide(score_gradients(p, dp, row_stats), visible_flags(seen, j));
+            let biased = add_biases(cap_scores(s), place, j);
+            let p = probabilities(modify_scores(biased, place, j), row_stats);
+            let ds = hide(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), visible_flags(seen, place, j));
             sum = add_scores_of_another(sum, ds);
         }
     }

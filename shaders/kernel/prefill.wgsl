@@ -94,7 +94,7 @@ fn main(
             s = shape_scores(s, place, j);
             var visible: Flags;
             if (masked) {
-                visible = visible_flags(seen, j);
+                visible = visible_flags(seen, place, j);
                 s = mask_scores(s, visible);
             }
 

@@ -28,7 +28,8 @@ fn tile_key(walk: Walk, n: u32) -> u32 {
     return TILE * select(walk.start + n - walk.head, walk.head_start + n, n < walk.head);
 }
 
-// True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1.
+// False where a user's mask may hide any of them; else true when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1.
 fn all_visible(low: Interval, high: Interval, j0: u32, j1: u32) -> bool {
-    return (j0 >= high.begin && j1 < low.end) || (j0 >= params.k_begin && j1 < low.first_end);
+    @if(mask_mod) return false;
+    @if(!mask_mod) return (j0 >= high.begin && j1 < low.end) || (j0 >= params.k_begin && j1 < low.first_end);
 }

@@ -1,6 +1,6 @@
 //! The gradients against the f64 reference.
 
-mod run;
+pub mod run;
 
 use wgpu_attention::Element;
 use wgpu_attention::problem::Values;

@@ -40,7 +40,7 @@ fn what_does_not_parse_or_type_check() {
     refused(
         "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return true; »",
         wgsl,
-        &["end of"],
+        &["expected"],
     );
     refused(&format!("{MASK}\nfn »mask_mod() {{}}"), wgsl, &["mask_mod"]);
     refused(
