@@ -163,7 +163,7 @@ impl Call {
         operands.check(&plan)?;
         let mut compiled = Vec::with_capacity(plan.steps().len());
         for step in plan.steps() {
-            compiled.push(kernels.get(device, step).await?);
+            compiled.push(kernels.get(device, step, plan.mods()).await?);
         }
         let table = match &plan.table {
             Some(need) => Some(tables.get(device, need).await?),
