@@ -107,6 +107,15 @@ pub enum Error {
         what: &'static str,
         parameter: &'static str,
     },
+    #[error(
+        "outputs {what} and {other} share bytes {start} to {end} of one buffer; give each a part of its own (Layout::offset)"
+    )]
+    SharedBytes {
+        what: &'static str,
+        other: &'static str,
+        start: u64,
+        end: u64,
+    },
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
     Missing { what: &'static str },
     #[error(

@@ -234,6 +234,9 @@ pub struct Requirement {
     pub storage: bool,
     /// The call writes it.
     pub output: bool,
+    /// Bytes before the tensor, and whether it fills all that follow: two such outputs must not meet in one buffer.
+    pub start: u64,
+    pub dense: bool,
 }
 
 /// Where the encoder copies a device-resident operand into the call's own buffer.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::plan::{Gradient, Strategy, StrategyKind, Variant};
+use wgpu_attention::plan::{Gradient, MaskKey, Strategy, StrategyKind, Variant};
 use wgpu_attention::{Caps, Choice, Element};
 
 use super::run::{Given, run_and_check_on};
@@ -123,6 +123,10 @@ fn every_gradient_variant_that_can_run_here() {
     for (number, variant) in Variant::covering_backward().into_iter().enumerate() {
         let Some(key) = key(&variant) else { continue };
         if !can_run(&variant, &key, gpu.attention.caps()) {
+            continue;
+        }
+        // Lists and documents have tests of their own.
+        if key.mask != MaskKey::default() {
             continue;
         }
         if is_too_long(&key, gpu.attention.caps()) {
