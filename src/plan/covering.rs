@@ -164,21 +164,27 @@ fn excludes(a: Level, b: Level) -> bool {
 }
 
 /// Levels that are fine two by two, but not all together: a driver of 4 lanes (SwiftShader) takes minutes and
-/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it turns them.
+/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it turns them. A
+/// gradient's lane holds twice as much, and takes the better part of a minute anywhere.
 fn is_too_long(row: &[Level]) -> bool {
-    let (mut narrow, mut channels, mut rows, mut lanes, mut most) = (false, 1, 1, 4, 160);
+    let (mut narrow, mut gradient) = (false, false);
+    let (mut channels, mut rows, mut lanes, mut most) = (1, 1, 4, 160);
     for level in row {
         match *level {
             Level::Strategy(Strategy::Subgroup { width, .. }) => narrow = width < 8,
             Level::Dims(d, dv) => channels = d + dv,
             Level::Rows(n) => rows = n,
             Level::Lanes(n) => lanes = n,
-            // A gradient keeps as much again and more.
-            Level::Scheme(Scheme::Fused { .. }) | Level::Gradient(_) => most = 80,
+            Level::Scheme(Scheme::Fused { .. }) => most = 80,
+            Level::Gradient(_) => gradient = true,
             _ => {}
         }
     }
-    narrow && channels * rows > most * lanes
+    let words = channels * rows / lanes;
+    match gradient {
+        true => words > if narrow { 80 } else { 160 },
+        false => narrow && channels * rows > most * lanes,
+    }
 }
 
 fn set(key: &mut Prefill, level: Level) {

@@ -90,13 +90,17 @@ fn run_variant(gpu: &Gpu, number: usize, variant: &Variant, key: &Gradient) -> u
     let is_fixed = !matches!(key.strategy, Strategy::Subgroup { fixed: false, .. });
     let attention = if is_fixed { &gpu.attention } else { &varying };
     let mut count = 0;
-    for (n, case) in cases_of(key).iter().enumerate() {
+    // The gradients of one key are 0, with nothing to relate an error to; the table has them at smaller sizes.
+    let cases = cases_of(key);
+    let cases = cases.iter().enumerate();
+    for (n, case) in cases.filter(|(_, case)| case.problem.shape.kv_len != 1) {
         if n % PART != number % PART && count > 0 {
             continue;
         }
         let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
         let given = Given {
-            score: true,
+            // The kernels of the score's parameters only where one of them is meant: each is compiled anew.
+            score: !matches!(variant, Variant::GradQ(_) | Variant::GradKv(_)),
             element: if n % 2 == 0 {
                 Element::F32
             } else {

@@ -223,9 +223,11 @@ fn check_score(case: &Case, inputs: &Inputs, given: &Given, got: &[(Role, Vec<f6
             }
         }
         if want.iter().all(|x| x.abs() < 1e-12) {
-            // Rows of one key: dP − Δ is 0 but for the order of two sums, times a distance, with nothing to relate it to.
+            // Where a row's keys are one, or all of one bucket, Σ dS is 0 but for what is rounded away, which there is
+            // nothing to relate to.
+            let rounded = plain.iter().fold(0.0f64, |most, x| most.max(x.abs()));
             assert!(
-                got.iter().all(|x| x.abs() < 1e-4),
+                got.iter().all(|x| x.abs() <= 2.0 * rounded + 1e-4),
                 "{}: {role} is {got:?} instead of 0",
                 case.name
             );
