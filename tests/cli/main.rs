@@ -10,4 +10,5 @@ mod gradients;
 mod options;
 mod positions;
 mod report;
+mod sparse;
 mod tool;
