@@ -4,25 +4,32 @@
 //! The data is o of attention with secret slopes and v = x·W of a secret W. Forward and backward pass run on the GPU;
 //! the projection's chain rule and the optimiser (Adam) are plain host code.
 
+#[path = "support/adam.rs"]
+mod adam;
 #[path = "support/calls.rs"]
 mod calls;
+#[path = "support/curve.rs"]
+mod curve;
 #[path = "support/device.rs"]
 mod device;
 #[path = "support/font.rs"]
 mod font;
+#[path = "support/projection.rs"]
+mod projection;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
-use plotters::prelude::*;
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rand_distr::StandardNormal;
 use wgpu_attention::plan::Role;
-use wgpu_attention::problem::{Score, Values};
-use wgpu_attention::{Backward, Element, Mask, Problem, Shape};
+use wgpu_attention::problem::Values;
+use wgpu_attention::{Backward, Element, Problem, Shape};
 
+use adam::Adam;
 use calls::Calls;
 use device::{Gpu, NO_ADAPTER, adapters};
+use projection::Projection;
 
 const HEADS: usize = 4;
 const LEN: usize = 96;
@@ -52,6 +59,12 @@ fn main() -> Result<()> {
     let mut rng = StdRng::seed_from_u64(0);
     let mut normal =
         |n: usize| -> Vec<f32> { (0..n).map(|_| rng.sample(StandardNormal)).collect() };
+    let projection = Projection {
+        heads: HEADS,
+        len: LEN,
+        embed: EMBED,
+        dim: DIM,
+    };
     let rows = HEADS * LEN * DIM;
     let (q, k, x, secret) = (
         normal(rows),
@@ -61,16 +74,11 @@ fn main() -> Result<()> {
     );
 
     let gpu = Gpu::open(adapters().first().context(NO_ADAPTER)?)?;
-    let score = Score {
-        slopes: Some(Values::Device),
-        ..Score::default()
-    };
+    println!("on {}", gpu.info.name);
     let shape = Shape::square(1, HEADS as u32, LEN as u32, DIM as u32);
-    let problem = Problem {
-        mask: Mask::causal(),
-        score,
-        ..Problem::new(shape, Element::F32)
-    };
+    let mut problem = Problem::new(shape, Element::F32);
+    problem.mask.causal = true;
+    problem.score.slopes = Some(Values::Device);
     let backward = Backward {
         dslopes: true,
         ..Backward::new(problem.clone(), Element::F32)
@@ -90,7 +98,7 @@ fn main() -> Result<()> {
     let write = |role, values: &[f32]| calls.write(&gpu, role, bytemuck::cast_slice(values));
     let output = |slopes: &[f32], w: &[f32]| -> Result<Vec<f32>> {
         write(Role::Slopes, slopes);
-        write(Role::V, &project(&x, w));
+        write(Role::V, &projection.forward(&x, w));
         calls.run_one(&gpu, FORWARD)?;
         read(Role::O)
     };
@@ -106,116 +114,30 @@ fn main() -> Result<()> {
     for step in 0..args.steps {
         // loss = mean (o − wanted)²
         let o = output(&slopes, &w)?;
-        let off: Vec<f32> = o
-            .iter()
-            .zip(&wanted)
-            .map(|(o, wanted)| o - wanted)
-            .collect();
-        losses.push(off.iter().map(|x| f64::from(x * x)).sum::<f64>() / rows as f64);
-        write(
-            Role::DO,
-            &off.iter()
-                .map(|x| 2.0 * x / rows as f32)
-                .collect::<Vec<_>>(),
-        );
+        let off = o.iter().zip(&wanted).map(|(o, wanted)| o - wanted);
+        losses.push(off.clone().map(|x| f64::from(x * x)).sum::<f64>() / rows as f64);
+        let d_o: Vec<f32> = off.map(|x| 2.0 * x / rows as f32).collect();
+        write(Role::DO, &d_o);
         calls.run_one(&gpu, BACKWARD)?;
         // A step grows smaller towards the end, so that the last ones settle.
         let rate = 0.05 * (1.0 - step as f32 / args.steps as f32);
         for_slopes.step(&mut slopes, &read(Role::DSlopes)?, rate);
-        for_w.step(&mut w, &project_back(&x, &read(Role::DV)?), rate);
+        for_w.step(&mut w, &projection.backward(&x, &read(Role::DV)?), rate);
         bar.set_message(format!("loss {:.2e}", losses[step]));
         bar.inc(1);
     }
     bar.finish();
-    draw(&args.output, &losses)?;
+    curve::draw(&args.output, &losses)?;
     println!(
         "slopes {slopes:.3?}, hidden were {SECRET_SLOPES:?}; {}",
         args.output.display()
     );
-    let (first, last) = (
-        losses.first().context("no steps")?,
-        losses.last().context("no steps")?,
-    );
+    let [first, .., last] = losses[..] else {
+        bail!("--steps {} is too few; give at least 2", args.steps);
+    };
     ensure!(
-        last * 100.0 <= *first,
+        last * 100.0 <= first,
         "the loss fell only from {first:.2e} to {last:.2e}, not a hundredfold"
     );
-    Ok(())
-}
-
-/// v `[H, N, D]` = x `[N, E]` · W `[H, E, D]`
-fn project(x: &[f32], w: &[f32]) -> Vec<f32> {
-    let mut v = vec![0.0; HEADS * LEN * DIM];
-    each(|row, weight, embed| v[row] += x[embed] * w[weight]);
-    v
-}
-
-/// dW = xᵀ · dV
-fn project_back(x: &[f32], dv: &[f32]) -> Vec<f32> {
-    let mut dw = vec![0.0; HEADS * EMBED * DIM];
-    each(|row, weight, embed| dw[weight] += x[embed] * dv[row]);
-    dw
-}
-
-/// Calls `f` with the indices in v, W and x of every product.
-fn each(mut f: impl FnMut(usize, usize, usize)) {
-    for (h, n) in (0..HEADS).flat_map(|h| (0..LEN).map(move |n| (h, n))) {
-        for (e, d) in (0..EMBED).flat_map(|e| (0..DIM).map(move |d| (e, d))) {
-            f(
-                (h * LEN + n) * DIM + d,
-                (h * EMBED + e) * DIM + d,
-                n * EMBED + e,
-            );
-        }
-    }
-}
-
-/// Adam (1412.6980): running means of gradients and of their squares.
-struct Adam {
-    means: Vec<[f32; 2]>,
-    time: i32,
-}
-
-impl Adam {
-    fn new(count: usize) -> Self {
-        Self {
-            means: vec![[0.0; 2]; count],
-            time: 0,
-        }
-    }
-
-    fn step(&mut self, values: &mut [f32], gradients: &[f32], rate: f32) {
-        self.time += 1;
-        let unbias = [0.9f32, 0.999].map(|beta| 1.0 - beta.powi(self.time));
-        for ((value, g), [mean, square]) in values.iter_mut().zip(gradients).zip(&mut self.means) {
-            *mean += 0.1 * (g - *mean);
-            *square += 0.001 * (g * g - *square);
-            *value -= rate * (*mean / unbias[0]) / ((*square / unbias[1]).sqrt() + 1e-10);
-        }
-    }
-}
-
-fn draw(path: &std::path::Path, losses: &[f64]) -> Result<()> {
-    font::register()?;
-    let area = BitMapBackend::new(path, (800, 500)).into_drawing_area();
-    area.fill(&WHITE)?;
-    let highest = losses.iter().fold(1e-12, |a: f64, &b| a.max(b)) * 2.0;
-    let lowest = losses
-        .iter()
-        .fold(highest, |a: f64, &b| a.min(b))
-        .max(1e-12)
-        / 2.0;
-    let mut chart = ChartBuilder::on(&area)
-        .margin(15)
-        .caption("loss", (font::FAMILY, 20))
-        .set_all_label_area_size(55)
-        .build_cartesian_2d(0..losses.len(), (lowest..highest).log_scale())?;
-    chart
-        .configure_mesh()
-        .label_style((font::FAMILY, 13))
-        .y_label_formatter(&|y| format!("{y:.0e}"))
-        .draw()?;
-    chart.draw_series(LineSeries::new(losses.iter().copied().enumerate(), &BLUE))?;
-    area.present()?;
     Ok(())
 }

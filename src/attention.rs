@@ -96,8 +96,9 @@ impl Attention {
     /// Compiles what these problems need ahead of their first call, from a thread if the application likes.
     pub async fn warm_up(&self, problems: &[Problem]) -> Result<()> {
         for problem in problems {
-            for step in self.plan(problem)?.steps() {
-                self.kernels.get(&self.device, step).await?;
+            let plan = self.plan(problem)?;
+            for step in plan.steps() {
+                self.kernels.get(&self.device, step, plan.mods()).await?;
             }
         }
         Ok(())

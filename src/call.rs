@@ -105,8 +105,29 @@ impl<'a> Operands<'a> {
         })
     }
 
+    /// Two outputs in one buffer must lie apart; only where one fills its part without gaps can that be told.
+    fn check_overlap(&self, plan: &Plan) -> Result<()> {
+        let outputs: Vec<_> = plan.requirements().iter().filter(|n| n.output).collect();
+        for (n, a) in outputs.iter().enumerate() {
+            for b in &outputs[n + 1..] {
+                let shared = self.buffers.get(&a.role) == self.buffers.get(&b.role);
+                let meet = a.start.max(b.start) < a.bytes.min(b.bytes);
+                if shared && meet && (a.dense || b.dense || a.start == b.start) {
+                    return Err(Error::SharedBytes {
+                        what: a.role.name(),
+                        other: b.role.name(),
+                        start: a.start.max(b.start),
+                        end: a.bytes.min(b.bytes),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// Holds size and usage of every buffer against what the plan requires.
     pub(crate) fn check(&self, plan: &Plan) -> Result<()> {
+        self.check_overlap(plan)?;
         for need in plan.requirements() {
             let buffer = self.get(need.role)?;
             if buffer.size() < need.bytes {
@@ -163,7 +184,7 @@ impl Call {
         operands.check(&plan)?;
         let mut compiled = Vec::with_capacity(plan.steps().len());
         for step in plan.steps() {
-            compiled.push(kernels.get(device, step).await?);
+            compiled.push(kernels.get(device, step, plan.mods()).await?);
         }
         let table = match &plan.table {
             Some(need) => Some(tables.get(device, need).await?),

@@ -38,7 +38,7 @@ async fn answer(
     let Some(first) = steps.first() else {
         return Ok(());
     };
-    let kernel = kernels.get(device, first).await?;
+    let kernel = kernels.get(device, first, None).await?;
     let found = scoped(device, "checking operands", || {
         look(device, queue, &kernel, checked, &steps)
     })

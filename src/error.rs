@@ -1,6 +1,6 @@
 //! Every way a call can be refused, each with the actual value, the allowed one and the way out.
 
-use crate::problem::Element;
+use crate::problem::{Element, ModFault};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -107,6 +107,15 @@ pub enum Error {
         what: &'static str,
         parameter: &'static str,
     },
+    #[error(
+        "outputs {what} and {other} share bytes {start} to {end} of one buffer; give each a part of its own (Layout::offset)"
+    )]
+    SharedBytes {
+        what: &'static str,
+        other: &'static str,
+        start: u64,
+        end: u64,
+    },
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
     Missing { what: &'static str },
     #[error(
@@ -159,6 +168,19 @@ pub enum Error {
         actual: String,
         allowed: String,
     },
+    #[error("user functions, line {line}, column {column}: {fault}")]
+    Mods {
+        /// From 1, in the user's own text.
+        line: usize,
+        /// From 1, in characters.
+        column: usize,
+        fault: ModFault,
+    },
+    #[error(
+        "the backward pass of a score_mod needs its derivative; define \
+         score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 beside it"
+    )]
+    NoScoreGradient,
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
     ConfigUnknown { field: String, known: String },
 }
@@ -245,4 +267,15 @@ impl Error {
             other => other,
         }
     }
+}
+
+/// An error and its causes in one sentence.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut message = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        message = format!("{message}: {error}");
+        cause = error.source();
+    }
+    message
 }

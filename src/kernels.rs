@@ -5,7 +5,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::{Error, Result};
 use crate::plan::{Step, Variant};
+use crate::problem::ModText;
 use crate::shader;
+
+/// A variant and the text of the user's functions that it calls: texts are compared whole, not by a hash.
+type Key = (Variant, Option<ModText>);
 
 /// A compiled variant.
 #[derive(Debug)]
@@ -17,7 +21,7 @@ pub(crate) struct Kernel {
 /// Compiles each variant once.
 #[derive(Debug, Default)]
 pub(crate) struct Kernels {
-    compiled: Mutex<HashMap<Variant, Arc<Kernel>>>,
+    compiled: Mutex<HashMap<Key, Arc<Kernel>>>,
 }
 
 impl Kernels {
@@ -26,27 +30,34 @@ impl Kernels {
         self.lock().len()
     }
 
-    /// The pipeline of a step's variant.
-    pub async fn get(&self, device: &wgpu::Device, step: &Step) -> Result<Arc<Kernel>> {
-        if let Some(kernel) = self.lock().get(&step.variant) {
+    /// The pipeline of a step's variant with the user's functions of its plan.
+    pub async fn get(
+        &self,
+        device: &wgpu::Device,
+        step: &Step,
+        mods: Option<&ModText>,
+    ) -> Result<Arc<Kernel>> {
+        let mods = mods.filter(|_| step.variant.uses_mods());
+        let key = (step.variant, mods.cloned());
+        if let Some(kernel) = self.lock().get(&key) {
             return Ok(kernel.clone());
         }
-        let kernel = Arc::new(compile(device, step).await?);
-        Ok(self.lock().entry(step.variant).or_insert(kernel).clone())
+        let kernel = Arc::new(compile(device, step, mods).await?);
+        Ok(self.lock().entry(key).or_insert(kernel).clone())
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Variant, Arc<Kernel>>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Kernel>>> {
         // The map is whole at every moment, so a panic elsewhere does not spoil it.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn compile(device: &wgpu::Device, step: &Step) -> Result<Kernel> {
+async fn compile(device: &wgpu::Device, step: &Step, mods: Option<&ModText>) -> Result<Kernel> {
     let variant = &step.variant;
     let name = variant.to_string();
     let span = tracing::debug_span!("compile", variant = %name);
     let shader = span.in_scope(|| {
-        let shader = shader::compose(variant)?;
+        let shader = shader::compose_with(variant, mods)?;
         shader.validate(variant)?;
         Ok(shader)
     })?;

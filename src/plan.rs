@@ -37,7 +37,7 @@ use std::fmt;
 
 use crate::caps::Caps;
 use crate::error::Result;
-use crate::problem::Problem;
+use crate::problem::{ModText, Problem};
 
 /// A tensor that the caller brings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -68,6 +68,8 @@ pub enum Role {
     SegmentsQ,
     /// `i32 [B, Nk]`
     SegmentsK,
+    /// `f32 [len]`, for [`crate::problem::ModData::Device`].
+    ModData,
     /// The rows of a [`Rotation`].
     Rows,
     /// The turned rows of a [`Rotation`].
@@ -116,6 +118,7 @@ impl Role {
             Self::KPositions => "k_positions",
             Self::SegmentsQ => "segments_q",
             Self::SegmentsK => "segments_k",
+            Self::ModData => "mod_data",
             Self::Rows => "rows",
             Self::Turned => "turned",
             Self::Table => "table",
@@ -147,6 +150,7 @@ impl Role {
                 | Self::KPositions
                 | Self::SegmentsQ
                 | Self::SegmentsK
+                | Self::ModData
         )
     }
 }
@@ -230,6 +234,9 @@ pub struct Requirement {
     pub storage: bool,
     /// The call writes it.
     pub output: bool,
+    /// Bytes before the tensor, and whether it fills all that follow: two such outputs must not meet in one buffer.
+    pub start: u64,
+    pub dense: bool,
 }
 
 /// Where the encoder copies a device-resident operand into the call's own buffer.
@@ -354,6 +361,16 @@ impl Plan {
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &choice),
             Task::Backward(backward) => Self::backward(backward, &self.caps, &choice),
         }
+    }
+
+    /// The user's functions, where the task has some: together with a step's variant the key of its kernel.
+    pub fn mods(&self) -> Option<&ModText> {
+        let problem = match &self.task {
+            Task::Attention(problem) => problem,
+            Task::Backward(backward) => &backward.problem,
+            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) => return None,
+        };
+        problem.mods.as_ref().map(|mods| &mods.text)
     }
 
     pub fn steps(&self) -> &[Step] {

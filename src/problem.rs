@@ -5,6 +5,7 @@
 
 mod block_mask;
 mod mask;
+mod mods;
 mod operand;
 pub mod position;
 mod score;
@@ -12,6 +13,7 @@ mod segments;
 
 pub use block_mask::{BitTile, Block, BlockGrid, BlockMask, MAX_BLOCK, MIN_BLOCK, Pattern};
 pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
+pub use mods::{MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
@@ -89,6 +91,8 @@ pub struct Problem {
     pub mask: Mask,
     pub score: Score,
     pub position: Position,
+    /// The user's own mask and score functions.
+    pub mods: Option<Mods>,
     /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
     pub slice: Option<Slice>,
 }
@@ -110,6 +114,7 @@ impl Problem {
             mask: Mask::default(),
             score: Score::default(),
             position: Position::default(),
+            mods: None,
             slice: None,
         }
     }

@@ -4,19 +4,35 @@ mod compose;
 mod library;
 mod unroll;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::plan::{
     CHECK_RUN, Delta, Gradient, Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS,
     Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
-use crate::problem::{Element, MAX_LEN};
+use crate::problem::{Element, MAX_LEN, ModText};
 
 pub use compose::{Shader, Source};
 
-/// The WGSL of a variant, composed of the crate's modules.
+/// The WGSL of a variant that calls no functions of the user's, composed of the crate's modules.
 pub fn compose(variant: &Variant) -> Result<Shader> {
-    source(variant).compose(library::find)
+    compose_with(variant, None)
+}
+
+/// The WGSL of a variant with the user's functions that it calls.
+pub fn compose_with(variant: &Variant, mods: Option<&ModText>) -> Result<Shader> {
+    let mut source = source(variant);
+    if variant.uses_mods() {
+        let text = mods.ok_or_else(|| {
+            Error::compose(
+                "slot::mods",
+                0,
+                "the variant calls user functions and none are given",
+            )
+        })?;
+        source.text("mods", text.renamed());
+    }
+    source.compose(library::find)
 }
 
 /// The modules, constants and flags that a variant is composed of.
@@ -155,6 +171,8 @@ fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) 
     }
     source.flag("positions", key.alibi || key.t5);
     source.flag("any_score", key.bias || key.alibi || key.t5);
+    source.flag("mods", key.mask_mod || key.score_mod);
+    source.slot("mods", Vec::new());
     source.flag("rotary", rotary.is_some());
     source.flag("half_pairs", rotary == Some(RotaryLayout::Half));
     // The table follows the bias, where there is one.

@@ -67,6 +67,9 @@ pub struct Args {
     /// dbias, dslopes, dsinks and dt5 where the file has bias, slopes, sinks and t5
     #[arg(long)]
     pub grad: bool,
+    /// The user's score_mod, mask_mod and score_mod_grad, as WGSL text
+    #[arg(long = "mod", value_name = "FILE.wgsl")]
+    pub mods: Option<PathBuf>,
     /// Element type of o in place of the input's
     #[arg(long, value_enum)]
     output: Option<OutputName>,
@@ -137,7 +140,6 @@ pub struct NotSupported(pub String);
 /// to [`Args`].
 const LATER: &[(&str, bool)] = &[
     ("local", true),
-    ("mod", true),
     ("select", true),
     ("top-k", true),
 ];

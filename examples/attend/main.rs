@@ -11,6 +11,7 @@ mod cli;
 mod device;
 mod gradient;
 mod input;
+mod mods;
 mod output;
 mod position;
 #[path = "../support/random.rs"]
@@ -56,7 +57,8 @@ fn run(args: &Args) -> Result<()> {
     }
     let choice = args.choice()?;
     let input = Input::of(args)?;
-    let problem = args.configure(input.problem())?;
+    let mut problem = args.configure(input.problem())?;
+    mods::configure(&mut problem, args.mods.as_deref(), &input)?;
     // Before a device is opened: what is wrong with the input is wrong on every device.
     problem.validate()?;
     let backward = args

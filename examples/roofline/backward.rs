@@ -15,7 +15,7 @@ use crate::inputs::{Inputs, decode, encode, output_gradient};
 use crate::timing::Work;
 
 /// Operands of one problem with what its forward pass kept, and the call once it is prepared.
-struct Gradients {
+pub struct Gradients {
     problem: Problem,
     plan: Plan,
     kernel: &'static str,
@@ -37,6 +37,10 @@ struct Gradients {
 
 /// The case of a row: `backward`, or `grad_q` or `grad_kv` alone. The forward pass that makes o and lse runs here.
 pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
+    Ok(Box::new(Gradients::open(gpu, row)?))
+}
+
+fn open(gpu: &Gpu, row: &Row, kernel: &'static str) -> Result<Gradients> {
     let problem = row.problem.clone();
     let choice = Choice {
         strategy: Some(strategy(row.strategy)?),
@@ -44,7 +48,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     };
     let backward = Backward::new(problem.clone(), Element::F32);
     let plan = gpu.attention.plan_backward_with(&backward, &choice)?;
-    let steps = steps_of(&plan, row.kernel)?;
+    let steps = steps_of(&plan, kernel)?;
     let inputs = Inputs::random(&problem);
     let d_o = output_gradient(&problem);
     let s = problem.shape;
@@ -65,7 +69,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
             lse: Vec::new(),
             d_o,
         },
-        kernel: row.kernel,
+        kernel,
         call: None,
         problem,
         plan,
@@ -73,7 +77,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
         inputs,
     };
     case.forward(gpu, &choice)?;
-    Ok(Box::new(case))
+    Ok(case)
 }
 
 /// The steps of a kernel; all of them for `backward`.
@@ -88,7 +92,38 @@ fn steps_of(plan: &Plan, kernel: &str) -> Result<Range<usize>> {
     Ok(first..last + 1)
 }
 
+/// The buffers of a backward pass.
+pub struct Buffers<'a> {
+    /// q, k, v, lse, o and dO.
+    pub inputs: [&'a Buffer; 6],
+    /// dq, dk and dv.
+    pub outputs: [&'a Buffer; 3],
+}
+
 impl Gradients {
+    /// Operands with what the forward pass kept; it runs here. A row of another implementation takes all gradients.
+    pub fn open(gpu: &Gpu, row: &Row) -> Result<Self> {
+        open(
+            gpu,
+            row,
+            match row.kernel {
+                "backward_naive" => "backward",
+                kernel => kernel,
+            },
+        )
+    }
+
+    pub fn problem(&self) -> &Problem {
+        &self.problem
+    }
+
+    pub fn buffers(&self) -> Buffers<'_> {
+        Buffers {
+            inputs: [&self.q, &self.k, &self.v, &self.lse, &self.o, &self.d_o],
+            outputs: [&self.dq, &self.dk, &self.dv],
+        }
+    }
+
     fn operands(&self) -> Operands<'_> {
         Operands::new(&self.q, &self.k, &self.v, &self.o, &self.lse)
     }

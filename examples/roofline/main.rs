@@ -14,6 +14,7 @@
 //! `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
 
 mod backward;
+mod backward_naive;
 mod case;
 mod ceiling;
 mod check;

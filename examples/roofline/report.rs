@@ -142,10 +142,14 @@ impl Line {
 /// The time of the naive kernels on the same sizes and mask, whatever the element.
 fn naive_ms(one: &Measured, all: &[Measured]) -> Option<f64> {
     let problem = &one.row.problem;
+    let naive = match one.row.kernel {
+        "backward" | "backward_naive" => "backward_naive",
+        _ => "naive",
+    };
     all.iter()
         .find(|other| {
             let same = &other.row.problem;
-            other.row.kernel == "naive" && same.shape == problem.shape && same.mask == problem.mask
+            other.row.kernel == naive && same.shape == problem.shape && same.mask == problem.mask
         })
         .map(|naive| naive.times.min)
 }

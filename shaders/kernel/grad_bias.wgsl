@@ -97,8 +97,9 @@ fn main(
             @if(shared_rows) dp = sum_over_rows(dp);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
-            let p = probabilities(shape_scores(s, place, j), row_stats);
-            var ds = hide(score_gradients(p, dp, row_stats), mask_elements(visible_flags(seen, j), elements, place, j));
+            let biased = add_biases(cap_scores(s), place, j);
+            let p = probabilities(modify_scores(biased, place, j), row_stats);
+            var ds = hide(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), mask_elements(visible_flags(seen, place, j), elements, place, j));
             if (!tile.listed) { ds = Scores(); }
             sum = add_scores_of_another(sum, ds);
         }

@@ -125,10 +125,11 @@ fn main(
 
                 // P = exp(S − lse), dS = P∘(dP − Δ)
                 let capped = cap_scores(s);
-                var p = probabilities(add_biases(capped, place, i), column_stats);
-                var dx = uncap_gradients(score_gradients(p, dp, column_stats), capped);
+                let biased = add_biases(capped, place, i);
+                var p = probabilities(modify_scores(biased, place, i), column_stats);
+                var dx = uncap_gradients(modify_gradients(score_gradients(p, dp, column_stats), biased, place, i), capped);
                 if (masked) {
-                    let visible = mask_elements(visible_flags(seen, i), elements, place, i);
+                    let visible = mask_elements(visible_flags(seen, place, i), elements, place, i);
                     p = hide(p, visible);
                     dx = hide(dx, visible);
                     @if(subgroup) let spoils = share_flags(own_spoils);

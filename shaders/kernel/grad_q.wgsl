@@ -112,10 +112,11 @@ fn main(
 
             // P = exp(S − lse), dS = P∘(dP − Δ)
             let capped = cap_scores(s);
-            let p = probabilities(add_biases(capped, place, j), row_stats);
-            var dx = uncap_gradients(score_gradients(p, dp, row_stats), capped);
+            let biased = add_biases(capped, place, j);
+            let p = probabilities(modify_scores(biased, place, j), row_stats);
+            var dx = uncap_gradients(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), capped);
             if (masked) {
-                let visible = mask_elements(visible_flags(seen, j), elements, place, j);
+                let visible = mask_elements(visible_flags(seen, place, j), elements, place, j);
                 dx = hide(dx, visible);
                 @if(subgroup) let spoils = share_flags(own_spoils);
                 @if(!subgroup) let spoils = staged_spoils(g * KEYS);

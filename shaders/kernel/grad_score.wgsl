@@ -103,8 +103,9 @@ fn main(
             @if(shared_rows) dp = sum_over_rows(dp);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
-            let p = probabilities(shape_scores(s, place, j), row_stats);
-            let ds = hide(score_gradients(p, dp, row_stats), mask_elements(visible_flags(seen, j), elements, place, j));
+            let biased = add_biases(cap_scores(s), place, j);
+            let p = probabilities(modify_scores(biased, place, j), row_stats);
+            let ds = hide(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), mask_elements(visible_flags(seen, place, j), elements, place, j));
             add_to_sums(ds, place, j, invocation);
         }
     }

@@ -96,7 +96,7 @@ fn main(
             s = shape_scores(s, place, j);
             var visible: Flags;
             if (masked) {
-                visible = mask_elements(visible_flags(seen, j), elements, place, j);
+                visible = mask_elements(visible_flags(seen, place, j), elements, place, j);
                 s = mask_scores(s, visible);
             }
 

@@ -11,6 +11,7 @@ fn tile_elements(walk: Walk, n: u32) -> Elements {
     @if(block_bits) elements.bits = tile_bits(walk, n);
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
     @if(segments) elements.partial = true;
+    @if(mask_mod) elements.partial = true;
     return elements;
 }
 
@@ -32,5 +33,6 @@ struct TileElements { listed: bool, partial: bool, bits: u32 }
     @if(block_bits) if (elements.listed) { elements.bits = tile_bits(walk, 0u); }
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
     @if(segments) elements.partial = true;
+    @if(mask_mod) elements.partial = true;
     return elements;
 }

@@ -124,7 +124,8 @@ struct Params {
     // Batches and heads that share one of the bias's.
     shared_batches: u32,
     shared_heads: u32,
-    unused: u32,
+    // Where the count and the numbers of the user's functions lie in `aux`.
+    mods_at: u32,
 }
 
 const NOWHERE = 0xffffffffu;

@@ -38,11 +38,12 @@ fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Share
 }
 
 // Which of the keys from j on the rows see.
-fn visible_flags(seen: array<Interval, ROWS>, j: u32) -> Flags {
+fn visible_flags(seen: array<Interval, ROWS>, place: Place, j: u32) -> Flags {
     var flags: Flags;
     @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(0u, 1u << c, is_visible(seen[r], j + c)); }
     }
+    @if(mask_mod) flags = mask_by_mod(flags, place, j);
     return flags;
 }
 

@@ -5,10 +5,12 @@ import score::softcap;
 import score::bias;
 import score::alibi;
 import score::t5;
+import mask::mods;
+import score::mods;
 
 // The scores of an invocation's rows with the columns from `column` on.
 fn shape_scores(scores: Scores, place: Place, column: u32) -> Scores {
-    return add_biases(cap_scores(scores), place, column);
+    return modify_scores(add_biases(cap_scores(scores), place, column), place, column);
 }
 
 fn add_biases(scores: Scores, place: Place, column: u32) -> Scores {

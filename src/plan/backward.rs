@@ -69,6 +69,10 @@ impl Backward {
 
     pub(super) fn validate(&self) -> Result<()> {
         self.problem.validate()?;
+        let text = self.problem.mods.as_ref().map(|mods| &mods.text);
+        if text.is_some_and(|text| text.has_score() && !text.has_score_grad()) {
+            return Err(Error::NoScoreGradient);
+        }
         let s = &self.problem.shape;
         let (q, kv) = (
             [s.batch, s.q_heads, s.q_len],

@@ -47,7 +47,25 @@ impl Plan {
                 checks.extend(self.check_of(copy.role, copy.words));
             }
         }
+        if let Task::Backward(backward) = &self.task {
+            checks.push(Check {
+                role: Role::Lse,
+                words: backward.problem.shape.rows() as u32,
+                allowed: Allowed::NotNan,
+                what: Role::Lse.name(),
+                says: "what the forward call wrote; it was never run, or not for these rows".into(),
+            });
+        }
         checks
+    }
+
+    /// The problem whose operands are looked at.
+    fn attended(&self) -> Option<&Problem> {
+        match &self.task {
+            Task::Attention(problem) => Some(problem),
+            Task::Backward(backward) => Some(&backward.problem),
+            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) => None,
+        }
     }
 
     fn check_of(&self, role: Role, words: u32) -> Option<Check> {
@@ -64,27 +82,33 @@ impl Plan {
             let says = format!("{} to {}, {of}", range.start(), range.end());
             check(Allowed::Within(range), says)
         };
+        if let Some(problem) = self.attended() {
+            return match role {
+                Role::KvLens => {
+                    let most = problem.shape.kv_len;
+                    check(Allowed::UpTo(most), format!("0 to kv_len = {most}"))
+                }
+                Role::QOffset => {
+                    let (range, of) = offsets(problem);
+                    within(range, of)
+                }
+                Role::QPositions | Role::KPositions => {
+                    let (range, of) = positions(problem);
+                    within(range, of)
+                }
+                Role::Slopes | Role::Sinks | Role::T5 => {
+                    check(Allowed::Finite, "finite numbers".into())
+                }
+                _ => None,
+            };
+        }
         match (role, &self.task) {
-            (Role::KvLens, Task::Attention(problem)) => {
-                let most = problem.shape.kv_len;
-                check(Allowed::UpTo(most), format!("0 to kv_len = {most}"))
-            }
-            (Role::QOffset, Task::Attention(problem)) => {
-                let (range, of) = offsets(problem);
-                within(range, of)
-            }
-            (Role::QPositions | Role::KPositions, Task::Attention(problem)) => {
-                let (range, of) = positions(problem);
-                within(range, of)
-            }
             (Role::QPositions, Task::Rotation(rotation)) => within(rotation.range.clone()?, STATED),
             (Role::QPositions, Task::Embedding(embedding)) => within(
                 0..=i32::try_from(embedding.rows - 1).unwrap_or(i32::MAX),
                 "the rows of the table",
             ),
-            (Role::Slopes | Role::Sinks | Role::T5, _) => {
-                check(Allowed::Finite, "finite numbers".into())
-            }
+            (Role::Sinks, _) => check(Allowed::Finite, "finite numbers".into()),
             // Inputs and outputs may hold what they like, and what no such task copies needs no check.
             _ => None,
         }

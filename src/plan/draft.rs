@@ -100,7 +100,15 @@ impl<'a> Draft<'a> {
         let offset = start - start % OFFSET_ALIGNMENT;
         let size = bytes.saturating_sub(offset);
         self.check_binding(role.name(), size)?;
-        self.require(role, bytes, true, writable);
+        let written = sizes.iter().map(|&n| u64::from(n)).product::<u64>() * u64::from(dim);
+        self.requirements.push(Requirement {
+            role,
+            bytes,
+            storage: true,
+            output: writable,
+            start,
+            dense: bytes - start.min(bytes) == written * operand.element.size(),
+        });
         let mut rows = Rows::of(&operand.layout);
         rows.start = ((start - offset) / operand.element.size()) as u32;
         let binding = Binding {
@@ -117,16 +125,6 @@ impl<'a> Draft<'a> {
         if !self.notes.contains(&note) {
             self.notes.push(note);
         }
-    }
-
-    /// States what the buffer of `role` must hold.
-    fn require(&mut self, role: Role, bytes: u64, storage: bool, output: bool) {
-        self.requirements.push(Requirement {
-            role,
-            bytes,
-            storage,
-            output,
-        });
     }
 
     /// A buffer of the call's own. Steps run in order, so one of each purpose serves all slices.
@@ -168,7 +166,14 @@ impl<'a> Draft<'a> {
     pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
         let at = self.push_aux(std::iter::repeat_n(0, words as usize));
         self.copies.push(AuxCopy { role, at, words });
-        self.require(role, u64::from(words) * 4, false, false);
+        self.requirements.push(Requirement {
+            role,
+            bytes: u64::from(words) * 4,
+            storage: false,
+            output: false,
+            start: 0,
+            dense: true,
+        });
         at
     }
 

@@ -117,7 +117,7 @@ pub struct Params {
     pub part_stride: u32,
     pub shared_batches: u32,
     pub shared_heads: u32,
-    pub unused: u32,
+    pub mods_at: u32,
 }
 
 /// Where nothing lies in `aux`.

@@ -1,7 +1,7 @@
 //! The parts of a score as a step sees them: which need code, and where their numbers lie.
 
 use crate::error::Result;
-use crate::problem::{Positions, Problem, T5Bias};
+use crate::problem::{ModData, Positions, Problem, T5Bias};
 
 use super::draft::Draft;
 use super::params::{NOTHING, Params};
@@ -46,6 +46,9 @@ pub(super) fn plan(
         params.temperature_floor = temperature.floor;
         params.temperature_offset = temperature.offset;
     }
+    if let Some(mods) = &problem.mods {
+        params.mods_at = push_mods(draft, &mods.data)?;
+    }
     let looks = score.uses_positions();
     push_positions(
         draft,
@@ -66,6 +69,14 @@ pub(super) fn plan(
         ),
         k_positions: given(&position.k_positions, looks || rotates),
         temperature: temperature.is_some(),
+        mask_mod: problem
+            .mods
+            .as_ref()
+            .is_some_and(|mods| mods.text.has_mask()),
+        score_mod: problem
+            .mods
+            .as_ref()
+            .is_some_and(|mods| mods.text.has_score()),
     };
     Ok(ScorePlan { key, bias })
 }
@@ -83,6 +94,28 @@ pub(super) fn push_sinks(draft: &mut Draft<'_>, problem: &Problem, params: &mut 
         }
         None => NOTHING,
     };
+}
+
+/// The count of the user's numbers and the numbers; 0 stands for none.
+fn push_mods(draft: &mut Draft<'_>, data: &ModData) -> Result<u32> {
+    let len = match data {
+        ModData::Host(numbers) => numbers.len() as u64,
+        ModData::Device { len } => u64::from(*len),
+    };
+    draft.check_binding("mod_data", len * 4)?;
+    let at = draft.push_aux([len.max(1) as u32]);
+    match data {
+        ModData::Host(numbers) if !numbers.is_empty() => {
+            draft.push_aux(numbers.iter().map(|x| x.to_bits()));
+        }
+        ModData::Device { len } if *len > 0 => {
+            draft.copy_aux(Role::ModData, *len);
+        }
+        _ => {
+            draft.push_aux([0]);
+        }
+    }
+    Ok(at)
 }
 
 fn push_t5(draft: &mut Draft<'_>, t5: &T5Bias, params: &mut Params, heads: usize) -> Result<()> {

@@ -80,6 +80,9 @@ pub struct ScoreKey {
     pub k_positions: bool,
     /// Each query has a temperature.
     pub temperature: bool,
+    /// The user's functions that take part; their text stands beside the key (`Plan::mods`).
+    pub mask_mod: bool,
+    pub score_mod: bool,
 }
 
 /// The parts of a mask that need code.
@@ -291,6 +294,30 @@ impl Variant {
         }
     }
 
+    /// The parts of the score that need code, where the kernel computes scores.
+    fn score(&self) -> Option<&ScoreKey> {
+        match self {
+            Self::Prefill(key) => Some(&key.score),
+            Self::GradQ(key)
+            | Self::GradKv(key)
+            | Self::GradBias(key)
+            | Self::GradScore(key, _) => Some(&key.score),
+            Self::Combine { .. }
+            | Self::Pack(_)
+            | Self::Rotate(_)
+            | Self::Delta(_)
+            | Self::GradSinks
+            | Self::Reduce
+            | Self::Check => None,
+        }
+    }
+
+    /// True when the shader calls functions of the user's.
+    pub fn uses_mods(&self) -> bool {
+        self.score()
+            .is_some_and(|key| key.mask_mod || key.score_mod)
+    }
+
     /// True when the shader needs the subgroup feature.
     pub fn needs_subgroups(&self) -> bool {
         self.tiles()
@@ -476,7 +503,7 @@ impl fmt::Display for Input {
 
 impl ScoreKey {
     /// The flags of the shader, and whether each is set.
-    pub fn flags(&self) -> [(&'static str, bool); 7] {
+    pub fn flags(&self) -> [(&'static str, bool); 9] {
         [
             ("softcap", self.softcap),
             ("bias", self.bias),
@@ -485,6 +512,8 @@ impl ScoreKey {
             ("q_positions", self.q_positions),
             ("k_positions", self.k_positions),
             ("temperature", self.temperature),
+            ("mask_mod", self.mask_mod),
+            ("score_mod", self.score_mod),
         ]
     }
 }

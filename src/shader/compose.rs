@@ -22,6 +22,7 @@ pub struct Source {
     signed: BTreeMap<&'static str, i32>,
     flags: BTreeMap<&'static str, bool>,
     slots: BTreeMap<&'static str, Vec<&'static str>>,
+    texts: BTreeMap<&'static str, String>,
 }
 
 /// One line of a composed shader and where it came from.
@@ -65,6 +66,12 @@ impl Source {
     /// The modules that `import slot::name` stands for.
     pub fn slot(&mut self, name: &'static str, modules: Vec<&'static str>) {
         self.slots.insert(name, modules);
+    }
+
+    /// A text of somebody else's that `import slot::name` stands for, line by line as it is: neither conditions nor
+    /// imports of it are followed.
+    pub fn text(&mut self, name: &'static str, text: &str) {
+        self.texts.insert(name, text.to_string());
     }
 
     /// Joins the modules; `find` answers a module's text.
@@ -173,6 +180,15 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         let Some(slot) = path.strip_prefix("slot::") else {
             return self.module(path, tensor, importer);
         };
+        if let Some(text) = self.source.texts.get(slot) {
+            self.lines
+                .extend(text.lines().enumerate().map(|(n, text)| Line {
+                    text: text.to_string(),
+                    module: "the user functions".into(),
+                    number: n + 1,
+                }));
+            return Ok(());
+        }
         let modules = self.source.slots.get(slot).ok_or_else(|| {
             Error::compose(
                 importer,
@@ -281,7 +297,7 @@ impl Shader {
         }
         let info = validator.validate(&module).map_err(|e| {
             let location = self.narrowest(e.spans().map(|(span, _)| *span));
-            self.located(location, deepest(e.as_inner()))
+            self.located(location, crate::error::chain(e.as_inner()))
         })?;
         Ok((module, info))
     }
@@ -298,15 +314,4 @@ impl Shader {
         let (module, line) = origin.unwrap_or(("the composed text", 0));
         Error::compose(module, line, message)
     }
-}
-
-/// An error and its causes in one sentence.
-fn deepest(error: &dyn std::error::Error) -> String {
-    let mut message = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        message = format!("{message}: {error}");
-        cause = error.source();
-    }
-    message
 }

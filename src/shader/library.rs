@@ -38,6 +38,8 @@ modules! {
     "score::softcap" => "score/softcap",
     "score::bias" => "score/bias",
     "score::alibi" => "score/alibi",
+    "score::mods" => "score/mods",
+    "mask::mods" => "mask/mods",
     "score::t5" => "score/t5",
     "part::params" => "part/params",
     "part::numbers" => "part/numbers",

@@ -7,6 +7,7 @@ mod bad_input;
 mod fit;
 mod golden;
 mod gradients;
+mod mods;
 mod options;
 mod positions;
 mod report;

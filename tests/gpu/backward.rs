@@ -2,7 +2,7 @@
 
 mod covering;
 mod properties;
-mod run;
+pub mod run;
 mod sparse;
 
 use wgpu_attention::Element;

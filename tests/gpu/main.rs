@@ -16,6 +16,7 @@ mod cuts;
 mod download;
 mod golden;
 mod limits;
+mod mods;
 mod nan;
 mod outputs;
 mod positions;

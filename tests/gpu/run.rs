@@ -90,6 +90,11 @@ impl Buffers {
         }
     }
 
+    /// One more operand.
+    pub fn add(&mut self, device: &wgpu::Device, role: Role, bytes: &[u8]) {
+        self.others.push((role, buffer(device, bytes)));
+    }
+
     pub fn operands(&self) -> Operands<'_> {
         let [q, k, v] = self.slots.map(|slot| &self.inputs[slot]);
         let operands = Operands::new(q, k, v, &self.o, &self.lse);

@@ -43,7 +43,7 @@ fn host_and_shader_agree_on_every_field() {
         bias slopes_at sinks_at t5_at t5_buckets_at t5_distance q_positions_at
         k_positions_at q_rotations_at k_rotations_at table_start table_rows rotary_dim table_stride table_key_at
         table_side_at table_sine temperature_scale temperature_floor temperature_offset work_heads d_o stats dv
-        group_begin group_end accumulate part_begin part_stride shared_batches shared_heads unused
+        group_begin group_end accumulate part_begin part_stride shared_batches shared_heads mods_at
     );
     let (shader, span) = reflected();
     assert_eq!(host, shader);

@@ -8,6 +8,7 @@ mod check;
 mod composition;
 mod covering;
 mod layout;
+mod mods;
 mod planning;
 mod portability;
 mod positions;

@@ -2,15 +2,23 @@
 
 use wgpu_attention::problem::{Element, Mask, Problem, Shape};
 
-use crate::backward;
 use crate::case::{Group, Row};
+use crate::{backward, backward_naive};
 
 const HEADS: u32 = 8;
 /// For rows that are compared with each other and would take minutes with all heads on a software adapter.
 const FEW_HEADS: u32 = 2;
 
 pub fn groups() -> Vec<Group> {
-    vec![kernels(), causal(), window(), long()]
+    vec![naive(), kernels(), causal(), window(), long()]
+}
+
+/// One head: in memory a pass takes as long as the fused one over all heads.
+fn naive() -> Group {
+    let one = || problem(1024, 1, Mask::default());
+    let mut in_memory = row("backward_naive", "workgroup", one());
+    in_memory.case = backward_naive::case;
+    Group(vec![in_memory, row("backward", "subgroup", one())])
 }
 
 fn kernels() -> Group {

@@ -6,7 +6,7 @@ use crate::problem::Element;
 use super::{Level, Scheme, Strategy, pairwise, prefill};
 use crate::caps::Caps;
 use crate::plan::variant::{
-    Delta, Gradient, Input, Prefill, ScoreNumbers, Variant, workgroup_tile_bytes,
+    Delta, Gradient, Input, MaskKey, Prefill, ScoreNumbers, Variant, workgroup_tile_bytes,
 };
 
 /// The kernels that share the gradients' key.
@@ -101,10 +101,61 @@ impl Variant {
         });
         gradients
             .chain(wide)
+            .chain(masked())
             .chain(deltas)
             .chain([Self::GradSinks, Self::Reduce])
             .collect()
     }
+}
+
+/// Every gradient over lists with bits and over documents, in both strategies.
+fn masked() -> impl Iterator<Item = Variant> {
+    let masks = [
+        MaskKey {
+            list: true,
+            bits: true,
+            segments: false,
+        },
+        MaskKey {
+            list: false,
+            bits: false,
+            segments: true,
+        },
+    ];
+    let strategies = [
+        Strategy::Workgroup,
+        Strategy::Subgroup {
+            width: 8,
+            fixed: true,
+        },
+    ];
+    let kernels = [
+        Kernel::Kv,
+        Kernel::Q,
+        Kernel::Bias,
+        Kernel::Slopes,
+        Kernel::T5,
+    ];
+    strategies
+        .into_iter()
+        .zip(masks)
+        .flat_map(move |(strategy, mask)| {
+            kernels.map(|kernel| {
+                let mut levels = vec![
+                    Level::Strategy(strategy),
+                    Level::Dims(33, 17),
+                    Level::Gradient(kernel),
+                    Level::Mask(mask),
+                ];
+                levels.extend(match kernel {
+                    Kernel::Bias => Some(Level::Bias(true)),
+                    Kernel::Slopes => Some(Level::Scheme(Scheme::Alibi { positions: false })),
+                    Kernel::T5 => Some(Level::Scheme(Scheme::T5 { positions: false })),
+                    Kernel::Kv | Kernel::Q => None,
+                });
+                variant(levels)
+            })
+        })
 }
 
 fn variant(levels: Vec<Level>) -> Variant {

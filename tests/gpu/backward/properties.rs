@@ -3,11 +3,11 @@
 use wgpu_attention::plan::{Role, Variant};
 use wgpu_attention::problem::{Layout, Mask, Operand, Slice, Values, alibi_slopes};
 use wgpu_attention::reference::Gradients;
-use wgpu_attention::{Backward, Choice, Element, Error, Problem, Shape};
+use wgpu_attention::{Backward, Choice, Element, Error, Operands, Problem, Shape};
 
 use super::run::{Given, Output, run, run_and_check};
 use crate::device::gpu;
-use crate::run::strategies;
+use crate::run::{buffer, strategies};
 use crate::support::cases::{self, Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 
@@ -229,5 +229,59 @@ fn bad_requests_are_typed_errors() {
         plan.requirements()
             .iter()
             .any(|need| need.role == Role::DO && !need.output)
+    );
+}
+
+/// dk at the end of dq's buffer is fine; in its middle it is an error, and nothing is recorded.
+#[test]
+fn gradients_that_meet_in_one_buffer_are_an_error() {
+    let attention = &gpu().attention;
+    let problem = Problem::new(Shape::square(1, 2, 8, 4), Element::F32);
+    let zeros = |count: usize| buffer(&gpu().device, &vec![0; 4 * count]);
+    let [q, k, v, o, d_o] = [64; 5].map(zeros);
+    let (lse, dqk, dv) = (zeros(16), zeros(128), zeros(64));
+    let prepared = |offset: u64| {
+        let mut backward = Backward::new(problem.clone(), Element::F32);
+        backward.dk.layout.offset = offset;
+        let plan = attention.plan_backward(&backward).expect("a plan");
+        let operands = Operands::new(&q, &k, &v, &o, &lse).backward(&d_o, &dqk, &dqk, &dv);
+        pollster::block_on(attention.prepare(&plan, &operands)).err()
+    };
+    assert_eq!(prepared(64), None);
+    let error = prepared(32);
+    assert!(
+        matches!(error, Some(Error::SharedBytes { .. })),
+        "{error:?}"
+    );
+}
+
+#[test]
+fn a_lse_that_was_never_written_is_found_by_check() {
+    let attention = &gpu().attention;
+    let problem = Problem::new(Shape::square(1, 2, 8, 4), Element::F32);
+    let plan = attention
+        .plan_backward(&Backward::new(problem, Element::F32))
+        .expect("a plan");
+    let zeros = |count: usize| buffer(&gpu().device, &vec![0; 4 * count]);
+    let [q, k, v, o, d_o, dq, dk, dv] = [64; 8].map(zeros);
+    let checked = |lse: &wgpu::Buffer| {
+        let operands = Operands::new(&q, &k, &v, &o, lse).backward(&d_o, &dq, &dk, &dv);
+        let call = pollster::block_on(attention.prepare(&plan, &operands)).expect("a call");
+        pollster::block_on(call.check(&gpu().queue))
+    };
+    assert_eq!(checked(&zeros(16)), Ok(()));
+    let mut lse = [0.0f32; 16];
+    lse[5] = f32::NAN;
+    let error = checked(&buffer(&gpu().device, bytemuck::cast_slice(&lse)));
+    assert!(
+        matches!(
+            error,
+            Err(Error::NumberAt {
+                what: "lse",
+                index: 5,
+                ..
+            })
+        ),
+        "{error:?}"
     );
 }

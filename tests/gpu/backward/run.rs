@@ -58,6 +58,25 @@ pub fn run(
     given: &Given,
     choice: &Choice,
 ) -> (Plan, Backward, Output) {
+    run_as(
+        gpu,
+        attention,
+        (case, inputs),
+        (case, inputs),
+        given,
+        choice,
+    )
+}
+
+/// The same from the o and lse of another case that stands for the same function.
+pub fn run_as(
+    gpu: &Gpu,
+    attention: &Attention,
+    (case, inputs): (&Case, &Inputs),
+    (same, same_inputs): (&Case, &Inputs),
+    given: &Given,
+    choice: &Choice,
+) -> (Plan, Backward, Output) {
     let mut backward = Backward::new(case.problem.clone(), given.element);
     backward.dlse = given.dlse.is_some();
     if given.score {
@@ -70,9 +89,9 @@ pub fn run(
     let plan = attention
         .plan_backward_with(&backward, choice)
         .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-    let mut whole = case.problem.clone();
+    let mut whole = same.problem.clone();
     whole.slice = None;
-    let forward = reference::forward(&whole, &inputs.tensors(case));
+    let forward = reference::forward(&whole, &same_inputs.tensors(same));
     let (operand, sizes, dim) = output(case);
     let store = |values: &[f64]| {
         let mut bytes = poisoned(operand.bytes(sizes, dim));

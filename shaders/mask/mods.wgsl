@@ -1,0 +1,35 @@
+// The user's functions (slot `mods`, each of their names behind `user_`), the helpers that they may call, and mask_mod.
+
+import slot::mods;
+
+// The key index at which query 0 of batch b stands.
+@if(mods) fn query_offset(b: u32) -> i32 {
+    return diagonal(min(b, params.batch - 1u), 0u);
+}
+
+// The n-th of the user's numbers, behind their count; the last one beyond the end.
+@if(mods) fn mod_data(n: u32) -> f32 {
+    return bitcast<f32>(aux[params.mods_at + 1u + min(n, aux[params.mods_at] - 1u)]);
+}
+
+// The query of a row and a column, and the key: inside of the problem also where a tile reaches beyond its end.
+@if(mods) fn pair_query(row: u32, column: u32) -> u32 {
+    @if(transposed) return min(column, params.q_len - 1u);
+    @if(!transposed) return row;
+}
+
+@if(mods) fn pair_key(row: u32, column: u32) -> u32 {
+    @if(transposed) return row;
+    @if(!transposed) return min(column, params.kv_len - 1u);
+}
+
+@if(mask_mod) fn mask_by_mod(flags: Flags, place: Place, column: u32) -> Flags {
+    var left = flags;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let seen = user_mask_mod(place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
+            left[r] &= select(~(1u << c), 0xffffffffu, seen);
+        }
+    }
+    return left;
+}

@@ -1,0 +1,153 @@
+//! The user's own score and mask functions, as WGSL text (FlexAttention's `score_mod` and `mask_mod`, 2412.05496).
+
+mod check;
+mod fault;
+mod text;
+
+use std::sync::Arc;
+
+pub use fault::ModFault;
+
+use crate::error::{Error, Result};
+
+/// Bytes of a text at the most.
+pub const MAX_MODS_BYTES: usize = 64 << 10;
+
+/// User functions and the numbers that they read.
+///
+/// ```
+/// # use wgpu_attention::problem::{Mods, ModText};
+/// // Rings of 64 keys: a query sees the keys of its own.
+/// let mods = Mods::new("fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return i / 64u == j / 64u; }")?;
+/// assert!(mods.text.has_mask() && !mods.text.has_score());
+/// # Ok::<(), wgpu_attention::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct Mods {
+    pub text: ModText,
+    pub data: ModData,
+}
+
+/// What `mod_data(n)` reads; an index past the end reads the last number, and 0 where there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ModData {
+    /// Any bits, so that `bitcast<u32>(mod_data(n))` may fetch whole numbers.
+    Host(Vec<f32>),
+    /// `f32 [len]` in the operands' buffer `mod_data`.
+    Device { len: u32 },
+}
+
+impl Default for ModData {
+    fn default() -> Self {
+        Self::Host(Vec::new())
+    }
+}
+
+impl Mods {
+    /// Checks a text, see [`ModText::new`]; no data.
+    pub fn new(wgsl: &str) -> Result<Self> {
+        let data = ModData::default();
+        Ok(Self {
+            text: ModText::new(wgsl)?,
+            data,
+        })
+    }
+
+    /// The same functions with numbers to read.
+    pub fn with_data(self, data: ModData) -> Self {
+        Self { data, ..self }
+    }
+}
+
+/// A checked text that defines at least one of
+///
+/// - `fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool`: hides the pairs for which it is false, besides all that
+///   the other masks hide;
+/// - `fn score_mod(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32`: from the score after bias, ALiBi and T5 to the
+///   one that is masked; below −2·10³⁸ (−∞ too) it hides the pair;
+/// - `fn score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32`: ∂score_mod/∂score at the same score,
+///   which the backward pass needs beside `score_mod`.
+///
+/// b is the batch, h the *query* head, i and j are the indices of query and key in the whole problem, always inside of
+/// it. Beside functions, constants, structures and aliases of its own the text may call `query_offset(b: u32) -> i32`
+/// (the key index at which query 0 stands) and `mod_data(n: u32) -> f32`. It holds no imports, directives, variables
+/// at module scope, barriers, subgroup functions or atomics. Loops count as the kernel's own: a software adapter stops
+/// an invocation after 65 535 iterations.
+///
+/// Clones share the text. Two are equal when their texts are, and so share compiled kernels.
+#[derive(Clone, Debug)]
+pub struct ModText(Arc<Checked>);
+
+#[derive(Debug)]
+struct Checked {
+    wgsl: String,
+    renamed: String,
+    defined: Defined,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Defined {
+    mask: bool,
+    score: bool,
+    grad: bool,
+}
+
+impl ModText {
+    /// Parses and checks a text by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Mods`] with line and column of the first fault; [`Error::Size`] past [`MAX_MODS_BYTES`].
+    pub fn new(wgsl: &str) -> Result<Self> {
+        if wgsl.len() > MAX_MODS_BYTES {
+            let allowed = format!("at most {MAX_MODS_BYTES}; put tables into mod_data");
+            return Err(Error::size(
+                "bytes of the user functions",
+                wgsl.len() as u64,
+                allowed,
+            ));
+        }
+        let defined = check::check(wgsl)?;
+        Ok(Self(Arc::new(Checked {
+            wgsl: wgsl.to_string(),
+            renamed: text::renamed(wgsl),
+            defined,
+        })))
+    }
+
+    /// The text as it was given.
+    pub fn wgsl(&self) -> &str {
+        &self.0.wgsl
+    }
+
+    pub fn has_mask(&self) -> bool {
+        self.0.defined.mask
+    }
+
+    pub fn has_score(&self) -> bool {
+        self.0.defined.score
+    }
+
+    pub fn has_score_grad(&self) -> bool {
+        self.0.defined.grad
+    }
+
+    /// The text with each of its names behind `user_`, line by line.
+    pub(crate) fn renamed(&self) -> &str {
+        &self.0.renamed
+    }
+}
+
+impl PartialEq for ModText {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.wgsl() == other.wgsl()
+    }
+}
+
+impl Eq for ModText {}
+
+impl std::hash::Hash for ModText {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        self.wgsl().hash(state);
+    }
+}
