@@ -138,11 +138,7 @@ pub struct NotSupported(pub String);
 
 /// Options that are recognised and refused, and whether they take a value. One that becomes supported moves from here
 /// to [`Args`].
-const LATER: &[(&str, bool)] = &[
-    ("local", true),
-    ("select", true),
-    ("top-k", true),
-];
+const LATER: &[(&str, bool)] = &[("local", true), ("select", true), ("top-k", true)];
 
 /// The process's own command line. A bad one ends the process with status 2.
 pub fn parse() -> Result<Args> {

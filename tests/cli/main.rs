@@ -9,6 +9,7 @@ mod golden;
 mod gradients;
 mod mods;
 mod options;
+mod patterns;
 mod positions;
 mod report;
 mod sparse;
