@@ -14,7 +14,8 @@ use crate::position::PositionArgs;
 
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], q_positions [B, Nq],
-/// k_positions [B, Nk], bias [B|1, Hq|1, Nq, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]. Writes o and lse.
+/// k_positions [B, Nk], bias [B|1, Hq|1, Nq, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
+/// segments_k [B, Nk], where a query sees keys of its own segment; blocks (U8), see --block-size. Writes o and lse.
 /// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]
 #[command(
@@ -51,6 +52,9 @@ pub struct Args {
     /// Keys before this one are exempt from causal
     #[arg(long, value_name = "N", default_value_t = 0)]
     prefix: u32,
+    /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide: a multiple of 16 to 128
+    #[arg(long, value_name = "b", conflicts_with = "random")]
+    pub block_size: Option<u32>,
     /// Factor on q·k [default: 1/√D]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
     scale: Option<f32>,
@@ -134,12 +138,7 @@ pub struct NotSupported(pub String);
 
 /// Options that are recognised and refused, and whether they take a value. One that becomes supported moves from here
 /// to [`Args`].
-const LATER: &[(&str, bool)] = &[
-    ("block-size", true),
-    ("local", true),
-    ("select", true),
-    ("top-k", true),
-];
+const LATER: &[(&str, bool)] = &[("local", true), ("select", true), ("top-k", true)];
 
 /// The process's own command line. A bad one ends the process with status 2.
 pub fn parse() -> Result<Args> {

@@ -12,6 +12,7 @@ use wgpu_attention::{Element, Problem, Shape};
 use crate::cli::{Args, NotSupported};
 use crate::random;
 use crate::score;
+use crate::sparse;
 use crate::tensors::{Tensor, TensorFile};
 
 /// Tensors that are read.
@@ -27,18 +28,14 @@ const READ: &[&str] = &[
     "t5",
     "q_positions",
     "k_positions",
+    "blocks",
+    "segments_q",
+    "segments_k",
 ];
 /// Tensors that an option reads (`--grad`, `--mod`); without it they change nothing.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
-const LATER: &[&str] = &[
-    "blocks",
-    "cu_seqlens_k",
-    "cu_seqlens_q",
-    "segments_k",
-    "segments_q",
-    "tree",
-];
+const LATER: &[&str] = &["cu_seqlens_k", "cu_seqlens_q", "tree"];
 
 /// What is to be attended to.
 pub struct Input {
@@ -142,6 +139,7 @@ fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
         problem.mask.q_offset = Offsets::Host(offsets.into_iter().map(|x| x as i32).collect());
     }
     score::configure(&mut problem, file, &args.positions)?;
+    sparse::configure(&mut problem, file, args.block_size)?;
     Ok(problem)
 }
 

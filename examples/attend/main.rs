@@ -18,6 +18,7 @@ mod position;
 mod random;
 mod report;
 mod score;
+mod sparse;
 #[path = "../support/tensors.rs"]
 mod tensors;
 #[path = "../support/timing.rs"]

@@ -61,18 +61,21 @@ impl Row {
         )
     }
 
-    /// `full`, `causal`, `window:256,0`.
+    /// `full`, `causal`, `window:256,0`, `blocks:64`.
     pub fn mask(&self) -> String {
         let mask = &self.problem.mask;
         let side = |keys: Option<u32>| keys.map_or("inf".to_string(), |n| n.to_string());
         let window = mask
             .window
             .map(|w| format!("window:{},{}", side(w.left), side(w.right)));
-        match (mask.causal, window) {
-            (false, None) => "full".to_string(),
-            (true, None) => "causal".to_string(),
-            (false, Some(window)) => window,
-            (true, Some(window)) => format!("causal,{window}"),
+        let causal = mask.causal.then(|| "causal".to_string());
+        let blocks = mask
+            .host_blocks()
+            .map(|blocks| format!("blocks:{}", blocks.grid().side));
+        let kinds: Vec<_> = [causal, window, blocks].into_iter().flatten().collect();
+        match kinds.is_empty() {
+            true => "full".to_string(),
+            false => kinds.join(","),
         }
     }
 }

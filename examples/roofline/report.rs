@@ -65,7 +65,7 @@ impl Report {
             self.fma_gflops, self.read_gbps, self.copy_gbps
         );
         println!(
-            "{:<9} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9} {:>9} {:>8} {:>6} {:>8} {:>9} {:>11} {:>9}  params",
+            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9} {:>9} {:>8} {:>6} {:>8} {:>9} {:>11} {:>9}  params",
             "kernel",
             "strategy",
             "elem",
@@ -119,7 +119,7 @@ impl Line {
     fn print(&self) {
         let vs_naive = self.vs_naive.map_or("-".to_string(), |x| format!("{x:.2}"));
         println!(
-            "{:<9} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9.2} {:>9.2} {:>8.2} {:>6.3} {:>8} {:>9.1e} {:>11} {:>9.0}  {}",
+            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9.2} {:>9.2} {:>8.2} {:>6.3} {:>8} {:>9.1e} {:>11} {:>9.0}  {}",
             self.kernel,
             self.strategy,
             self.element,

@@ -59,7 +59,7 @@ fn tensors_missing_or_unknown() {
 
 #[test]
 fn tensors_and_options_of_later_issues() {
-    for name in ["blocks", "cu_seqlens_q", "segments_k", "tree"] {
+    for name in ["cu_seqlens_q", "tree"] {
         refused(
             &format!("later-{name}"),
             2,

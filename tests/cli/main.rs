@@ -9,6 +9,8 @@ mod golden;
 mod gradients;
 mod mods;
 mod options;
+mod patterns;
 mod positions;
 mod report;
+mod sparse;
 mod tool;

@@ -56,7 +56,8 @@ fn gradients_over_lists_of_each_head() {
         heads: SIZES.q_heads,
         ..BlockGrid::new(32, SIZES.q_len, SIZES.kv_len)
     };
-    let sees = |b: u32, h: u32, i: u32, j: u32| (i / 9 + j / 7 + b + h) % 3 != 0 && i % 31 != 5;
+    let sees =
+        |b: u32, h: u32, i: u32, j: u32| !(i / 9 + j / 7 + b + h).is_multiple_of(3) && i % 31 != 5;
     let blocks = BlockMask::from_fn(grid, sees).expect("a legal grid");
     let mask = Mask {
         blocks: Some(blocks.into()),
