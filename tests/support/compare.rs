@@ -68,7 +68,10 @@ impl Check<'_> {
             Ok(report)
         } else {
             let (got, want) = (self.got[report.worst], self.want[report.worst]);
-            Err(format!("{name}: {report}: {got} instead of {want}"))
+            Err(format!(
+                "{name}: {report}: {got} instead of {want}, plain f32 {}",
+                self.plain[report.worst]
+            ))
         }
     }
 
