@@ -47,7 +47,11 @@ impl Plan {
                 checks.extend(self.check_of(copy.role, copy.words));
             }
         }
-        if let Task::Backward(backward) = &self.task {
+        // A pass over nothing reads no lse.
+        let reads_lse = self.requirements.iter().any(|need| need.role == Role::Lse);
+        if let Task::Backward(backward) = &self.task
+            && reads_lse
+        {
             checks.push(Check {
                 role: Role::Lse,
                 words: backward.problem.shape.rows() as u32,

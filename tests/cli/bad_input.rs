@@ -70,7 +70,7 @@ fn tensors_and_options_of_later_issues() {
         );
     }
     let (directory, input) = with("later", |_| {});
-    for option in ["--top-k=2", "--mod=x"] {
+    for option in ["--top-k=2", "--select=mean", "--local=1"] {
         run(&directory, &input, &[option]).refused(2, &["not supported yet"]);
     }
 }
