@@ -173,12 +173,12 @@ impl Check {
     }
 
     /// Bytes of what the shader writes: index and word of the first that a run refuses.
-    pub(crate) fn found_bytes(&self) -> u64 {
+    pub fn found_bytes(&self) -> u64 {
         u64::from(self.runs()) * 8
     }
 
     /// The dispatch: the operand's words, what is found, the rule.
-    pub(crate) fn step(&self, most: u32) -> Step {
+    pub fn step(&self, most: u32) -> Step {
         let binding = |slot, size, writable| Binding {
             slot,
             offset: 0,
@@ -208,7 +208,7 @@ impl Check {
     }
 
     /// The refusal of a word.
-    pub(crate) fn refuse(&self, index: u32, word: u32) -> Error {
+    pub fn refuse(&self, index: u32, word: u32) -> Error {
         let (what, index) = (self.what, index as usize);
         let element = |actual: i64| Error::Element {
             what,

@@ -217,7 +217,7 @@ fn every_variant_fits_the_least_device() {
 fn the_backward_array_is_small_and_fits_the_least_device() {
     let variants = Variant::covering_backward();
     println!("{} variants", variants.len());
-    assert!(variants.len() <= 80, "{}", variants.len());
+    assert!(variants.len() <= 90, "{}", variants.len());
     let kernels: BTreeSet<_> = variants.iter().map(Variant::kernel).collect();
     let all = [
         "delta",
