@@ -6,7 +6,7 @@ use crate::call::{Call, Operands};
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernels::Kernels;
-use crate::plan::{Backward, Choice, Embedding, Merge, Plan, Rotation};
+use crate::plan::{Backward, BlockScan, Choice, Embedding, Merge, Plan, Rotation};
 use crate::problem::Problem;
 use crate::tables::Tables;
 
@@ -81,6 +81,11 @@ impl Attention {
     /// Plans adding a table's rows to embeddings by position.
     pub fn plan_embedding(&self, embedding: &Embedding) -> Result<Plan> {
         Plan::embedding(embedding, &self.caps, &Choice::default())
+    }
+
+    /// Plans the block lists of a mask_mod.
+    pub fn plan_scan(&self, scan: &BlockScan) -> Result<Plan> {
+        Plan::scan(scan, &self.caps, &Choice::default())
     }
 
     /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the

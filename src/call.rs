@@ -137,9 +137,10 @@ impl<'a> Operands<'a> {
                     least: need.bytes,
                 });
             }
-            let (usage, name) = match need.storage {
-                true => (wgpu::BufferUsages::STORAGE, "STORAGE"),
-                false => (wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
+            let (usage, name) = match (need.storage, need.output) {
+                (true, _) => (wgpu::BufferUsages::STORAGE, "STORAGE"),
+                (false, true) => (wgpu::BufferUsages::COPY_DST, "COPY_DST"),
+                (false, false) => (wgpu::BufferUsages::COPY_SRC, "COPY_SRC"),
             };
             if need.bytes > 0 && !buffer.usage().contains(usage) {
                 return Err(Error::BufferUsage {
@@ -231,15 +232,26 @@ impl Call {
         if steps.start >= end {
             return;
         }
-        for (from, copy) in self.copies.iter().filter(|_| steps.start == 0) {
-            let bytes = u64::from(copy.words) * 4;
-            encoder.copy_buffer_to_buffer(from, 0, &self.aux, u64::from(copy.at) * 4, bytes);
+        let last = end == self.steps.len();
+        for (from, copy) in self.copies.iter().filter(|(_, copy)| !copy.out) {
+            if steps.start == 0 {
+                let bytes = u64::from(copy.words) * 4;
+                encoder.copy_buffer_to_buffer(from, 0, &self.aux, u64::from(copy.at) * 4, bytes);
+            }
         }
+        self.encode_pass(encoder, steps.start..end);
+        for (to, copy) in self.copies.iter().filter(|(_, copy)| copy.out && last) {
+            let bytes = u64::from(copy.words) * 4;
+            encoder.copy_buffer_to_buffer(&self.aux, u64::from(copy.at) * 4, to, 0, bytes);
+        }
+    }
+
+    fn encode_pass(&self, encoder: &mut wgpu::CommandEncoder, steps: Range<usize>) {
         let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
             label: Some("attention"),
             timestamp_writes: None,
         });
-        for step in &self.steps[steps.start..end] {
+        for step in &self.steps[steps] {
             pass.set_pipeline(&step.kernel.pipeline);
             pass.set_bind_group(0, &step.group, &[]);
             pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
@@ -258,7 +270,7 @@ fn bind(
     let aux = filled(
         device,
         "aux",
-        wgpu::BufferUsages::STORAGE,
+        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
         bytemuck::cast_slice(&plan.aux),
     );
     let mut bytes = vec![0; plan.steps().len() * PARAMS_STRIDE as usize];

@@ -181,6 +181,11 @@ pub enum Error {
          score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 beside it"
     )]
     NoScoreGradient,
+    #[error(
+        "a scan of blocks asks mask_mod, which the text does not define; define \
+         mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool"
+    )]
+    NoMaskMod,
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
     ConfigUnknown { field: String, known: String },
 }

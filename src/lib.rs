@@ -47,7 +47,7 @@ pub use caps::Caps;
 #[cfg(feature = "wgpu")]
 pub use caps::wanted;
 pub use error::{Error, Result};
-pub use plan::{Backward, Choice, Embedding, Merge, Plan, Rotation};
+pub use plan::{Backward, BlockScan, Choice, Embedding, Merge, Plan, Rotation};
 pub use problem::{Element, Layout, Mask, Problem, Shape};
 #[cfg(feature = "wgpu")]
 pub use stage::{Host, Outputs, download};

@@ -15,8 +15,10 @@ mod params;
 mod positions;
 mod prefill;
 mod rotate;
+mod scan;
 mod schedule;
 mod score;
+mod select;
 mod steps;
 mod tiles;
 mod variant;
@@ -27,10 +29,11 @@ pub use embed::Embedding;
 pub use merge::Merge;
 pub use params::{Params, Rows};
 pub use rotate::{Rotation, TableNeed, TableRows};
+pub use scan::BlockScan;
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Delta, Gradient, Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS, Rotate,
-    SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
+    Delta, Gradient, Input, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill,
+    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };
 
 use std::fmt;
@@ -70,6 +73,9 @@ pub enum Role {
     SegmentsK,
     /// `f32 [len]`, for [`crate::problem::ModData::Device`].
     ModData,
+    /// Lists of blocks, see [`crate::problem::DeviceBlocks`]: read for [`crate::problem::Blocks::Device`], written by
+    /// a [`BlockScan`] and for [`crate::problem::Select::written`].
+    BlockLists,
     /// The rows of a [`Rotation`].
     Rows,
     /// The turned rows of a [`Rotation`].
@@ -119,6 +125,7 @@ impl Role {
             Self::SegmentsQ => "segments_q",
             Self::SegmentsK => "segments_k",
             Self::ModData => "mod_data",
+            Self::BlockLists => "block_lists",
             Self::Rows => "rows",
             Self::Turned => "turned",
             Self::Table => "table",
@@ -151,6 +158,7 @@ impl Role {
                 | Self::SegmentsQ
                 | Self::SegmentsK
                 | Self::ModData
+                | Self::BlockLists
         )
     }
 }
@@ -239,13 +247,14 @@ pub struct Requirement {
     pub dense: bool,
 }
 
-/// Where the encoder copies a device-resident operand into the call's own buffer.
+/// Where the encoder copies a device-resident operand into the call's own buffer or, after the last step, out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuxCopy {
     pub role: Role,
     /// Words from the start.
     pub at: u32,
     pub words: u32,
+    pub out: bool,
 }
 
 /// The strategies by name, for a caller that wants a certain one.
@@ -294,6 +303,7 @@ pub enum Task {
     Rotation(Box<Rotation>),
     Embedding(Box<Embedding>),
     Backward(Box<Backward>),
+    Scan(Box<BlockScan>),
 }
 
 /// An ordered list of steps. Its `Display` is the explanation for people.
@@ -340,6 +350,11 @@ impl Plan {
         embed::plan(embedding, caps, choice)?.within_limits()
     }
 
+    /// Plans the block lists of a mask_mod.
+    pub fn scan(scan: &BlockScan, caps: &Caps, choice: &Choice) -> Result<Self> {
+        scan::plan(scan, caps, choice)?.within_limits()
+    }
+
     /// Refuses what only the whole plan knows: the small operands together are one binding.
     fn within_limits(self) -> Result<Self> {
         let bytes = self.aux.len() as u64 * 4;
@@ -360,6 +375,8 @@ impl Plan {
             // Its one output is the tensor it adds to.
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &choice),
             Task::Backward(backward) => Self::backward(backward, &self.caps, &choice),
+            // Its lists lie in no other operand.
+            Task::Scan(scan) => Self::scan(scan, &self.caps, &choice),
         }
     }
 
@@ -368,6 +385,7 @@ impl Plan {
         let problem = match &self.task {
             Task::Attention(problem) => problem,
             Task::Backward(backward) => &backward.problem,
+            Task::Scan(scan) => return Some(&scan.mods.text),
             Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) => return None,
         };
         problem.mods.as_ref().map(|mods| &mods.text)

@@ -10,14 +10,18 @@ mod operand;
 pub mod position;
 mod score;
 mod segments;
+mod select;
 
-pub use block_mask::{BitTile, Block, BlockGrid, BlockMask, MAX_BLOCK, MIN_BLOCK, Pattern};
+pub use block_mask::{
+    BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
+};
 pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
 pub use mods::{MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
 pub use segments::Segments;
+pub use select::{Select, SelectBy};
 
 use std::ops::Range;
 

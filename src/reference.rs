@@ -10,10 +10,12 @@ mod backward;
 mod mask;
 mod position;
 mod score;
+mod select;
 mod tensors;
 
 pub use backward::{Gradients, ScoreGradients, backward, score_gradients};
 pub use mask::visible;
+pub use select::{selected, selection};
 pub use tensors::{Bias, Tensors};
 
 use crate::problem::{Problem, Slice};
@@ -33,6 +35,7 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
         o: vec![f64::NAN; rows * dim],
         lse: vec![f64::NAN; rows],
     };
+    let problem = &selected(problem, tensors);
     let turned = position::Turned::new(problem, tensors);
     let tensors = &turned.view(tensors);
     for (b, h, i) in rows_of(problem) {
@@ -44,7 +47,8 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
     out
 }
 
-/// One row `(o [Dv], lse)` over the keys of the problem's slice, for samples of problems too large for [`forward`].
+/// One row `(o [Dv], lse)` over the keys of the problem's slice, for samples of problems too large for [`forward`];
+/// blocks are to be [`selected`] before.
 pub fn forward_row(
     problem: &Problem,
     tensors: &Tensors,

@@ -6,8 +6,8 @@ mod unroll;
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    CHECK_RUN, Delta, Gradient, Input, MaskKey, Pack, PackRows, Prefill, ROW_KERNEL_INVOCATIONS,
-    Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
+    CHECK_RUN, Delta, Gradient, Input, ListFrom, MaskKey, Pack, PackRows, Prefill,
+    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN, ModText};
@@ -70,6 +70,36 @@ pub fn source(variant: &Variant) -> Source {
             source.constant("PART_ROWS", SINK_ROWS);
         }
         Variant::Reduce => source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS),
+        Variant::Pool(key) => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.slot("x_rows", input_modules(&key.input, false));
+            source.flag("extremes", key.extremes);
+        }
+        Variant::ScoreBlocks(key) => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.constant("FOUR", 4);
+            source.signed("MAX_OFFSET", MAX_LEN as i32);
+            source.flag("extremes", key.extremes);
+            source.flag("scanned", key.scanned);
+        }
+        Variant::ScanBlocks(key) => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.signed("MAX_OFFSET", MAX_LEN as i32);
+            source.flag("mods", key.mask_mod);
+            source.flag("mask_mod", key.mask_mod);
+            source.flag("segments", key.segments);
+            source.slot("mods", Vec::new());
+        }
+        Variant::ListBlocks(from) => {
+            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
+            source.flag("top_k", *from == ListFrom::Scores);
+            source.flag("from_lists", *from == ListFrom::Lists);
+            let states = match from {
+                ListFrom::Scores | ListFrom::Scan => "schedule::states_matrix",
+                ListFrom::Lists => "schedule::states_lists",
+            };
+            source.slot("states", vec![states]);
+        }
         Variant::GradKv(key) => {
             gradient(&mut source, key);
             source.flag("transposed", true);
@@ -91,7 +121,7 @@ fn prefill(source: &mut Source, key: &Prefill) {
     ] {
         source.slot(slot, input_modules(input, key.wide));
     }
-    add_score(source, &key.score, key.rotary);
+    add_score(source, &key.score, &key.mask, key.rotary);
     add_mask(source, &key.mask);
     add_output(source, key.output);
     source.flag("count_tiles", key.count_tiles);
@@ -107,7 +137,7 @@ fn gradient(source: &mut Source, key: &Gradient) {
     ] {
         source.slot(slot, input_modules(input, key.wide));
     }
-    add_score(source, &key.score, None);
+    add_score(source, &key.score, &key.mask, None);
     add_mask(source, &key.mask);
     source.flag("gradient", true);
     source.flag("count_tiles", key.count_tiles);
@@ -165,13 +195,19 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
 }
 
 /// The parts of the score, and how q and k are turned as they are loaded.
-fn add_score(source: &mut Source, key: &ScoreKey, rotary: Option<RotaryLayout>) {
+fn add_score(
+    source: &mut Source,
+    key: &ScoreKey,
+    mask: &MaskKey,
+    rotary: Option<RotaryLayout>,
+) {
     for (name, value) in key.flags() {
         source.flag(name, value);
     }
     source.flag("positions", key.alibi || key.t5);
     source.flag("any_score", key.bias || key.alibi || key.t5);
     source.flag("mods", key.mask_mod || key.score_mod);
+    source.flag("asked_everywhere", key.mask_mod && !mask.marked);
     source.slot("mods", Vec::new());
     source.flag("rotary", rotary.is_some());
     source.flag("half_pairs", rotary == Some(RotaryLayout::Half));
@@ -204,6 +240,8 @@ fn add_mask(source: &mut Source, key: &MaskKey) {
     source.flag("list", key.list);
     source.flag("block_bits", key.bits);
     source.flag("segments", key.segments);
+    source.flag("device_list", key.device);
+    source.flag("marked_list", key.marked);
 }
 
 fn pack(source: &mut Source, key: &Pack) {

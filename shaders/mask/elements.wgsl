@@ -10,8 +10,9 @@ fn tile_elements(walk: Walk, n: u32) -> Elements {
     var elements = Elements(false, NOWHERE);
     @if(block_bits) elements.bits = tile_bits(walk, n);
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
+    @if(marked_list) elements.partial = tile_is_partial(walk, n);
     @if(segments) elements.partial = true;
-    @if(mask_mod) elements.partial = true;
+    @if(asked_everywhere) elements.partial = true;
     return elements;
 }
 
@@ -32,7 +33,8 @@ struct TileElements { listed: bool, partial: bool, bits: u32 }
     @if(list) elements.listed = walk.end > walk.begin;
     @if(block_bits) if (elements.listed) { elements.bits = tile_bits(walk, 0u); }
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
+    @if(marked_list) if (elements.listed) { elements.partial = tile_is_partial(walk, 0u); }
     @if(segments) elements.partial = true;
-    @if(mask_mod) elements.partial = true;
+    @if(asked_everywhere) elements.partial = true;
     return elements;
 }

@@ -1,16 +1,6 @@
-// The user's functions (slot `mods`, each of their names behind `user_`), the helpers that they may call, and mask_mod.
+// mask_mod of the user's, asked of an invocation's pairs.
 
-import slot::mods;
-
-// The key index at which query 0 of batch b stands.
-@if(mods) fn query_offset(b: u32) -> i32 {
-    return diagonal(min(b, params.batch - 1u), 0u);
-}
-
-// The n-th of the user's numbers, behind their count; the last one beyond the end.
-@if(mods) fn mod_data(n: u32) -> f32 {
-    return bitcast<f32>(aux[params.mods_at + 1u + min(n, aux[params.mods_at] - 1u)]);
-}
+import mask::user;
 
 // The query of a row and a column, and the key: inside of the problem also where a tile reaches beyond its end.
 @if(mods) fn pair_query(row: u32, column: u32) -> u32 {

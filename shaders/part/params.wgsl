@@ -71,7 +71,8 @@ struct Params {
     // Documents by token.
     segments_q_at: u32,
     segments_k_at: u32,
-    block_unused: u32,
+    // Blocks that a list on the device has room for.
+    block_capacity: u32,
 
     bias: Rows,
 
@@ -126,6 +127,25 @@ struct Params {
     shared_heads: u32,
     // Where the count and the numbers of the user's functions lie in `aux`.
     mods_at: u32,
+
+    // Choosing and listing blocks. Rows past these ends take no part in a pool; pooled blocks a head, from `pool_begin`
+    // on; the first of the `q_tiles` blocks of queries that a step takes.
+    pool_ends_at: u32,
+    pool_blocks: u32,
+    pool_begin: u32,
+    block_begin: u32,
+
+    // Blocks that are kept, and those before the diagonal that always are.
+    keep_blocks: u32,
+    local_blocks: u32,
+    // Where lists are written, lists a head, blocks on the listed axis, and room in a list.
+    lists_at: u32,
+    list_rows: u32,
+
+    list_columns: u32,
+    list_capacity: u32,
+    list_unused_1: u32,
+    list_unused_2: u32,
 }
 
 const NOWHERE = 0xffffffffu;

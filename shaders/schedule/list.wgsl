@@ -8,9 +8,15 @@ struct Walk { begin: u32, end: u32, head: u32, head_start: u32, start: u32, list
 // What all rows from query i on of head h, the one that sees `low` to the one that sees `high`, visit; split s takes
 // its share.
 fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> Walk {
-    let row = params.block_rows_at + 2u * (b * params.block_batch + h * params.block_head + i / params.block_side);
-    let list = aux[row];
-    let length = min(aux[row + 1u], params.block_columns);
+    let number = b * params.block_batch + h * params.block_head + i / params.block_side;
+    @if(!device_list) let row = params.block_rows_at + 2u * number;
+    @if(!device_list) let list = aux[row];
+    @if(!device_list) let length = min(aux[row + 1u], params.block_columns);
+    // A list on the device follows its length; one that it has no room for stands for every block.
+    @if(device_list) let row = params.block_rows_at + (1u + params.block_capacity) * number;
+    @if(device_list) let is_cut = aux[row] > params.block_capacity;
+    @if(device_list) let list = select(row + 1u, EVERY_BLOCK, is_cut);
+    @if(device_list) let length = select(min(aux[row], params.block_columns), params.block_columns, is_cut);
     let has_head = high.first_end > low.first_begin;
     let head_to = tiles_to(high.first_end);
     let head_start = tiles_before(list, length, low.first_begin / TILE);
@@ -22,6 +28,16 @@ fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> 
     return Walk(split_at(count, s), split_at(count, s + 1u), head_end - head_start, head_start, start, list);
 }
 
+// The n-th block of a list.
+fn listed_block(list: u32, n: u32) -> u32 {
+    @if(!device_list) return aux[list + n];
+    @if(device_list) return select(aux[select(list + n, 0u, list == EVERY_BLOCK)] & ~PARTIAL_BLOCK, n, list == EVERY_BLOCK);
+}
+
+@if(device_list) const EVERY_BLOCK = 0xffffffffu;
+// Its pairs are to be asked of mask_mod.
+@if(device_list) const PARTIAL_BLOCK = 0x80000000u;
+
 // Tiles of the list before this one.
 fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
     let per_block = params.block_side / TILE;
@@ -30,9 +46,9 @@ fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
     var high = length;
     while (low < high) {
         let middle = (low + high) / 2u;
-        if (aux[list + middle] < block) { low = middle + 1u; } else { high = middle; }
+        if (listed_block(list, middle) < block) { low = middle + 1u; } else { high = middle; }
     }
-    let within = low < length && aux[list + low] == block;
+    let within = low < length && listed_block(list, low) == block;
     return low * per_block + select(0u, tile % per_block, within);
 }
 
@@ -54,7 +70,7 @@ fn listed_tile(walk: Walk, n: u32) -> u32 {
 fn tile_key(walk: Walk, n: u32) -> u32 {
     let per_block = params.block_side / TILE;
     let tile = listed_tile(walk, n);
-    let block = min(aux[walk.list + tile / per_block], params.block_columns - 1u);
+    let block = min(listed_block(walk.list, tile / per_block), params.block_columns - 1u);
     return block * params.block_side + tile % per_block * TILE;
 }
 
@@ -63,6 +79,12 @@ fn tile_key(walk: Walk, n: u32) -> u32 {
     let listed = listed_tile(walk, n) / (params.block_side / TILE);
     let bits = aux[walk.list + params.block_tiles_from + listed];
     return select(params.block_bits_at + bits * params.block_side * bit_words(), NOWHERE, bits == NOWHERE);
+}
+
+// Whether mask_mod is to be asked of the walk's tile n.
+@if(device_list) fn tile_is_partial(walk: Walk, n: u32) -> bool {
+    let listed = listed_tile(walk, n) / (params.block_side / TILE);
+    return walk.list == EVERY_BLOCK || (aux[walk.list + listed] & PARTIAL_BLOCK) != 0u;
 }
 
 // True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1, as far as

@@ -16,6 +16,7 @@ use super::positions::spelled_out;
 use super::rotate::{self, BackPass};
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
+use super::select;
 use super::steps::{cut, step_flops, tile_steps};
 use super::tiles::{self, Chosen, Demand};
 use super::variant::{Delta, Gradient, Input, MaskKey, Variant};
@@ -149,6 +150,9 @@ impl<'a> Pass<'a> {
             table = Some(binding);
         }
         (params.q, params.k, params.v) = (q.bound.rows, k.bound.rows, v.bound.rows);
+        if !slice.q.is_empty() && !slice.k.is_empty() {
+            select::steps(draft, problem, &params, mask, &q, &k)?;
+        }
         Ok(Self {
             stated,
             problem,
@@ -354,8 +358,8 @@ impl<'a> Pass<'a> {
     /// The tiles of a gradient kernel; reasons are told once.
     pub(super) fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
         let mut chosen = tiles::choose(demand, draft.caps, draft.choice)?;
-        if let Some(mask) = self.problem.mask.host_blocks() {
-            tiles::fit_block(&mut chosen, mask.grid().side, draft)?;
+        if let Some(grid) = self.problem.mask.block_grid(&self.problem.shape) {
+            tiles::fit_block(&mut chosen, grid.side, draft)?;
         }
         for declined in chosen.declined.drain(..) {
             if !draft.declined.contains(&declined) {

@@ -1,12 +1,13 @@
 //! Masks beyond intervals as a step sees them: which need code, and where lists, bits and documents lie.
 
 use crate::error::Result;
-use crate::problem::{BlockMask, Blocks, Problem, Segments};
+use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Segments};
 
 use super::Role;
 use super::draft::Draft;
 use super::params::{NOTHING, Params};
-use super::variant::MaskKey;
+use super::select::list;
+use super::variant::{ListFrom, MaskKey};
 
 /// Lays out block lists and documents among the small operands.
 pub(super) fn push_mask(
@@ -24,7 +25,51 @@ pub(super) fn push_mask(
         key.bits = !mask.tiles().is_empty();
         draft.note(format!("blocks: {mask}"));
     }
+    if let Some(lists) = problem.mask.device_blocks(&problem.shape) {
+        let given = matches!(problem.mask.blocks, Some(Blocks::Device(_)));
+        push_device_lists(draft, &lists, params, given.then_some(Role::BlockLists))?;
+        (key.list, key.device) = (true, true);
+        let mods = problem.mods.as_ref();
+        key.marked = given && mods.is_some_and(|mods| mods.text.has_mask());
+        if given {
+            draft.note(format!(
+                "blocks: lists of at most {} of {} blocks lie on the device; costs are those of all blocks",
+                lists.capacity,
+                lists.grid.kv_blocks()
+            ));
+        }
+    }
     Ok(key)
+}
+
+/// Room for lists of the device's: those of an operand, or of a step to come.
+pub(super) fn push_device_lists(
+    draft: &mut Draft<'_>,
+    lists: &DeviceBlocks,
+    params: &mut Params,
+    role: Option<Role>,
+) -> Result<()> {
+    let words = lists.words();
+    draft.check_binding("the lists of blocks", 4 * words)?;
+    push_grid(&lists.grid, params);
+    params.block_capacity = lists.capacity;
+    params.block_rows_at = match role {
+        Some(role) => draft.copy_aux(role, words as u32),
+        None => draft.push_aux(std::iter::repeat_n(0, words as usize)),
+    };
+    Ok(())
+}
+
+/// How lists are numbered.
+fn push_grid(grid: &BlockGrid, params: &mut Params) {
+    params.block_side = grid.side;
+    params.block_batch = if grid.batch > 1 {
+        grid.heads * grid.q_blocks()
+    } else {
+        0
+    };
+    params.block_head = if grid.heads > 1 { grid.q_blocks() } else { 0 };
+    params.block_columns = grid.kv_blocks();
 }
 
 /// The same for a pass over keys: each block of keys lists the blocks of queries that see it, each key knows the
@@ -37,11 +82,43 @@ pub(super) fn push_transposed(
     if let Some(mask) = problem.mask.host_blocks() {
         push_lists(draft, &mask.transpose(), params)?;
     }
+    if let Some(lists) = problem.mask.device_blocks(&problem.shape) {
+        transpose_device_lists(draft, &lists, params)?;
+    }
     let segments = problem.mask.segments.as_ref();
     if let Some(queries) = segments.and_then(|s| s.queries_of_keys(&problem.shape)) {
         params.segment_queries_at = draft.push_aux(queries.into_iter().flatten());
     }
     Ok(())
+}
+
+/// A step that transposes lists of the device's.
+fn transpose_device_lists(
+    draft: &mut Draft<'_>,
+    lists: &DeviceBlocks,
+    params: &mut Params,
+) -> Result<()> {
+    let transposed = DeviceBlocks {
+        grid: BlockGrid {
+            q_len: lists.grid.kv_len,
+            kv_len: lists.grid.q_len,
+            ..lists.grid
+        },
+        capacity: lists.grid.q_blocks(),
+    };
+    let from = *params;
+    push_device_lists(draft, &transposed, params, None)?;
+    let step = Params {
+        lists_at: params.block_rows_at,
+        list_rows: transposed.grid.q_blocks(),
+        list_columns: transposed.grid.kv_blocks(),
+        list_capacity: transposed.capacity,
+        batch: lists.grid.batch,
+        q_heads: lists.grid.heads,
+        q_tiles: transposed.grid.q_blocks(),
+        ..from
+    };
+    list(draft, ListFrom::Lists, &step, None)
 }
 
 /// Lists of a mask, or of a transposed one: (start, length) a list, the listed blocks, the numbers of their bits
@@ -56,14 +133,7 @@ pub(super) fn push_lists(
     let (lists, listed) = (grid.lists() as u64, mask.blocks().len() as u64);
     let bits = mask.tiles().len() as u64 * u64::from(grid.side * words);
     draft.check_binding("the lists of blocks", 4 * (2 * lists + 2 * listed + bits))?;
-    params.block_side = grid.side;
-    params.block_batch = if grid.batch > 1 {
-        grid.heads * grid.q_blocks()
-    } else {
-        0
-    };
-    params.block_head = if grid.heads > 1 { grid.q_blocks() } else { 0 };
-    params.block_columns = grid.kv_blocks();
+    push_grid(grid, params);
     let at = draft.push_aux(mask.blocks().iter().map(|block| block.index));
     if !mask.tiles().is_empty() {
         let tile = |tile: Option<u32>| tile.unwrap_or(NOTHING);

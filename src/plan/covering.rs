@@ -9,8 +9,8 @@ use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 
 use super::variant::{
-    Input, MaskKey, Pack, PackRows, Prefill, Rotate, ScoreKey, Strategy, Tiling, Variant,
-    workgroup_tile_bytes,
+    Input, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks,
+    ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
 };
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
@@ -76,27 +76,36 @@ const SCHEMES: [Scheme; 10] = [
     Scheme::None,
 ];
 
-const MASKS: [MaskKey; 4] = [
+const NO_MASK: MaskKey = MaskKey {
+    list: false,
+    bits: false,
+    segments: false,
+    device: false,
+    marked: false,
+};
+
+const MASKS: [MaskKey; 5] = [
     MaskKey {
         list: true,
         bits: true,
         segments: true,
+        ..NO_MASK
     },
     MaskKey {
         list: true,
         bits: true,
-        segments: false,
+        ..NO_MASK
     },
     MaskKey {
         list: true,
-        bits: false,
-        segments: false,
+        device: true,
+        ..NO_MASK
     },
     MaskKey {
-        list: false,
-        bits: false,
-        segments: false,
+        list: true,
+        ..NO_MASK
     },
+    NO_MASK,
 ];
 
 fn dimensions() -> Vec<Vec<Level>> {
@@ -232,6 +241,7 @@ impl Variant {
             .chain(combine)
             .chain(pack)
             .chain(rotate)
+            .chain(listing())
             .chain([Self::Check])
             .collect()
     }
@@ -257,6 +267,29 @@ fn wide() -> impl Iterator<Item = Prefill> {
             ])
         })
     })
+}
+
+/// The steps that make lists of blocks.
+fn listing() -> impl Iterator<Item = Variant> {
+    let inputs = Element::ALL.map(|element| Input {
+        element,
+        aligned: element == Element::BF16,
+    });
+    let pools = inputs.map(|input| {
+        Variant::Pool(Pool {
+            input,
+            extremes: input.element == Element::F32,
+        })
+    });
+    let both = [(false, true), (true, false)];
+    let scores = both.map(|(extremes, scanned)| Variant::ScoreBlocks(ScoreBlocks { extremes, scanned }));
+    let scan = Variant::ScanBlocks(ScanBlocks {
+        mask_mod: false,
+        segments: true,
+    });
+    let lists = [ListFrom::Scores, ListFrom::Scan, ListFrom::Lists].map(Variant::ListBlocks);
+    let pools = pools.into_iter().chain(scores).chain([scan]);
+    pools.chain(lists)
 }
 
 /// Rows in order, and of a table: written or added, by index and by position.

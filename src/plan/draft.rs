@@ -165,16 +165,43 @@ impl<'a> Draft<'a> {
     /// Room for a device-resident operand among the small ones; the encoder copies it there.
     pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
         let at = self.push_aux(std::iter::repeat_n(0, words as usize));
-        self.copies.push(AuxCopy { role, at, words });
-        self.requirements.push(Requirement {
+        self.copy(AuxCopy {
             role,
-            bytes: u64::from(words) * 4,
+            at,
+            words,
+            out: false,
+        });
+        at
+    }
+
+    /// Lets the encoder copy small operands to an output, after the last step.
+    pub fn copy_out(&mut self, role: Role, at: u32, words: u32) {
+        self.copy(AuxCopy {
+            role,
+            at,
+            words,
+            out: true,
+        });
+    }
+
+    fn copy(&mut self, copy: AuxCopy) {
+        self.copies.push(copy);
+        self.requirements.push(Requirement {
+            role: copy.role,
+            bytes: u64::from(copy.words) * 4,
             storage: false,
-            output: false,
+            output: copy.out,
             start: 0,
             dense: true,
         });
-        at
+    }
+
+    /// The same for a step that writes there.
+    pub fn aux_output(&self) -> Binding {
+        Binding {
+            writable: true,
+            ..self.aux_binding()
+        }
     }
 
     /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.

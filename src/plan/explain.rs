@@ -79,6 +79,11 @@ impl Plan {
                 "rotation of rows [{}, {}, {}, {}] on a {} adapter",
                 r.batch, r.heads, r.len, r.rotary.head_dim, self.caps.class,
             ),
+            Task::Scan(s) => writeln!(
+                f,
+                "scan of {} x {} pairs, batch {}, {} heads, in blocks of {} on a {} adapter",
+                s.grid.q_len, s.grid.kv_len, s.grid.batch, s.grid.heads, s.grid.side, self.caps.class,
+            ),
             Task::Merge(m) => writeln!(
                 f,
                 "merge of {} partials of o [{}, {}, {}, {}] on a {} adapter",
@@ -104,6 +109,10 @@ impl Step {
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack(_) => "a word an invocation".into(),
             Variant::Check => format!("{CHECK_RUN} words an invocation"),
+            Variant::Pool(_) => "4 channels of a block an invocation".into(),
+            Variant::ScoreBlocks(_) => "4 x 4 blocks an invocation".into(),
+            Variant::ScanBlocks(_) => "a block a workgroup".into(),
+            Variant::ListBlocks(_) => "a list a workgroup".into(),
         }
     }
 

@@ -7,6 +7,7 @@ use crate::problem::{Element, Layout, Operand, Problem};
 use super::draft::{Bound, Draft};
 use super::params::Params;
 use super::rotate::Pass;
+use super::select::rows_looked_at;
 use super::{Binding, Role};
 
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
@@ -41,7 +42,8 @@ pub(super) fn rotate_inputs(
     q: &mut Source,
     k: &mut Source,
 ) -> Result<()> {
-    let (shape, position, slice) = (&problem.shape, &problem.position, problem.slice());
+    let (shape, position) = (&problem.shape, &problem.position);
+    let looked_at = rows_looked_at(problem);
     let Some(rotary) = &position.rotary else {
         return Ok(());
     };
@@ -50,10 +52,10 @@ pub(super) fn rotate_inputs(
             Side::Query,
             q,
             shape.q_heads,
-            slice.q,
+            looked_at.q,
             &position.q_positions,
         ),
-        (Side::Key, k, shape.kv_heads, slice.k, &position.k_positions),
+        (Side::Key, k, shape.kv_heads, looked_at.k, &position.k_positions),
     ];
     for (side, source, heads, rows, positions) in sides {
         let mut params = *params;

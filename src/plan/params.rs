@@ -85,7 +85,7 @@ pub struct Params {
     pub segment_queries_at: u32,
     pub segments_q_at: u32,
     pub segments_k_at: u32,
-    pub block_unused: u32,
+    pub block_capacity: u32,
     pub bias: Rows,
     pub slopes_at: u32,
     pub sinks_at: u32,
@@ -118,6 +118,18 @@ pub struct Params {
     pub shared_batches: u32,
     pub shared_heads: u32,
     pub mods_at: u32,
+    pub pool_ends_at: u32,
+    pub pool_blocks: u32,
+    pub pool_begin: u32,
+    pub block_begin: u32,
+    pub keep_blocks: u32,
+    pub local_blocks: u32,
+    pub lists_at: u32,
+    pub list_rows: u32,
+    pub list_columns: u32,
+    pub list_capacity: u32,
+    pub list_unused_1: u32,
+    pub list_unused_2: u32,
 }
 
 /// Where nothing lies in `aux`.

@@ -13,6 +13,7 @@ use super::positions::spelled_out;
 use super::rotate;
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
+use super::select;
 use super::steps::{cut, step_flops, tile_steps};
 use super::tiles::{self, Chosen, Demand};
 use super::variant::{Input, MaskKey, Prefill, Variant};
@@ -64,7 +65,15 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     let reads = (slice.q.end - slice.q.start).div_ceil(chosen.tiling.tile_rows()) * shape.group();
     let input = Input::of(&[&problem.q, &problem.k], &[shape.head_dim]);
     let able = rotate::whole_chunks(rotary);
+    let selects = problem.mask.selected_blocks().is_some();
     let fused = match draft.choice.rotate {
+        Some(RotateWhere::Fused) if selects => {
+            let reason = "blocks are chosen from turned q and k, before the kernel loads them".into();
+            return Err(Error::Strategy {
+                strategy: "fused rotation",
+                reason,
+            });
+        }
         Some(RotateWhere::Fused) if !able => {
             let reason = format!(
                 "a rotary dimension of {} does not fall into whole 4-vectors",
@@ -76,7 +85,7 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
             });
         }
         Some(asked) => asked == RotateWhere::Fused,
-        None => able && reads == 1,
+        None => able && reads == 1 && !selects,
     };
     let how = if input.aligned { "" } else { ", unaligned" };
     draft.note(if fused {
@@ -110,8 +119,8 @@ impl<'a> Forward<'a> {
         let flops = flops(problem, &schedule);
         let mut chosen = tiles::choose(Demand::forward(shape, flops), draft.caps, draft.choice)?;
         draft.declined.append(&mut chosen.declined);
-        if let Some(mask) = problem.mask.host_blocks() {
-            tiles::fit_block(&mut chosen, mask.grid().side, draft)?;
+        if let Some(grid) = problem.mask.block_grid(shape) {
+            tiles::fit_block(&mut chosen, grid.side, draft)?;
         }
         let mask = push_mask(draft, problem, &mut params)?;
         let fused = fuses_rotation(problem, &chosen, draft)?;
@@ -127,6 +136,11 @@ impl<'a> Forward<'a> {
                 rotate_inputs(draft, problem, &params, binding, &mut q, &mut k)?;
                 (params.q, params.k) = (q.bound.rows, k.bound.rows);
             }
+        }
+        select::steps(draft, problem, &params, mask, &q, &k)?;
+        if problem.mask.selected_blocks().is_some_and(|select| select.written) {
+            let words = problem.mask.device_blocks(shape).map_or(0, |lists| lists.words());
+            draft.copy_out(Role::BlockLists, params.block_rows_at, words as u32);
         }
         let mut forward = Self {
             problem,

@@ -49,6 +49,8 @@ pub struct Schedule<'a> {
     /// For each query `[B, Nq]` the keys of its document, where they are an interval.
     segments: Option<Vec<[u32; 2]>>,
     blocks: Option<&'a BlockMask>,
+    /// Keys that a list chosen on the device holds at the most.
+    most_listed: Option<u64>,
     /// Visible pairs of each row of each bit tile.
     counts: Vec<Vec<u32>>,
 }
@@ -64,6 +66,10 @@ impl<'a> Schedule<'a> {
             slice: problem.slice(),
             segments: segments.and_then(|s| s.keys_of_queries(&problem.shape)),
             blocks,
+            most_listed: problem.mask.selected_blocks().map(|select| {
+                let lists = select.lists(&problem.shape, &problem.mask);
+                u64::from(lists.capacity) * u64::from(select.side)
+            }),
             counts: tiles.iter().map(|tile| counts(tile)).collect(),
         }
     }
@@ -106,7 +112,8 @@ impl<'a> Schedule<'a> {
     pub fn visited(&self, b: u32, h: u32, i0: u32, i1: u32, tile: u32) -> u64 {
         let ranges = self.tiles(b, i0, i1, tile);
         let Some(mask) = self.blocks else {
-            return ranges.iter().map(length).sum();
+            let tiles: u64 = ranges.iter().map(length).sum();
+            return tiles.min(self.longest_list(tile).unwrap_or(u64::MAX));
         };
         let side = mask.grid().side;
         let list = mask.list(b, h, i0 / side);
@@ -152,8 +159,11 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    /// The most key tiles that a list of blocks has.
+    /// The most key tiles that a list of blocks has, where the host knows.
     pub fn longest_list(&self, tile: u32) -> Option<u64> {
+        if let Some(keys) = self.most_listed {
+            return Some(keys / u64::from(tile));
+        }
         let mask = self.blocks?;
         Some(u64::from(mask.longest_list()) * u64::from(mask.grid().side / tile))
     }
@@ -162,7 +172,9 @@ impl<'a> Schedule<'a> {
     /// these are no intervals.
     pub fn pairs(&self, b: u32, h: u32, i0: u32, i1: u32) -> u64 {
         let Some(mask) = self.blocks else {
-            return (i0..=i1).map(|i| self.visible(b, i).pairs()).sum();
+            let most = self.most_listed.unwrap_or(u64::MAX);
+            let of_row = |i| self.visible(b, i).pairs().min(most);
+            return (i0..=i1).map(of_row).sum();
         };
         let side = mask.grid().side;
         let blocks = i0 / side..=i1 / side;

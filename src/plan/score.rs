@@ -97,7 +97,7 @@ pub(super) fn push_sinks(draft: &mut Draft<'_>, problem: &Problem, params: &mut 
 }
 
 /// The count of the user's numbers and the numbers; 0 stands for none.
-fn push_mods(draft: &mut Draft<'_>, data: &ModData) -> Result<u32> {
+pub(super) fn push_mods(draft: &mut Draft<'_>, data: &ModData) -> Result<u32> {
     let len = match data {
         ModData::Host(numbers) => numbers.len() as u64,
         ModData::Device { len } => u64::from(*len),

@@ -94,6 +94,10 @@ pub struct MaskKey {
     pub bits: bool,
     /// Documents are compared pair by pair.
     pub segments: bool,
+    /// The lists lie on the device: each behind its length, with room for as many blocks.
+    pub device: bool,
+    /// Listed blocks say whether mask_mod is asked; else it is asked everywhere.
+    pub marked: bool,
 }
 
 impl fmt::Display for MaskKey {
@@ -102,6 +106,8 @@ impl fmt::Display for MaskKey {
             (" list", self.list),
             (" with bits", self.bits),
             (" segments", self.segments),
+            (" on the device", self.device),
+            (" marked", self.marked),
         ] {
             f.write_str(if set { name } else { "" })?;
         }
@@ -226,6 +232,50 @@ pub enum Variant {
     Reduce,
     /// Looks for values that an operand may not hold.
     Check,
+    /// What stands for each block of rows.
+    Pool(Pool),
+    /// How much each block of queries wants each block of keys.
+    ScoreBlocks(ScoreBlocks),
+    /// Which blocks hold visible pairs.
+    ScanBlocks(ScanBlocks),
+    /// The blocks that are kept, as lists.
+    ListBlocks(ListFrom),
+}
+
+/// The key of the step that pools blocks of rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pool {
+    pub input: Input,
+    /// Least and largest values; else means.
+    pub extremes: bool,
+}
+
+/// The key of the step that scores blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScoreBlocks {
+    /// Keys are pooled to their least and largest values.
+    pub extremes: bool,
+    /// A scan has told which blocks hold visible pairs.
+    pub scanned: bool,
+}
+
+/// The key of the step that asks about every pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ScanBlocks {
+    pub mask_mod: bool,
+    /// Documents are compared pair by pair.
+    pub segments: bool,
+}
+
+/// Where a list comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ListFrom {
+    /// The highest scores.
+    Scores,
+    /// All blocks that a scan has found.
+    Scan,
+    /// The lists of the other axis.
+    Lists,
 }
 
 /// Numbers of the score whose gradients one kernel makes.
@@ -267,6 +317,10 @@ impl Variant {
             Self::GradSinks => "grad_sinks",
             Self::Reduce => "reduce",
             Self::Check => "check",
+            Self::Pool(_) => "pool",
+            Self::ScoreBlocks(_) => "score_blocks",
+            Self::ScanBlocks(_) => "scan_blocks",
+            Self::ListBlocks(_) => "list_blocks",
         }
     }
 
@@ -290,7 +344,11 @@ impl Variant {
             | Self::Delta(_)
             | Self::GradSinks
             | Self::Reduce
-            | Self::Check => None,
+            | Self::Check
+            | Self::Pool(_)
+            | Self::ScoreBlocks(_)
+            | Self::ScanBlocks(_)
+            | Self::ListBlocks(_) => None,
         }
     }
 
@@ -308,14 +366,20 @@ impl Variant {
             | Self::Delta(_)
             | Self::GradSinks
             | Self::Reduce
-            | Self::Check => None,
+            | Self::Check
+            | Self::Pool(_)
+            | Self::ScoreBlocks(_)
+            | Self::ScanBlocks(_)
+            | Self::ListBlocks(_) => None,
         }
     }
 
     /// True when the shader calls functions of the user's.
     pub fn uses_mods(&self) -> bool {
-        self.score()
-            .is_some_and(|key| key.mask_mod || key.score_mod)
+        matches!(self, Self::ScanBlocks(key) if key.mask_mod)
+            || self
+                .score()
+                .is_some_and(|key| key.mask_mod || key.score_mod)
     }
 
     /// True when the shader needs the subgroup feature.
@@ -333,6 +397,9 @@ impl Variant {
     pub fn workgroup_memory(&self) -> u32 {
         let sums = match self {
             Self::GradScore(key, numbers) => numbers.parts() * key.tiling.invocations * 4,
+            // Two counts an invocation, and those of 16 rounds of 3 bounds.
+            Self::ListBlocks(_) => (2 * ROW_KERNEL_INVOCATIONS + 48) * 4,
+            Self::ScanBlocks(_) => 4,
             _ => 0,
         };
         sums + match self.tiles() {
@@ -433,6 +500,29 @@ impl fmt::Display for Variant {
                 if key.whole_chunks { "" } else { " ragged" }
             ),
             Self::Check => f.write_str("check"),
+            Self::Pool(key) => write!(
+                f,
+                "pool {} to {}",
+                key.input,
+                if key.extremes { "extremes" } else { "means" }
+            ),
+            Self::ScoreBlocks(key) => write!(
+                f,
+                "score_blocks by {}{}",
+                if key.extremes { "extremes" } else { "means" },
+                if key.scanned { ", scanned" } else { "" }
+            ),
+            Self::ScanBlocks(key) => write!(
+                f,
+                "scan_blocks{}{}",
+                if key.mask_mod { " mask_mod" } else { "" },
+                if key.segments { " segments" } else { "" }
+            ),
+            Self::ListBlocks(from) => f.write_str(match from {
+                ListFrom::Scores => "list_blocks of the highest scores",
+                ListFrom::Scan => "list_blocks of a scan",
+                ListFrom::Lists => "list_blocks transposed",
+            }),
             Self::Combine { output } => write!(f, "combine f32->{output}"),
             Self::Pack(key) => match key.rows {
                 PackRows::InOrder => write!(f, "pack f32->{}", key.output),

@@ -4,8 +4,10 @@
 
 mod algebra;
 mod build;
+mod lists;
 mod patterns;
 
+pub use lists::DeviceBlocks;
 pub use patterns::Pattern;
 
 use std::fmt;
@@ -77,6 +79,29 @@ impl BlockGrid {
         for (what, value) in [("q_len", self.q_len), ("kv_len", self.kv_len)] {
             if value > MAX_LEN {
                 return Err(Error::size(what, value, format!("at most {MAX_LEN}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// An error unless the grid cuts `shape`.
+    fn validate_for(&self, shape: &Shape) -> Result<()> {
+        for (what, actual, expected) in [
+            ("q_len of the block mask", self.q_len, shape.q_len),
+            ("kv_len of the block mask", self.kv_len, shape.kv_len),
+        ] {
+            if actual != expected {
+                let allowed = format!("the problem's {expected}");
+                return Err(Error::size(what, actual, allowed));
+            }
+        }
+        for (what, actual, expected) in [
+            ("batch of the block mask", self.batch, shape.batch),
+            ("heads of the block mask", self.heads, shape.q_heads),
+        ] {
+            if actual != 1 && actual != expected {
+                let allowed = format!("1 (broadcast) or the problem's {expected}");
+                return Err(Error::size(what, actual, allowed));
             }
         }
         Ok(())
@@ -211,29 +236,7 @@ impl BlockMask {
 
     /// Holds the grid against the problem whose mask it is to be.
     pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
-        let grid = &self.grid;
-        for (what, actual, expected) in [
-            ("q_len of the block mask", grid.q_len, shape.q_len),
-            ("kv_len of the block mask", grid.kv_len, shape.kv_len),
-        ] {
-            if actual != expected {
-                return Err(Error::size(
-                    what,
-                    actual,
-                    format!("the problem's {expected}"),
-                ));
-            }
-        }
-        for (what, actual, expected) in [
-            ("batch of the block mask", grid.batch, shape.batch),
-            ("heads of the block mask", grid.heads, shape.q_heads),
-        ] {
-            if actual != 1 && actual != expected {
-                let allowed = format!("1 (broadcast) or the problem's {expected}");
-                return Err(Error::size(what, actual, allowed));
-            }
-        }
-        Ok(())
+        self.grid.validate_for(shape)
     }
 }
 

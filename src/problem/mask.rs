@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::{BlockMask, Segments, Shape};
+use super::{BlockGrid, BlockMask, DeviceBlocks, Segments, Select, Shape};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -42,6 +42,10 @@ pub enum Offsets {
 pub enum Blocks {
     /// Lists that the host knows, with bits inside of partial blocks.
     Host(Arc<BlockMask>),
+    /// Lists in the operands' buffer `block_lists`: what [`crate::BlockScan`] or a call with [`Select::written`] left.
+    Device(DeviceBlocks),
+    /// Chosen by the call itself, from q and k.
+    Select(Select),
 }
 
 impl From<BlockMask> for Blocks {
@@ -121,6 +125,8 @@ impl Mask {
         }
         match &self.blocks {
             Some(Blocks::Host(mask)) => mask.validate(shape),
+            Some(Blocks::Device(lists)) => lists.validate(shape),
+            Some(Blocks::Select(select)) => select.validate(shape),
             None => Ok(()),
         }
     }
@@ -129,7 +135,32 @@ impl Mask {
     pub fn host_blocks(&self) -> Option<&BlockMask> {
         match &self.blocks {
             Some(Blocks::Host(mask)) => Some(mask),
-            None => None,
+            Some(Blocks::Device(_) | Blocks::Select(_)) | None => None,
+        }
+    }
+
+    /// The choice of blocks that the call makes.
+    pub fn selected_blocks(&self) -> Option<&Select> {
+        match &self.blocks {
+            Some(Blocks::Select(select)) => Some(select),
+            Some(Blocks::Host(_) | Blocks::Device(_)) | None => None,
+        }
+    }
+
+    /// The lists that only the device knows.
+    pub fn device_blocks(&self, shape: &Shape) -> Option<DeviceBlocks> {
+        match &self.blocks {
+            Some(Blocks::Device(lists)) => Some(*lists),
+            Some(Blocks::Select(select)) => Some(select.lists(shape, self)),
+            Some(Blocks::Host(_)) | None => None,
+        }
+    }
+
+    /// How the pairs are cut into blocks, where they are.
+    pub(crate) fn block_grid(&self, shape: &Shape) -> Option<BlockGrid> {
+        match &self.blocks {
+            Some(Blocks::Host(mask)) => Some(*mask.grid()),
+            _ => self.device_blocks(shape).map(|lists| lists.grid),
         }
     }
 

@@ -4,7 +4,9 @@ use crate::problem::{Problem, Slice};
 
 use super::score::{scale, score, sink};
 use super::tensors::key_index;
-use super::{Tensors, add_scaled, dot, position, row_index, rows_of, turned_row, visible_keys};
+use super::{
+    Tensors, add_scaled, dot, position, row_index, rows_of, select, turned_row, visible_keys,
+};
 
 /// dq, dk and dv in the shapes of q, k and v.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +32,7 @@ pub fn backward(
         dv: vec![0.0; tensors.v.len()],
     };
     let dim = problem.shape.value_dim as usize;
+    let problem = &select::selected(problem, tensors);
     let turned = position::Turned::new(problem, tensors);
     let turned = &turned.view(tensors);
     for (b, h, i) in rows_of(problem) {
@@ -145,6 +148,7 @@ pub fn score_gradients(
         dsinks: vec![0.0; heads],
         dt5: vec![0.0; t5.map_or(0, |t5| t5.buckets as usize) * heads],
     };
+    let problem = &select::selected(problem, tensors);
     let turned = position::Turned::new(problem, tensors);
     let turned = &turned.view(tensors);
     for (b, h, i) in rows_of(problem) {

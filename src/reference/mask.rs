@@ -12,7 +12,7 @@ pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: 
         && causal(mask, stand, j)
         && window(mask, stand, j)
         && segments(problem, tensors, b, i, j)
-        && blocks(mask, b, h, i, j)
+        && blocks(problem, tensors, b, h, i, j)
 }
 
 /// Tokens of one document.
@@ -29,10 +29,18 @@ fn segments(problem: &Problem, tensors: &Tensors, b: u32, i: u32, j: u32) -> boo
 }
 
 /// Pairs of the listed blocks.
-fn blocks(mask: &Mask, b: u32, h: u32, i: u32, j: u32) -> bool {
-    match &mask.blocks {
+fn blocks(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> bool {
+    match &problem.mask.blocks {
         None => true,
         Some(Blocks::Host(blocks)) => blocks.sees(b, h, i, j),
+        Some(Blocks::Device(lists)) => {
+            let grid = &lists.grid;
+            let (b, h) = (b.min(grid.batch - 1), h.min(grid.heads - 1));
+            let n = (b * grid.heads + h) * grid.q_blocks() + i / grid.side;
+            let list = lists.list(device(tensors.block_lists, "block_lists"), n as usize);
+            list.iter().any(|&(block, _)| block == j / grid.side)
+        }
+        Some(Blocks::Select(_)) => panic!("blocks are to be chosen: ask reference::selected first"),
     }
 }
 
@@ -58,7 +66,7 @@ pub(super) fn diagonal(problem: &Problem, tensors: &Tensors, b: u32, i: u32) -> 
 }
 
 /// The keys of batch `b`. What the device holds is clamped to the keys there are.
-fn len(problem: &Problem, tensors: &Tensors, b: u32) -> u32 {
+pub(super) fn len(problem: &Problem, tensors: &Tensors, b: u32) -> u32 {
     let all = problem.shape.kv_len;
     match &problem.mask.kv_lens {
         Lengths::All => all,

@@ -27,6 +27,8 @@ pub struct Tensors<'a> {
     /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Segments::Device`].
     pub segments_q: Option<&'a [i32]>,
     pub segments_k: Option<&'a [i32]>,
+    /// For [`crate::problem::Blocks::Device`].
+    pub block_lists: Option<&'a [u32]>,
 }
 
 /// A dense bias, broadcast over axes of size 1.
@@ -54,6 +56,7 @@ impl<'a> Tensors<'a> {
             k_positions: None,
             segments_q: None,
             segments_k: None,
+            block_lists: None,
         }
     }
 

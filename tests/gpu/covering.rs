@@ -73,6 +73,7 @@ fn setting(key: &Prefill) -> Setting {
             .list
             .then(|| key.tiling.tile_rows().max(key.tiling.tile).max(16)),
         bits: key.mask.bits,
+        block_lists: key.mask.device,
         segments: key.mask.segments,
     }
 }
@@ -218,6 +219,10 @@ fn every_combine_and_pack_variant() {
         | Variant::GradScore(..)
         | Variant::GradSinks
         | Variant::Reduce
+        | Variant::Pool(_)
+        | Variant::ScoreBlocks(_)
+        | Variant::ScanBlocks(_)
+        | Variant::ListBlocks(_)
         | Variant::Check => false,
     });
     for variant in others {

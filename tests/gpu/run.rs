@@ -95,6 +95,12 @@ impl Buffers {
         self.others.push((role, buffer(device, bytes)));
     }
 
+    /// An operand beside q, k, v, o and lse.
+    pub fn get(&self, role: Role) -> &wgpu::Buffer {
+        let found = self.others.iter().find(|(name, _)| *name == role);
+        &found.unwrap_or_else(|| panic!("no {role}")).1
+    }
+
     pub fn operands(&self) -> Operands<'_> {
         let [q, k, v] = self.slots.map(|slot| &self.inputs[slot]);
         let operands = Operands::new(q, k, v, &self.o, &self.lse);
@@ -124,7 +130,9 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let positions = positions
         .into_iter()
         .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
-    floats.chain(positions)
+    let lists = values.block_lists.as_deref().into_iter();
+    let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
+    floats.chain(positions).chain(lists)
 }
 
 /// Runs `case` as `choice` says.

@@ -1,7 +1,9 @@
 //! Attention over block lists and documents, against the definition.
 
 mod lists;
+mod scan;
 mod segments;
+mod select;
 
 use wgpu_attention::Element;
 use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Mask, Pattern};

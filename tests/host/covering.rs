@@ -62,7 +62,13 @@ fn dimensions() -> Vec<Dimension> {
         dimension("scheme", &SCHEMES, scheme),
         dimension(
             "mask",
-            &["", " list", " list with bits", " list with bits segments"],
+            &[
+                "",
+                " list",
+                " list on the device",
+                " list with bits",
+                " list with bits segments",
+            ],
             |key| key.mask.to_string(),
         ),
     ]

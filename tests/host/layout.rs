@@ -39,11 +39,13 @@ fn host_and_shader_agree_on_every_field() {
         q k v o batch q_heads group q_len kv_len head_dim value_dim splits q_begin q_end k_begin k_end work_begin
         work_end q_tiles o_split lse lse_split scale softcap softcap_inverse causal prefix window_left window_right
         first lens_at offsets_at partials_at block_side block_rows_at block_batch block_head block_columns
-        block_tiles_from block_bits_at segment_keys_at segment_queries_at segments_q_at segments_k_at block_unused
+        block_tiles_from block_bits_at segment_keys_at segment_queries_at segments_q_at segments_k_at block_capacity
         bias slopes_at sinks_at t5_at t5_buckets_at t5_distance q_positions_at
         k_positions_at q_rotations_at k_rotations_at table_start table_rows rotary_dim table_stride table_key_at
         table_side_at table_sine temperature_scale temperature_floor temperature_offset work_heads d_o stats dv
-        group_begin group_end accumulate part_begin part_stride shared_batches shared_heads mods_at
+        group_begin group_end accumulate part_begin part_stride shared_batches shared_heads mods_at pool_ends_at pool_blocks
+        pool_begin block_begin keep_blocks local_blocks lists_at list_rows list_columns list_capacity list_unused_1
+        list_unused_2
     );
     let (shader, span) = reflected();
     assert_eq!(host, shader);

@@ -29,6 +29,8 @@ pub struct Setting {
     /// The side of blocks that are listed, and whether some are partial.
     pub block: Option<u32>,
     pub bits: bool,
+    /// The lists lie on the device.
+    pub block_lists: bool,
     /// Documents that do not rise along the sequence.
     pub segments: bool,
 }
@@ -48,6 +50,7 @@ impl Setting {
             positions: false,
             block: None,
             bits: false,
+            block_lists: false,
             segments: false,
         }
     }
@@ -82,6 +85,8 @@ pub struct DeviceValues {
     pub k_positions: Option<Vec<i32>>,
     pub segments_q: Option<Vec<i32>>,
     pub segments_k: Option<Vec<i32>>,
+    /// As [`wgpu_attention::problem::DeviceBlocks`] lays them out.
+    pub block_lists: Option<Vec<u32>>,
 }
 
 impl Case {
@@ -128,6 +133,7 @@ impl Case {
             k_positions: values.k_positions.as_deref(),
             segments_q: values.segments_q.as_deref(),
             segments_k: values.segments_k.as_deref(),
+            block_lists: values.block_lists.as_deref(),
             ..Tensors::new(q, k, v)
         }
     }
@@ -174,7 +180,7 @@ pub fn all(setting: &Setting) -> Vec<Case> {
     cases.extend(layouts::cases(setting));
     cases.iter_mut().for_each(schemes::near);
     for case in &mut cases {
-        sparse::apply(setting, &mut case.problem);
+        sparse::apply(setting, case);
     }
     cases
 }

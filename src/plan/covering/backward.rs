@@ -131,12 +131,16 @@ fn masked() -> impl Iterator<Item = Variant> {
         MaskKey {
             list: true,
             bits: true,
-            segments: false,
+            ..MaskKey::default()
         },
         MaskKey {
-            list: false,
-            bits: false,
             segments: true,
+            ..MaskKey::default()
+        },
+        MaskKey {
+            list: true,
+            device: true,
+            ..MaskKey::default()
         },
     ];
     let strategies = [

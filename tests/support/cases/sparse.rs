@@ -1,14 +1,19 @@
 //! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents.
 
-use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Problem, Segments};
+use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Segments};
 
-use super::Setting;
+use super::{Case, Setting};
 
 /// Adds the setting's parts of the mask.
-pub fn apply(setting: &Setting, problem: &mut Problem) {
+pub fn apply(setting: &Setting, case: &mut Case) {
+    let problem = &mut case.problem;
     let shape = problem.shape;
     if let Some(side) = setting.block {
-        problem.mask.blocks = Some(Blocks::from(blocks(side, setting.bits, problem)));
+        let mask = blocks(side, setting.bits, problem);
+        problem.mask.blocks = Some(match setting.block_lists {
+            true => device(&mask, &mut case.values.block_lists),
+            false => Blocks::from(mask),
+        });
     }
     if setting.segments {
         let ids = |len: u32| (0..shape.batch * len).map(|n| (n * 7 % 3) as i32).collect();
@@ -32,4 +37,14 @@ fn blocks(side: u32, bits: bool, problem: &Problem) -> BlockMask {
             _ => !bits || (i * 5 + j * 3 + h) % 7 < 4,
         };
     BlockMask::from_fn(grid, visible).expect("a legal grid")
+}
+
+/// The same lists on the device, which has no room for the longest ones: these stand for every block.
+fn device(mask: &BlockMask, words: &mut Option<Vec<u32>>) -> Blocks {
+    let lists = DeviceBlocks {
+        grid: *mask.grid(),
+        capacity: mask.longest_list().saturating_sub(1).max(1),
+    };
+    *words = Some(lists.encode(mask));
+    Blocks::Device(lists)
 }

@@ -1,0 +1,28 @@
+// The blocks of queries whose lists name a block of keys, for list_blocks: the transposed lists.
+
+// Whether block i of queries, of the head of transposed list n, lists its block of keys.
+fn state_of(n: u32, i: u32) -> u32 {
+    let row = params.block_rows_at + (n / params.list_rows * params.list_columns + i) * (1u + params.block_capacity);
+    let length = lists[row];
+    if (length > params.block_capacity) { return SOME_PAIRS; }
+    let block = n % params.list_rows;
+    var low = 0u;
+    var high = min(length, params.block_columns);
+    while (low < high) {
+        let middle = (low + high) / 2u;
+        if ((lists[row + 1u + middle] & ~PARTIAL) < block) { low = middle + 1u; } else { high = middle; }
+    }
+    let listed = lists[row + 1u + min(low, params.block_capacity - 1u)];
+    if (low >= min(length, params.block_columns) || (listed & ~PARTIAL) != block) { return UNSEEN; }
+    return select(ALL_PAIRS, SOME_PAIRS, (listed & PARTIAL) != 0u);
+}
+
+fn list_number(n: u32) -> u32 {
+    return n;
+}
+
+fn mark(state: u32) -> u32 {
+    return select(0u, PARTIAL, state == SOME_PAIRS);
+}
+
+const PARTIAL = 0x80000000u;

@@ -1,0 +1,17 @@
+// The blocks of a list as rows of a matrix, for list_blocks.
+
+fn state_of(n: u32, j: u32) -> u32 {
+    return states[n * params.list_columns + j];
+}
+
+// Rows of a slice of the blocks of queries are lists of the whole.
+fn list_number(n: u32) -> u32 {
+    return n / params.q_tiles * params.list_rows + params.block_begin + n % params.q_tiles;
+}
+
+fn mark(state: u32) -> u32 {
+    @if(top_k) return 0u;
+    @if(!top_k) return select(0u, PARTIAL, state == SOME_PAIRS);
+}
+
+const PARTIAL = 0x80000000u;

@@ -1,0 +1,292 @@
+//! Blocks of keys chosen from q and k, as lists among the small operands that the attention kernel then walks.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::problem::{BlockGrid, DeviceBlocks, Problem, Select, SelectBy, Slice};
+
+use super::draft::Draft;
+use super::inputs::Source;
+use super::params::Params;
+use super::scan;
+use super::steps::cut;
+use super::variant::{Input, ListFrom, MaskKey, Pool, ScanBlocks, ScoreBlocks, Variant};
+use super::{Binding, Cost, Step};
+
+/// Bytes of a matrix of blocks at a time; more blocks of queries than these hold are chosen slice by slice.
+const MATRIX_BYTES: u64 = 32 << 20;
+
+/// The rows of q and k that a call looks at: those of its slice, and where blocks are chosen all that take part in the
+/// choice.
+pub(super) fn rows_looked_at(problem: &Problem) -> Slice {
+    let (shape, slice) = (&problem.shape, problem.slice());
+    match problem.mask.selected_blocks() {
+        None => slice,
+        Some(select) => {
+            let blocks = blocks_of(&slice.q, select.side);
+            let end = (blocks.end * select.side).min(shape.q_len);
+            Slice {
+                q: blocks.start * select.side..end,
+                k: 0..shape.kv_len,
+            }
+        }
+    }
+}
+
+fn blocks_of(rows: &Range<u32>, side: u32) -> Range<u32> {
+    rows.start / side..rows.end.div_ceil(side)
+}
+
+/// Fills the lists that [`super::blocks::push_mask`] made room for. `q` and `k` are turned already, `params` know the
+/// masks.
+pub(super) fn steps(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &Params,
+    mask: MaskKey,
+    q: &Source,
+    k: &Source,
+) -> Result<()> {
+    let Some(select) = problem.mask.selected_blocks() else {
+        return Ok(());
+    };
+    let shape = &problem.shape;
+    let lists = select.lists(shape, &problem.mask);
+    let params = Params {
+        // The choice is the whole problem's, whatever the slice.
+        q_begin: 0,
+        q_end: shape.q_len,
+        k_begin: 0,
+        k_end: shape.kv_len,
+        ..*params
+    };
+    let choice = Choice {
+        problem,
+        select,
+        lists,
+        params,
+        blocks: blocks_of(&problem.slice().q, select.side),
+    };
+    draft.note(format!(
+        "{} of {} blocks of {} keys are chosen for each {} queries by {}: at most {} with those always kept",
+        select.count,
+        lists.grid.kv_blocks(),
+        select.side,
+        select.side,
+        match select.by {
+            SelectBy::Mean => "their means",
+            SelectBy::MinMax => "their least and largest values",
+        },
+        lists.capacity,
+    ));
+    choice.steps(draft, mask, q, k)
+}
+
+struct Choice<'a> {
+    problem: &'a Problem,
+    select: &'a Select,
+    lists: DeviceBlocks,
+    params: Params,
+    /// Of queries: those of the slice.
+    blocks: Range<u32>,
+}
+
+impl Choice<'_> {
+    fn steps(&self, draft: &mut Draft<'_>, mask: MaskKey, q: &Source, k: &Source) -> Result<()> {
+        let shape = &self.problem.shape;
+        let extremes = self.select.by == SelectBy::MinMax;
+        let q_ends = draft.push_aux(std::iter::repeat_n(shape.q_len, shape.batch as usize));
+        let queries = Pooled {
+            what: "scratch for pooled q",
+            heads: shape.q_heads,
+            len: shape.q_len,
+            blocks: self.blocks.clone(),
+            ends_at: q_ends,
+            extremes: false,
+        };
+        let keys = Pooled {
+            what: "scratch for pooled k",
+            heads: shape.kv_heads,
+            len: shape.kv_len,
+            blocks: 0..self.lists.grid.kv_blocks(),
+            ends_at: self.params.lens_at,
+            extremes,
+        };
+        let q_pool = self.pool(draft, q, &queries)?;
+        let k_pool = self.pool(draft, k, &keys)?;
+        let chunks_at = draft.push_aux([shape.head_dim.div_ceil(4)]);
+        let scan_key = ScanBlocks {
+            mask_mod: self
+                .problem
+                .mods
+                .as_ref()
+                .is_some_and(|mods| mods.text.has_mask()),
+            segments: mask.segments,
+        };
+        let scanned = scan_key.mask_mod || scan_key.segments;
+        for rows in cut(self.blocks.clone(), matrix_rows(draft, &self.lists.grid)) {
+            let params = Params {
+                q_tiles: rows.end - rows.start,
+                block_begin: rows.start,
+                pool_begin: self.blocks.start,
+                pool_blocks: self.blocks.end - self.blocks.start,
+                partials_at: chunks_at,
+                keep_blocks: self.select.count,
+                local_blocks: self.select.local,
+                ..listing(&self.params, &self.lists)
+            };
+            let mut states = None;
+            if scanned {
+                states = Some(scan::scan(draft, scan_key, &params)?);
+            }
+            let ranks = matrix(draft, "scratch for block scores", &params)?;
+            let mut bindings = vec![q_pool, k_pool, ranks, draft.aux_binding()];
+            bindings.extend(states.map(read_only));
+            let key = ScoreBlocks { extremes, scanned };
+            self.score(draft, key, params, bindings)?;
+            list(draft, ListFrom::Scores, &params, Some(ranks))?;
+        }
+        Ok(())
+    }
+
+    /// One pool a block and head: f32 rows of whole 4-vectors.
+    fn pool(&self, draft: &mut Draft<'_>, rows: &Source, of: &Pooled) -> Result<Binding> {
+        let dim = self.problem.shape.head_dim;
+        let blocks = u64::from(of.blocks.end - of.blocks.start);
+        let chunks = u64::from(dim.div_ceil(4));
+        let items = u64::from(self.params.batch) * u64::from(of.heads) * blocks * chunks;
+        let bytes = items * if of.extremes { 32 } else { 16 };
+        let pooled = draft.scratch(of.what, bytes)?;
+        let variant = Variant::Pool(Pool {
+            input: Input::of(&[&rows.operand], &[dim]),
+            extremes: of.extremes,
+        });
+        let params = Params {
+            q: rows.bound.rows,
+            q_heads: of.heads,
+            q_len: of.len,
+            q_tiles: blocks as u32,
+            block_begin: of.blocks.start,
+            pool_ends_at: of.ends_at,
+            ..self.params
+        };
+        let bindings = vec![rows.bound.binding, pooled, draft.aux_binding()];
+        let count = u64::from(of.len).min(blocks * u64::from(self.select.side));
+        let elements =
+            u64::from(self.params.batch) * u64::from(of.heads) * count * u64::from(dim);
+        let cost = Cost {
+            flops: elements * 2,
+            read_bytes: elements * rows.operand.element.size(),
+            written_bytes: bytes,
+            ..Cost::default()
+        };
+        draft.item_steps(variant, params, bindings, items, cost)?;
+        Ok(read_only(pooled))
+    }
+
+    fn score(
+        &self,
+        draft: &mut Draft<'_>,
+        key: ScoreBlocks,
+        params: Params,
+        bindings: Vec<Binding>,
+    ) -> Result<()> {
+        let heads = u64::from(params.batch) * u64::from(params.q_heads);
+        let quarters = |n: u32| u64::from(n.div_ceil(4));
+        let items = heads * quarters(params.q_tiles) * quarters(params.block_columns);
+        let pairs = heads * u64::from(params.q_tiles) * u64::from(params.block_columns);
+        let dim = u64::from(self.problem.shape.head_dim);
+        let cost = Cost {
+            flops: pairs * dim * if key.extremes { 4 } else { 2 },
+            read_bytes: items * 8 * dim * 4,
+            written_bytes: pairs * 4,
+            ..Cost::default()
+        };
+        draft.item_steps(Variant::ScoreBlocks(key), params, bindings, items, cost)
+    }
+}
+
+/// What is pooled.
+struct Pooled {
+    what: &'static str,
+    heads: u32,
+    len: u32,
+    blocks: Range<u32>,
+    /// Where the rows that each batch has lie in `aux`.
+    ends_at: u32,
+    extremes: bool,
+}
+
+fn read_only(binding: Binding) -> Binding {
+    Binding {
+        writable: false,
+        ..binding
+    }
+}
+
+/// Blocks of queries whose matrix of blocks is held at a time.
+pub(super) fn matrix_rows(draft: &Draft<'_>, grid: &BlockGrid) -> u32 {
+    let row = u64::from(grid.batch) * u64::from(grid.heads) * u64::from(grid.kv_blocks()) * 4;
+    let bytes = MATRIX_BYTES.min(draft.caps.binding_bytes);
+    (bytes / row.max(1)).clamp(1, u32::MAX.into()) as u32
+}
+
+/// A word for each block of the rows of a step.
+pub(super) fn matrix(draft: &mut Draft<'_>, what: &'static str, params: &Params) -> Result<Binding> {
+    let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
+    draft.scratch(what, rows * u64::from(params.block_columns) * 4)
+}
+
+/// Parameters of steps that write these lists.
+pub(super) fn listing(params: &Params, lists: &DeviceBlocks) -> Params {
+    Params {
+        lists_at: params.block_rows_at,
+        list_rows: lists.grid.q_blocks(),
+        list_columns: lists.grid.kv_blocks(),
+        list_capacity: lists.capacity,
+        ..*params
+    }
+}
+
+/// A step that lists the blocks of the step's rows, of a matrix or of the lists of the other axis.
+pub(super) fn list(
+    draft: &mut Draft<'_>,
+    from: ListFrom,
+    params: &Params,
+    matrix: Option<Binding>,
+) -> Result<()> {
+    let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
+    let rounds = if from == ListFrom::Scores { 18 } else { 2 };
+    let mut bindings = vec![draft.aux_output()];
+    bindings.extend(matrix.map(read_only));
+    let cost = Cost {
+        read_bytes: rows * u64::from(params.list_columns) * 4 * rounds,
+        written_bytes: rows * (1 + u64::from(params.list_capacity)) * 4,
+        ..Cost::default()
+    };
+    workgroups(draft, Variant::ListBlocks(from), bindings, params, 0..rows, cost)
+}
+
+/// A step of one workgroup for each number of `work`.
+pub(super) fn workgroups(
+    draft: &mut Draft<'_>,
+    variant: Variant,
+    bindings: Vec<Binding>,
+    params: &Params,
+    work: Range<u64>,
+    cost: Cost,
+) -> Result<()> {
+    let grid = draft.grid(work.end - work.start)?;
+    draft.steps.push(Step {
+        variant,
+        bindings,
+        params: Params {
+            work_begin: work.start as u32,
+            work_end: work.end as u32,
+            ..*params
+        },
+        grid,
+        cost,
+    });
+    Ok(())
+}

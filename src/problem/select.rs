@@ -1,0 +1,87 @@
+//! Blocks of keys chosen from the input: each block of queries keeps those that score highest by what stands for them.
+
+use crate::error::{Error, Result};
+
+use super::block_mask::{BlockGrid, DeviceBlocks, check_side};
+use super::{Mask, Shape};
+
+/// How a block of keys is compared with q̄, the mean of a block's queries, after rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum SelectBy {
+    /// ⟨q̄, k̄⟩ with the mean k̄ of the block's live keys.
+    Mean,
+    /// Σ_c max(q̄_c·min_c, q̄_c·max_c) over the channels' least and largest values, an upper bound of ⟨q̄, k⟩ (Quest,
+    /// 2406.10774).
+    MinMax,
+}
+
+/// The blocks of keys that each block of queries of each query head keeps, of those with a visible pair.
+///
+/// Block 0, the blocks with a diagonal key and the [`Self::local`] blocks before them are always kept, if visible, and
+/// count; where they alone are more than [`Self::count`], all of them stay. Of equal scores the lower block wins, and a
+/// NaN wins over any number. Keys past `kv_lens` and pairs that any mask hides play no part, bias and slopes neither.
+///
+/// A slice keeps what the whole problem keeps. Gradients take the choice as given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Select {
+    /// The side of a block, as in [`BlockGrid::side`].
+    pub side: u32,
+    /// Blocks that are kept, at least 1 and at most those there are.
+    pub count: u32,
+    pub by: SelectBy,
+    /// Blocks before the diagonal that are always kept.
+    pub local: u32,
+    /// The call also writes the lists, to the operand `block_lists` ([`crate::plan::Role::BlockLists`]).
+    pub written: bool,
+}
+
+impl Select {
+    /// `count` blocks by their means, one local block.
+    pub fn new(side: u32, count: u32) -> Self {
+        Self {
+            side,
+            count,
+            by: SelectBy::Mean,
+            local: 1,
+            written: false,
+        }
+    }
+
+    /// The lists that the choice makes for a problem.
+    pub fn lists(&self, shape: &Shape, mask: &Mask) -> DeviceBlocks {
+        let grid = BlockGrid::of(self.side, shape);
+        let most = self.count.max(self.most_forced(shape, mask));
+        DeviceBlocks {
+            grid,
+            capacity: most.min(grid.kv_blocks()),
+        }
+    }
+
+    /// Block 0, the local ones, and those of the diagonal: two where it does not run through corners.
+    fn most_forced(&self, shape: &Shape, mask: &Mask) -> u32 {
+        let corner = |b| {
+            let offset = mask.offset(shape, b);
+            offset.is_some_and(|offset| offset.rem_euclid(self.side.into()) == 0)
+        };
+        let diagonal = if (0..shape.batch).all(corner) { 1 } else { 2 };
+        self.local.saturating_add(1 + diagonal)
+    }
+
+    pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
+        check_side(self.side)?;
+        let blocks = BlockGrid::of(self.side, shape).kv_blocks();
+        // Without keys there is nothing to choose from.
+        if shape.kv_len == 0 {
+            return Ok(());
+        }
+        if !(1..=blocks).contains(&self.count) {
+            let allowed = format!("1 to {blocks}, the blocks of {} keys", shape.kv_len);
+            return Err(Error::size(
+                "the number of blocks to select",
+                self.count,
+                allowed,
+            ));
+        }
+        Ok(())
+    }
+}
