@@ -21,7 +21,7 @@ pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
 pub use segments::Segments;
-pub use select::{Select, SelectBy};
+pub use select::{Coverage, Select, SelectBy};
 
 use std::ops::Range;
 

@@ -2,15 +2,14 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Result, bail};
-use clap::{
-    Arg, ArgAction, CommandFactory, FromArgMatches, Parser, ValueEnum, parser::ValueSource,
-};
+use anyhow::{Result, bail, ensure};
+use clap::{Parser, ValueEnum};
 use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::Window;
 use wgpu_attention::{Choice, Element, Problem, Shape};
 
 use crate::position::PositionArgs;
+use crate::sparse::SelectArgs;
 
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], q_positions [B, Nq],
@@ -63,6 +62,8 @@ pub struct Args {
     softcap: Option<f32>,
     #[command(flatten)]
     pub positions: PositionArgs,
+    #[command(flatten)]
+    pub select: SelectArgs,
     /// Also writes the gradients dq, dk and dv (F32) of a loss whose gradient by o is the tensor do, and by lse dlse; and
     /// dbias, dslopes, dsinks and dt5 where the file has bias, slopes, sinks and t5
     #[arg(long)]
@@ -136,30 +137,6 @@ enum Switch {
 #[error("{0} is not supported yet; leave it out")]
 pub struct NotSupported(pub String);
 
-/// Options that are recognised and refused, and whether they take a value. One that becomes supported moves from here
-/// to [`Args`].
-const LATER: &[(&str, bool)] = &[("local", true), ("select", true), ("top-k", true)];
-
-/// The process's own command line. A bad one ends the process with status 2.
-pub fn parse() -> Result<Args> {
-    let command = LATER
-        .iter()
-        .fold(Args::command(), |command, &(name, takes_value)| {
-            let action = if takes_value {
-                ArgAction::Append
-            } else {
-                ArgAction::SetTrue
-            };
-            command.arg(Arg::new(name).long(name).action(action).hide(true))
-        });
-    let matches = command.get_matches();
-    let given = |name| matches.value_source(name) == Some(ValueSource::CommandLine);
-    if let Some((name, _)) = LATER.iter().find(|(name, _)| given(name)) {
-        return Err(NotSupported(format!("--{name}")).into());
-    }
-    Args::from_arg_matches(&matches).map_err(|error| error.exit())
-}
-
 impl Args {
     /// The problem with the options' mask, score, positions and output element.
     pub fn configure(&self, mut problem: Problem) -> Result<Problem> {
@@ -173,6 +150,11 @@ impl Args {
             problem.o.element = Element::F32;
         }
         self.positions.configure(&mut problem)?;
+        ensure!(
+            self.input.is_some() || self.block_size.is_none() || self.select.top_k.is_some(),
+            "--block-size needs blocks: give --top-k, or a file with a tensor blocks"
+        );
+        self.select.configure(&mut problem, self.block_size)?;
         Ok(problem)
     }
 

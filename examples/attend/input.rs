@@ -139,7 +139,12 @@ fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
         problem.mask.q_offset = Offsets::Host(offsets.into_iter().map(|x| x as i32).collect());
     }
     score::configure(&mut problem, file, &args.positions)?;
-    sparse::configure(&mut problem, file, args.block_size)?;
+    sparse::configure(
+        &mut problem,
+        file,
+        args.block_size,
+        args.select.top_k.is_some(),
+    )?;
     Ok(problem)
 }
 

@@ -27,6 +27,7 @@ mod timing;
 use std::process::ExitCode;
 
 use anyhow::Result;
+use clap::Parser;
 use wgpu_attention::plan::Role;
 use wgpu_attention::{Plan, Problem};
 
@@ -37,7 +38,7 @@ use input::Input;
 use report::Report;
 
 fn main() -> ExitCode {
-    match cli::parse().and_then(|args| run(&args)) {
+    match run(&Args::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("error: {}", one_line(&format!("{error:#}")));
@@ -72,19 +73,20 @@ fn run(args: &Args) -> Result<()> {
     }
     let mut report = Report::new(&gpu.info, &plans);
     if args.needs_answer() {
-        report.time = answer(args, &gpu, &problem, &plans, &input)?;
+        answer(args, &gpu, &problem, &plans, &input, &mut report)?;
     }
     report.print(args, &plans)
 }
 
-/// Runs the plans, the forward one first: for the output file, and for the time.
+/// Runs the plans, the forward one first: for the output file, for the coverage and for the time.
 fn answer(
     args: &Args,
     gpu: &Gpu,
     problem: &Problem,
     plans: &[Plan],
     input: &Input,
-) -> Result<Option<timing::Timing>> {
+    report: &mut Report,
+) -> Result<()> {
     let mut operands = input.operands()?;
     if args.grad {
         operands.extend(gradient::operands(problem, input)?);
@@ -97,9 +99,14 @@ fn answer(
     if args.grad {
         results.extend(gradient::results(problem, input));
     }
+    let chosen = sparse::chosen(problem);
+    results.extend(chosen.as_ref().map(sparse::result));
     let mut tensors = Vec::with_capacity(results.len());
     for result in results {
         let mut bytes = calls.download(gpu, result.role)?;
+        if let (Role::BlockLists, Some(lists)) = (result.role, &chosen) {
+            bytes = sparse::matrix(lists, &bytes);
+        }
         // Without a batch no step writes the gradient of a parameter.
         if bytes.is_empty() {
             bytes.resize(result.bytes(), 0);
@@ -109,7 +116,13 @@ fn answer(
     if let Some(path) = &args.output_file {
         output::write(path, &tensors)?;
     }
-    args.time
+    if args.select.coverage {
+        let lse = calls.download(gpu, Role::Lse)?;
+        report.coverage = Some(sparse::coverage(gpu, problem, &inputs, &lse)?);
+    }
+    report.time = args
+        .time
         .map(|runs| timing::time_calls(gpu, &calls, runs))
-        .transpose()
+        .transpose()?;
+    Ok(())
 }

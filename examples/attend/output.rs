@@ -10,6 +10,7 @@ use wgpu_attention::{Element, Problem};
 
 /// A tensor that a run makes.
 pub struct Tensor {
+    pub name: &'static str,
     pub role: Role,
     pub dtype: Dtype,
     pub shape: Vec<usize>,
@@ -31,8 +32,12 @@ pub fn sizes(sizes: &[u32]) -> Vec<usize> {
 
 impl Tensor {
     pub fn new(role: Role, element: Element, shape: Vec<usize>) -> Self {
-        let dtype = dtype(element);
-        Self { role, dtype, shape }
+        Self {
+            name: role.name(),
+            role,
+            dtype: dtype(element),
+            shape,
+        }
     }
 
     pub fn bytes(&self) -> usize {
@@ -44,7 +49,7 @@ impl Tensor {
 pub fn write(path: &Path, tensors: &[(Tensor, Vec<u8>)]) -> Result<()> {
     let views = tensors
         .iter()
-        .map(|(tensor, bytes)| Ok((tensor.role.name(), view(tensor, bytes)?)))
+        .map(|(tensor, bytes)| Ok((tensor.name, view(tensor, bytes)?)))
         .collect::<Result<Vec<_>>>()?;
     // The error's text holds that of its source, so the chain ends here.
     let save = |file: &Path| serialize_to_file(views, None, file).map_err(|e| anyhow!("{e}"));

@@ -1,9 +1,9 @@
 //! What is printed: the plan, the time, and both as JSON.
 
-use anyhow::Result;
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use wgpu_attention::Plan;
 use wgpu_attention::plan::{Declined, PARAMS_STRIDE, Slot, Step};
+use wgpu_attention::problem::Coverage;
 
 use crate::cli::Args;
 use crate::timing::Timing;
@@ -14,6 +14,24 @@ pub struct Report {
     steps: Vec<StepReport>,
     declined: Vec<DeclinedReport>,
     pub time: Option<Timing>,
+    #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shares")]
+    pub coverage: Option<Coverage>,
+}
+
+/// `{"mean", "least", "rows"}`
+fn shares<S: Serializer>(coverage: &Option<Coverage>, to: S) -> Result<S::Ok, S::Error> {
+    #[derive(Serialize)]
+    struct Shares {
+        mean: f64,
+        least: f64,
+        rows: usize,
+    }
+    let shares = coverage.map(|c| Shares {
+        mean: c.mean,
+        least: c.least,
+        rows: c.rows,
+    });
+    shares.serialize(to)
 }
 
 #[derive(Serialize)]
@@ -48,11 +66,12 @@ impl Report {
             steps: plans.iter().flat_map(steps).collect(),
             declined: declined(plans),
             time: None,
+            coverage: None,
         }
     }
 
     /// With `--json` the object is all that goes to stdout, and an explanation asked for goes to stderr.
-    pub fn print(&self, args: &Args, plans: &[Plan]) -> Result<()> {
+    pub fn print(&self, args: &Args, plans: &[Plan]) -> anyhow::Result<()> {
         for plan in plans.iter().filter(|_| args.explain) {
             if args.json {
                 eprint!("{plan}");
@@ -62,7 +81,17 @@ impl Report {
         }
         if args.json {
             println!("{}", serde_json::to_string(self)?);
-        } else if let Some(time) = &self.time {
+            return Ok(());
+        }
+        if let Some(coverage) = &self.coverage {
+            println!(
+                "the kept blocks hold {:.2} % of the attention, {:.2} % in the row that lost most ({} rows)",
+                100.0 * coverage.mean,
+                100.0 * coverage.least,
+                coverage.rows,
+            );
+        }
+        if let Some(time) = &self.time {
             println!("{time} on {}", self.adapter);
         }
         Ok(())

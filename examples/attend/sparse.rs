@@ -1,17 +1,119 @@
-//! The tensors of a file that say which pairs are visible: blocks and documents.
+//! Which pairs are visible beyond intervals: blocks and documents of a file, and blocks chosen from the input.
 
 use anyhow::{Context, Result, bail, ensure};
+use clap::ValueEnum;
 use safetensors::tensor::Dtype;
-use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, MAX_BLOCK, MIN_BLOCK, Segments};
-use wgpu_attention::{Problem, Shape};
+use wgpu_attention::plan::Role;
+use wgpu_attention::problem::{
+    BlockGrid, BlockMask, Blocks, Coverage, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Segments, Select,
+    SelectBy,
+};
+use wgpu_attention::{Plan, Problem, Shape};
 
+use crate::calls::Calls;
+use crate::device::Gpu;
 use crate::input::integers;
+use crate::output;
 use crate::tensors::{Tensor, TensorFile};
 
-/// Puts blocks of this side and documents into a problem's mask.
-pub fn configure(problem: &mut Problem, file: &TensorFile, side: Option<u32>) -> Result<()> {
+/// The side of blocks that are chosen, where none is given.
+const SIDE: u32 = 64;
+
+/// The options of a choice of blocks.
+#[derive(Clone, Debug, clap::Args)]
+pub struct SelectArgs {
+    /// Keeps K blocks of keys for each block of queries and head, chosen from q and k; writes them as blocks
+    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    pub top_k: Option<u32>,
+    /// What of a block of keys is compared with a block of queries' mean: its mean, or its least and largest values
+    #[arg(long, value_enum, default_value = "mean", requires = "top_k")]
+    select: By,
+    /// Blocks before the diagonal that are always kept
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "top_k")]
+    local: u32,
+    /// Prints the share of the whole attention that the kept blocks hold
+    #[arg(long, requires = "top_k")]
+    pub coverage: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum By {
+    Mean,
+    Minmax,
+}
+
+impl SelectArgs {
+    /// Puts the choice into a problem's mask.
+    pub fn configure(&self, problem: &mut Problem, side: Option<u32>) -> Result<()> {
+        let Some(count) = self.top_k else {
+            return Ok(());
+        };
+        ensure!(
+            problem.mask.blocks.is_none(),
+            "--top-k chooses blocks, and the tensor blocks gives them; leave one of the two out"
+        );
+        problem.mask.blocks = Some(Blocks::Select(Select {
+            by: match self.select {
+                By::Mean => SelectBy::Mean,
+                By::Minmax => SelectBy::MinMax,
+            },
+            local: self.local,
+            written: true,
+            ..Select::new(side.unwrap_or(SIDE), count)
+        }));
+        Ok(())
+    }
+}
+
+/// The lists that a run writes.
+pub fn chosen(problem: &Problem) -> Option<DeviceBlocks> {
+    problem.mask.selected_blocks()?;
+    problem.mask.device_blocks(&problem.shape)
+}
+
+/// `blocks` `[B, Hq, ⌈Nq/side⌉, ⌈Nk/side⌉]`, 1 where a block was kept.
+pub fn result(lists: &DeviceBlocks) -> output::Tensor {
+    let grid = &lists.grid;
+    output::Tensor {
+        name: "blocks",
+        role: Role::BlockLists,
+        dtype: Dtype::U8,
+        shape: output::sizes(&[grid.batch, grid.heads, grid.q_blocks(), grid.kv_blocks()]),
+    }
+}
+
+/// The bytes of [`result`] from the words on the device. Without queries or keys there are none.
+pub fn matrix(lists: &DeviceBlocks, bytes: &[u8]) -> Vec<u8> {
+    let mut words: Vec<u32> = bytemuck::pod_collect_to_vec(&bytes[..bytes.len() / 4 * 4]);
+    words.resize(lists.words() as usize, 0);
+    lists.matrix(&words)
+}
+
+/// Runs the problem without its choice of blocks, and compares.
+pub fn coverage(gpu: &Gpu, problem: &Problem, inputs: &[(Role, &[u8])], lse: &[u8]) -> Result<Coverage> {
+    let mut dense = problem.clone();
+    dense.mask.blocks = None;
+    let plan: Plan = gpu.attention.plan(&dense)?;
+    let calls = Calls::prepare(gpu, &[&plan], inputs)?;
+    calls.run(gpu)?;
+    let rows = problem.shape.rows() as usize * 4;
+    let floats = |bytes: &[u8]| -> Vec<f32> {
+        bytemuck::pod_collect_to_vec(&bytes[..rows.min(bytes.len())])
+    };
+    let whole = calls.download(gpu, Role::Lse)?;
+    Ok(Coverage::of(&floats(lse), &floats(&whole))?)
+}
+
+/// Puts blocks of this side and documents into a problem's mask. `chooses` says that the side is that of a choice.
+pub fn configure(
+    problem: &mut Problem,
+    file: &TensorFile,
+    side: Option<u32>,
+    chooses: bool,
+) -> Result<()> {
     let shape = problem.shape;
-    problem.mask.blocks = blocks(file, side, &shape)?;
+    let chooses = chooses && file.get("blocks").is_none();
+    problem.mask.blocks = blocks(file, side.filter(|_| !chooses), &shape)?;
     problem.mask.segments = segments(file, &shape)?;
     Ok(())
 }
@@ -24,7 +126,7 @@ fn blocks(file: &TensorFile, side: Option<u32>, shape: &Shape) -> Result<Option<
             "the tensor blocks needs the side of a block; give --block-size, or remove the tensor"
         ),
         (None, Some(_)) => {
-            bail!("--block-size needs a tensor blocks; add it to the file, or leave the option out")
+            bail!("--block-size needs a tensor blocks or --top-k; give one of them, or leave the option out")
         }
     };
     ensure!(

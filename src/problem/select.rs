@@ -85,3 +85,41 @@ impl Select {
         Ok(())
     }
 }
+
+/// How much of the true attention the chosen blocks hold, for tuning [`Select::count`]: of each row with visible keys
+/// `e^(lse − lse_dense)`, the weight that the dense softmax gives to the keys that are kept (sinks count as kept).
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Coverage {
+    /// Over all rows; 1 of none.
+    pub mean: f64,
+    /// Of the row that lost most.
+    pub least: f64,
+    /// Rows with visible keys.
+    pub rows: usize,
+}
+
+impl Coverage {
+    /// From the `lse` of a call that chooses blocks and that of the same call without.
+    ///
+    /// # Errors
+    ///
+    /// When they have different numbers of rows.
+    pub fn of(lse: &[f32], dense: &[f32]) -> Result<Self> {
+        Error::check_values("lse of the dense call", dense.len(), lse.len())?;
+        let live = lse.iter().zip(dense);
+        let live = live.filter(|&(_, &dense)| dense != f32::NEG_INFINITY);
+        let (mut sum, mut least, mut rows) = (0.0, 1.0, 0);
+        for (&lse, &dense) in live {
+            let share = (f64::from(lse) - f64::from(dense)).exp();
+            sum += share;
+            // A NaN stays.
+            least = if share >= least { least } else { share };
+            rows += 1;
+        }
+        Ok(Self {
+            mean: if rows > 0 { sum / rows as f64 } else { 1.0 },
+            least,
+            rows,
+        })
+    }
+}

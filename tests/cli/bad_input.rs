@@ -69,10 +69,6 @@ fn tensors_and_options_of_later_issues() {
             },
         );
     }
-    let (directory, input) = with("later", |_| {});
-    for option in ["--top-k=2", "--select=mean", "--local=1"] {
-        run(&directory, &input, &[option]).refused(2, &["not supported yet"]);
-    }
 }
 
 /// A file with gradients of the output can be used without asking for gradients.
