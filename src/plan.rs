@@ -33,7 +33,8 @@ pub use scan::BlockScan;
 pub use schedule::{Interval, Schedule};
 pub use variant::{
     Delta, Gradient, Input, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill,
-    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey, ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
+    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey, ScoreNumbers,
+    Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };
 
 use std::fmt;

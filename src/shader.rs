@@ -195,12 +195,7 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
 }
 
 /// The parts of the score, and how q and k are turned as they are loaded.
-fn add_score(
-    source: &mut Source,
-    key: &ScoreKey,
-    mask: &MaskKey,
-    rotary: Option<RotaryLayout>,
-) {
+fn add_score(source: &mut Source, key: &ScoreKey, mask: &MaskKey, rotary: Option<RotaryLayout>) {
     for (name, value) in key.flags() {
         source.flag(name, value);
     }

@@ -90,7 +90,12 @@ pub fn matrix(lists: &DeviceBlocks, bytes: &[u8]) -> Vec<u8> {
 }
 
 /// Runs the problem without its choice of blocks, and compares.
-pub fn coverage(gpu: &Gpu, problem: &Problem, inputs: &[(Role, &[u8])], lse: &[u8]) -> Result<Coverage> {
+pub fn coverage(
+    gpu: &Gpu,
+    problem: &Problem,
+    inputs: &[(Role, &[u8])],
+    lse: &[u8],
+) -> Result<Coverage> {
     let mut dense = problem.clone();
     dense.mask.blocks = None;
     let plan: Plan = gpu.attention.plan(&dense)?;
@@ -126,7 +131,9 @@ fn blocks(file: &TensorFile, side: Option<u32>, shape: &Shape) -> Result<Option<
             "the tensor blocks needs the side of a block; give --block-size, or remove the tensor"
         ),
         (None, Some(_)) => {
-            bail!("--block-size needs a tensor blocks or --top-k; give one of them, or leave the option out")
+            bail!(
+                "--block-size needs a tensor blocks or --top-k; give one of them, or leave the option out"
+            )
         }
     };
     ensure!(

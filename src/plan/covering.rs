@@ -282,7 +282,8 @@ fn listing() -> impl Iterator<Item = Variant> {
         })
     });
     let both = [(false, true), (true, false)];
-    let scores = both.map(|(extremes, scanned)| Variant::ScoreBlocks(ScoreBlocks { extremes, scanned }));
+    let scores =
+        both.map(|(extremes, scanned)| Variant::ScoreBlocks(ScoreBlocks { extremes, scanned }));
     let scan = Variant::ScanBlocks(ScanBlocks {
         mask_mod: false,
         segments: true,

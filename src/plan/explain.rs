@@ -82,7 +82,12 @@ impl Plan {
             Task::Scan(s) => writeln!(
                 f,
                 "scan of {} x {} pairs, batch {}, {} heads, in blocks of {} on a {} adapter",
-                s.grid.q_len, s.grid.kv_len, s.grid.batch, s.grid.heads, s.grid.side, self.caps.class,
+                s.grid.q_len,
+                s.grid.kv_len,
+                s.grid.batch,
+                s.grid.heads,
+                s.grid.side,
+                self.caps.class,
             ),
             Task::Merge(m) => writeln!(
                 f,

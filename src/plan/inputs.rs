@@ -55,7 +55,13 @@ pub(super) fn rotate_inputs(
             looked_at.q,
             &position.q_positions,
         ),
-        (Side::Key, k, shape.kv_heads, looked_at.k, &position.k_positions),
+        (
+            Side::Key,
+            k,
+            shape.kv_heads,
+            looked_at.k,
+            &position.k_positions,
+        ),
     ];
     for (side, source, heads, rows, positions) in sides {
         let mut params = *params;

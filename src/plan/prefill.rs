@@ -68,7 +68,8 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     let selects = problem.mask.selected_blocks().is_some();
     let fused = match draft.choice.rotate {
         Some(RotateWhere::Fused) if selects => {
-            let reason = "blocks are chosen from turned q and k, before the kernel loads them".into();
+            let reason =
+                "blocks are chosen from turned q and k, before the kernel loads them".into();
             return Err(Error::Strategy {
                 strategy: "fused rotation",
                 reason,
@@ -138,8 +139,15 @@ impl<'a> Forward<'a> {
             }
         }
         select::steps(draft, problem, &params, mask, &q, &k)?;
-        if problem.mask.selected_blocks().is_some_and(|select| select.written) {
-            let words = problem.mask.device_blocks(shape).map_or(0, |lists| lists.words());
+        if problem
+            .mask
+            .selected_blocks()
+            .is_some_and(|select| select.written)
+        {
+            let words = problem
+                .mask
+                .device_blocks(shape)
+                .map_or(0, |lists| lists.words());
             draft.copy_out(Role::BlockLists, params.block_rows_at, words as u32);
         }
         let mut forward = Self {

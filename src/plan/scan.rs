@@ -122,7 +122,14 @@ pub(super) fn scan(draft: &mut Draft<'_>, key: ScanBlocks, params: &Params) -> R
             ..Cost::default()
         };
         let bindings = vec![states, draft.aux_binding()];
-        workgroups(draft, Variant::ScanBlocks(key), bindings, params, work, cost)?;
+        workgroups(
+            draft,
+            Variant::ScanBlocks(key),
+            bindings,
+            params,
+            work,
+            cost,
+        )?;
     }
     Ok(states)
 }

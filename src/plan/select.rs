@@ -172,8 +172,7 @@ impl Choice<'_> {
         };
         let bindings = vec![rows.bound.binding, pooled, draft.aux_binding()];
         let count = u64::from(of.len).min(blocks * u64::from(self.select.side));
-        let elements =
-            u64::from(self.params.batch) * u64::from(of.heads) * count * u64::from(dim);
+        let elements = u64::from(self.params.batch) * u64::from(of.heads) * count * u64::from(dim);
         let cost = Cost {
             flops: elements * 2,
             read_bytes: elements * rows.operand.element.size(),
@@ -232,7 +231,11 @@ pub(super) fn matrix_rows(draft: &Draft<'_>, grid: &BlockGrid) -> u32 {
 }
 
 /// A word for each block of the rows of a step.
-pub(super) fn matrix(draft: &mut Draft<'_>, what: &'static str, params: &Params) -> Result<Binding> {
+pub(super) fn matrix(
+    draft: &mut Draft<'_>,
+    what: &'static str,
+    params: &Params,
+) -> Result<Binding> {
     let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
     draft.scratch(what, rows * u64::from(params.block_columns) * 4)
 }
@@ -264,7 +267,14 @@ pub(super) fn list(
         written_bytes: rows * (1 + u64::from(params.list_capacity)) * 4,
         ..Cost::default()
     };
-    workgroups(draft, Variant::ListBlocks(from), bindings, params, 0..rows, cost)
+    workgroups(
+        draft,
+        Variant::ListBlocks(from),
+        bindings,
+        params,
+        0..rows,
+        cost,
+    )
 }
 
 /// A step of one workgroup for each number of `work`.

@@ -11,7 +11,10 @@ use super::{Tensors, dot, mask};
 ///
 /// When the problem selects no blocks.
 pub fn selection(problem: &Problem, tensors: &Tensors) -> Vec<Vec<u32>> {
-    let select = problem.mask.selected_blocks().expect("a problem that selects blocks");
+    let select = problem
+        .mask
+        .selected_blocks()
+        .expect("a problem that selects blocks");
     let turned = Turned::new(problem, tensors);
     let tensors = &turned.view(tensors);
     let grid = BlockGrid::of(select.side, &problem.shape);
@@ -74,9 +77,9 @@ fn kept(
         }
     };
     let visible = |block: &u32| {
-        queries.clone().any(|i| {
-            rows(*block, grid.kv_len).any(|j| mask::visible(problem, tensors, b, h, i, j))
-        })
+        queries
+            .clone()
+            .any(|i| rows(*block, grid.kv_len).any(|j| mask::visible(problem, tensors, b, h, i, j)))
     };
     let side = i64::from(select.side);
     let diagonal = |i| mask::diagonal(problem, tensors, b, i);

@@ -12,5 +12,6 @@ mod options;
 mod patterns;
 mod positions;
 mod report;
+mod select;
 mod sparse;
 mod tool;

@@ -47,6 +47,14 @@ impl Golden {
         })
     }
 
+    /// The values of a tensor of U8.
+    pub fn bytes(&self, name: &str) -> Result<Vec<u8>> {
+        self.read(name, |dtype, data| match dtype {
+            Dtype::U8 => Ok(data.to_vec()),
+            other => bail!("tensor {name} is {other:?}, not U8"),
+        })
+    }
+
     /// The sizes of a tensor of four axes.
     pub fn sizes(&self, name: &str) -> Result<[u32; 4]> {
         let file = SafeTensors::deserialize(&self.bytes)?;

@@ -64,7 +64,9 @@ fn functions() -> Vec<Both> {
         Both {
             text: "return f32(j) < mod_data(h) + f32(query_offset(b));",
             data: vec![40.0, 0.0, 129.0, 16.0],
-            sees: |b, h, _, j| f64::from(j) < [40.0, 0.0, 129.0, 16.0][h as usize] + 10.0 * f64::from(b),
+            sees: |b, h, _, j| {
+                f64::from(j) < [40.0, 0.0, 129.0, 16.0][h as usize] + 10.0 * f64::from(b)
+            },
         },
     ]
 }
@@ -161,14 +163,18 @@ fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &Choice) {
 /// A matrix of more blocks than are held at a time, and a scan of more pairs than a step takes.
 #[test]
 fn a_long_scan_is_cut_into_steps() {
-    let text = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return i / 4096u == j / 4096u; }";
+    let text =
+        "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return i / 4096u == j / 4096u; }";
     let grid = BlockGrid::new(128, 1 << 20, 1 << 20);
     let scan = BlockScan {
         capacity: 33,
         ..BlockScan::new(grid, Mods::new(text).expect("a legal text"))
     };
     let plan = gpu().attention.plan_scan(&scan).expect("a plan");
-    assert!(plan.steps().len() > 2 && plan.scratch_bytes() < 64 << 20, "{plan}");
+    assert!(
+        plan.steps().len() > 2 && plan.scratch_bytes() < 64 << 20,
+        "{plan}"
+    );
 }
 
 #[test]

@@ -144,7 +144,10 @@ fn of_equal_scores_the_lower_block_wins() {
             by,
             ..Select::new(16, 4)
         };
-        let case = selecting(case(format!("ties by {by:?}"), SIZES, Mask::default()), select);
+        let case = selecting(
+            case(format!("ties by {by:?}"), SIZES, Mask::default()),
+            select,
+        );
         let mut inputs = inputs_of(&case, 1);
         // 0.1 is no f32: its sums round.
         let tenth = f64::from(0.1f32);
@@ -161,7 +164,11 @@ fn every_element_and_odd_rows() {
             let setting = Setting::new(dim, 12, element);
             let case = Case::new(format!("{element}, D = {dim}"), &setting, SIZES);
             let select = Select {
-                by: if n % 2 == 0 { SelectBy::MinMax } else { SelectBy::Mean },
+                by: if n % 2 == 0 {
+                    SelectBy::MinMax
+                } else {
+                    SelectBy::Mean
+                },
                 ..Select::new(16, 4)
             };
             let case = selecting(case.with(|p| p.mask.causal = true), select);
@@ -174,11 +181,8 @@ fn every_element_and_odd_rows() {
 /// Keys are compared as they are turned; a slice chooses what the whole chooses.
 #[test]
 fn after_rotation_and_in_slices() {
-    let whole = selecting(
-        case("turned", SIZES, Mask::causal()),
-        Select::new(16, 5),
-    )
-    .with(|p| p.position.rotary = Some(Rotary::new(12)));
+    let whole = selecting(case("turned", SIZES, Mask::causal()), Select::new(16, 5))
+        .with(|p| p.position.rotary = Some(Rotary::new(12)));
     let inputs = inputs_of(&whole, 3);
     check_choice(&whole, &inputs, &Choice::default());
     let plain = whole.clone().with(|p| p.position.rotary = None);
@@ -186,7 +190,12 @@ fn after_rotation_and_in_slices() {
         selection(&whole.problem, &inputs.tensors(&whole)),
         selection(&plain.problem, &inputs.tensors(&plain)),
     );
-    let part = whole.clone().with(|p| p.slice = Some(Slice { q: 37..101, k: 21..133 }));
+    let part = whole.clone().with(|p| {
+        p.slice = Some(Slice {
+            q: 37..101,
+            k: 21..133,
+        })
+    });
     for splits in [1, 3] {
         let choice = Choice {
             splits: Some(splits),
@@ -243,7 +252,8 @@ fn written_lists_are_read_by_other_calls() {
 /// A choice under masks that no interval tells: mask_mod hides whole blocks from it.
 #[test]
 fn under_a_mask_of_the_users() {
-    let text = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return (j / 32u + h) % 2u == 0u; }";
+    let text =
+        "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return (j / 32u + h) % 2u == 0u; }";
     let select = Select::new(16, 3);
     let user = selecting(case("mask_mod", SIZES, Mask::causal()), select)
         .with(|p| p.mods = Some(Mods::new(text).expect("a legal text")));

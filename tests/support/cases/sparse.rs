@@ -43,7 +43,11 @@ fn blocks(side: u32, bits: bool, problem: &Problem) -> BlockMask {
 fn device(mask: &BlockMask, words: &mut Option<Vec<u32>>) -> Blocks {
     let lists = DeviceBlocks {
         grid: *mask.grid(),
-        capacity: mask.longest_list().saturating_sub(1).max(1),
+        capacity: mask
+            .longest_list()
+            .saturating_sub(1)
+            .max(1)
+            .min(mask.grid().kv_blocks()),
     };
     *words = Some(lists.encode(mask));
     Blocks::Device(lists)
