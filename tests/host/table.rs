@@ -4,10 +4,12 @@ use wgpu_attention::problem::Element;
 use wgpu_attention::reference::{Forward, Gradients, forward};
 
 use crate::support::cases::{self, Setting};
-use crate::support::compare::{Check, FORWARD_FLOOR, assert_forward, assert_gradients};
+use crate::support::compare::{Check, FORWARD_FLOOR, assert_forward, assert_gradients, kept};
 use crate::support::inputs::{Data, Inputs};
-use crate::support::tensor::{decode, encode, gather, normal, outside, poisoned, round, scatter};
-use crate::support::{plain, tensor::POISON};
+use crate::support::plain;
+use crate::support::tensor::{
+    POISON, decode, encode, gather, normal, outside, poisoned, round, scatter,
+};
 
 fn settings() -> Vec<Setting> {
     let softcap = |setting| Setting {
@@ -53,7 +55,8 @@ fn a_plain_program_passes_every_case() {
                 normal(1, rows * setting.value_dim as usize),
                 normal(2, rows),
             );
-            let got = plain::backward(p, &tensors, &d_o, Some(&dlse));
+            let o = kept(p, &tensors).o;
+            let got = plain::backward(p, &tensors, &o, &d_o, Some(&dlse)).value;
             assert_gradients(
                 case,
                 &tensors,
@@ -127,6 +130,7 @@ fn verdict(element: Element, got: &[f64], want: &[f64], zero: bool) -> Result<()
         got,
         want,
         plain: &plain,
+        terms: None,
         zero: &|_| zero,
     };
     check.run().map(|_| ())
