@@ -8,44 +8,51 @@ use super::run::Given;
 use crate::support::cases::Case;
 use crate::support::compare::{Check, GRADIENT_FLOOR, kept};
 use crate::support::inputs::Inputs;
-use crate::support::plain;
+use crate::support::plain::{self, Rounded};
 
-/// Holds what a pass wrote of dbias, dslopes, dsinks and dt5 against the reference.
-pub fn check_parameters(
-    case: &Case,
-    inputs: &Inputs,
-    given: &Given,
-    got: &[(Role, Vec<f64>)],
-    plan: &Plan,
-) {
-    let (tensors, dlse) = (inputs.tensors(case), given.dlse.as_deref());
-    let o = kept(&case.problem, &tensors).o;
-    let want = score_gradients(&case.problem, &tensors, &given.d_o, dlse);
-    let plain = plain::score_gradients(&case.problem, &tensors, &o, &given.d_o, dlse);
-    for (role, got) in got {
-        let of = |gradients: &ScoreGradients| match role {
-            Role::DBias => shared(case, &gradients.dbias),
-            Role::DSlopes => gradients.dslopes.clone(),
-            Role::DSinks => gradients.dsinks.clone(),
-            _ => gradients.dt5.clone(),
-        };
-        let want = of(&want);
-        let mut got = got[..want.len()].to_vec();
-        if *role == Role::DBias {
-            outside_the_slice(case, &mut got);
+/// What the gradients should be, and what a plain program makes of them.
+pub struct Expected {
+    pub want: ScoreGradients,
+    pub plain: Rounded<ScoreGradients>,
+}
+
+impl Expected {
+    pub fn of(case: &Case, inputs: &Inputs, given: &Given) -> Self {
+        let (p, tensors, dlse) = (&case.problem, inputs.tensors(case), given.dlse.as_deref());
+        let o = kept(p, &tensors).o;
+        Self {
+            want: score_gradients(p, &tensors, &given.d_o, dlse),
+            plain: plain::score_gradients(p, &tensors, &o, &given.d_o, dlse),
         }
-        let check = Check {
-            name: role.name(),
-            element: Element::F32,
-            floor: GRADIENT_FLOOR,
-            got: &got,
-            want: &want,
-            plain: &of(&plain.value),
-            terms: Some(&of(&plain.terms)),
-            zero: &|_| false,
-        };
-        if let Err(error) = check.run() {
-            panic!("{}: {error}\n{plan}", case.name);
+    }
+
+    /// Holds what a pass wrote of dbias, dslopes, dsinks and dt5 against it.
+    pub fn check(&self, case: &Case, got: &[(Role, Vec<f64>)], plan: &Plan) {
+        for (role, got) in got {
+            let of = |gradients: &ScoreGradients| match role {
+                Role::DBias => shared(case, &gradients.dbias),
+                Role::DSlopes => gradients.dslopes.clone(),
+                Role::DSinks => gradients.dsinks.clone(),
+                _ => gradients.dt5.clone(),
+            };
+            let want = of(&self.want);
+            let mut got = got[..want.len()].to_vec();
+            if *role == Role::DBias {
+                outside_the_slice(case, &mut got);
+            }
+            let check = Check {
+                name: role.name(),
+                element: Element::F32,
+                floor: GRADIENT_FLOOR,
+                got: &got,
+                want: &want,
+                plain: &of(&self.plain.value),
+                terms: Some(&of(&self.plain.terms)),
+                zero: &|_| false,
+            };
+            if let Err(error) = check.run() {
+                panic!("{}: {error}\n{plan}", case.name);
+            }
         }
     }
 }

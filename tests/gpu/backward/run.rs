@@ -4,7 +4,7 @@ use wgpu_attention::plan::Role;
 use wgpu_attention::reference::Gradients;
 use wgpu_attention::{Attention, Backward, Choice, Element, Plan};
 
-use super::parameters::check_parameters;
+use super::parameters::Expected;
 use crate::device::Gpu;
 use crate::run::{Buffers, buffer, output, read};
 use crate::support::cases::Case;
@@ -190,7 +190,7 @@ pub fn run_and_check_on(
         &format!("{}\n{choice:?}\n{plan}", case.name),
     );
     if given.score {
-        check_parameters(case, inputs, given, &output.score, &plan);
+        Expected::of(case, inputs, given).check(case, &output.score, &plan);
     }
     plan
 }
