@@ -2,7 +2,6 @@
 //! taken. Planning is pure; no GPU is touched.
 
 mod backward;
-mod backward_score;
 mod blocks;
 mod check;
 mod covering;

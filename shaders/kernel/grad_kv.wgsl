@@ -156,8 +156,13 @@ fn main(
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
     @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = vec4<f32>(f32(visited) / LN_2); }
-    @unroll for (var d = 0u; d < CHUNKS; d++) { store_key_gradients(dk_starts, d * LANES + part, dk_rows[d], spoilt); }
-    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { store_value_gradients(dv_starts, d * LANES + part, dv_rows[d], spoilt); }
+    // Loops that no driver unrolls, as in grad_q.
+    var dk_stored = dk_rows;
+    let chunks = min((params.head_dim + 4u * LANES - 1u) / (4u * LANES), CHUNKS);
+    for (var d = 0u; d < chunks; d++) { store_key_gradients(dk_starts, d * LANES + part, dk_stored[d], spoilt); }
+    var dv_stored = dv_rows;
+    let value_chunks = min((params.value_dim + 4u * LANES - 1u) / (4u * LANES), VALUE_CHUNKS);
+    for (var d = 0u; d < value_chunks; d++) { store_value_gradients(dv_starts, d * LANES + part, dv_stored[d], spoilt); }
 }
 
 fn load_keys(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {

@@ -138,7 +138,10 @@ fn main(
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
         @if(count_tiles) scales[r] = f32(walk.end - walk.begin);
     }
-    @unroll for (var d = 0u; d < CHUNKS; d++) { store_gradients(dq_starts, d * LANES + part, dq_rows[d], scales, spoilt); }
+    // A loop that no driver unrolls, over a copy, so that what the walk adds to stays in registers: stores are long text.
+    var stored = dq_rows;
+    let chunks = min((params.head_dim + 4u * LANES - 1u) / (4u * LANES), CHUNKS);
+    for (var d = 0u; d < chunks; d++) { store_gradients(dq_starts, d * LANES + part, stored[d], scales, spoilt); }
 }
 
 fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {

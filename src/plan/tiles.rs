@@ -32,9 +32,8 @@ pub(super) struct Demand {
     pub chunks: u32,
     /// Words of workgroup memory beside the tile, for each invocation.
     pub sums: u32,
-    /// Rows an invocation at the most, on a software adapter: code is compile time there. Forward, see below. The
-    /// gradients (lavapipe on Zen 3, D = 64), 1 / 2 / 4 rows: 9.2 / 13.8 / 17.8 GFLOP/s, compiled in 6 / 12 / 33 s.
-    pub most_rows: u32,
+    /// A gradient keeps more of a row and multiplies more with it: more code, which is compile time.
+    pub gradient: bool,
     pub flops: u64,
 }
 
@@ -46,7 +45,7 @@ impl Demand {
             channels: (d + dv).next_multiple_of(8),
             chunks: d.div_ceil(4) + dv.div_ceil(4),
             sums: 0,
-            most_rows: 8,
+            gradient: false,
             flops,
         }
     }
@@ -55,7 +54,7 @@ impl Demand {
     pub fn grad_q(shape: &Shape, flops: u64) -> Self {
         Self {
             channels: (2 * shape.head_dim + shape.value_dim).next_multiple_of(8),
-            most_rows: 2,
+            gradient: true,
             ..Self::forward(shape, flops)
         }
     }
@@ -66,7 +65,7 @@ impl Demand {
         Self {
             rows: shape.kv_len,
             channels: 2 * forward.channels,
-            most_rows: 2,
+            gradient: true,
             ..forward
         }
     }
@@ -180,12 +179,16 @@ fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) ->
             let rows = if small || channels > 80 * lanes { 1 } else { 2 };
             (width, lanes, rows)
         }
+        AdapterClass::Cpu if demand.gradient => {
+            let (lanes, rows) = gradient_rows(channels, small);
+            (width, lanes, rows)
+        }
         // A workgroup is one subgroup; rows a lane: 1 / 2 / 4 / 8 give 28 / 36 / 46 / 46 GFLOP/s (D = 64), and 4
         // rows of D = 128 the same 46. Code grows with rows times channels, so more channels take fewer rows.
         AdapterClass::Cpu if small => (width, if channels > 256 { 2 } else { 1 }, 1),
         AdapterClass::Cpu => {
             let rows = (1024 / channels).next_power_of_two().clamp(1, 4);
-            (width, 1, rows.min(demand.most_rows))
+            (width, 1, rows)
         }
         // Not measured: 128 of a thread's 255 registers for q and o.
         _ => {
@@ -203,6 +206,23 @@ fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) ->
         rows: rows.min(needed),
         keys,
         tile: keys,
+    }
+}
+
+/// Lanes that share a row and rows of a lane, for a gradient on lavapipe. Both kernels of D = 64 on two busy cores:
+///
+/// | lanes, rows | 1, 1 | 1, 2 | 2, 2 | 2, 4 | 4, 2 | 4, 4 | 4, 8 |
+/// | ---         | ---  | ---  | ---  | ---  | ---  | ---  | ---  |
+/// | compiled in | 6.9  | 15.0 | 4.8  | 10.5 | 2.6  | 4.5  | 12.2 |
+/// | GFLOP/s     | 5.0  | 8.6  | 5.0  | 8.2  | 2.8  | 4.9  | 7.5  |
+fn gradient_rows(channels: u32, small: bool) -> (u32, u32) {
+    match (channels, small) {
+        (..=64, true) => (1, 1),
+        (..=128, true) => (2, 2),
+        (_, true) => (4, 2),
+        (..=128, false) => (1, 2),
+        (..=512, false) => (2, 4),
+        (_, false) => (4, 4),
     }
 }
 
@@ -239,7 +259,7 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         }
         AdapterClass::Cpu => {
             let rows = (2048 / channels).next_power_of_two().clamp(2, 8);
-            (32, rows.min(demand.most_rows))
+            (32, if demand.gradient { 2 } else { rows })
         }
         _ => (64, 1),
     };

@@ -1,6 +1,8 @@
 //! The gradients against the f64 reference.
 
 mod covering;
+mod mods;
+mod parameters;
 mod properties;
 pub mod run;
 mod sparse;

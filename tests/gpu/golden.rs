@@ -77,6 +77,7 @@ fn compare(name: &str, change: impl FnOnce(&mut Problem)) -> Result<()> {
                 got,
                 want: &want,
                 plain,
+                terms: None,
                 zero: &|_| false,
             };
             check.run().map_err(anyhow::Error::msg)?;

@@ -1,13 +1,17 @@
 //! The case table and the comparison, checked themselves.
 
 use wgpu_attention::problem::Element;
-use wgpu_attention::reference::{Forward, Gradients, forward};
+use wgpu_attention::reference::{Forward, Gradients, backward, forward};
 
-use crate::support::cases::{self, Setting};
-use crate::support::compare::{Check, FORWARD_FLOOR, assert_forward, assert_gradients};
+use crate::support::cases::{self, Distance, Setting, Turning};
+use crate::support::compare::{
+    Check, FORWARD_FLOOR, assert_forward, assert_gradients, error, kept,
+};
 use crate::support::inputs::{Data, Inputs};
-use crate::support::tensor::{decode, encode, gather, normal, outside, poisoned, round, scatter};
-use crate::support::{plain, tensor::POISON};
+use crate::support::plain;
+use crate::support::tensor::{
+    POISON, decode, encode, gather, normal, outside, poisoned, round, scatter,
+};
 
 fn settings() -> Vec<Setting> {
     let softcap = |setting| Setting {
@@ -53,7 +57,8 @@ fn a_plain_program_passes_every_case() {
                 normal(1, rows * setting.value_dim as usize),
                 normal(2, rows),
             );
-            let got = plain::backward(p, &tensors, &d_o, Some(&dlse));
+            let o = kept(p, &tensors).o;
+            let got = plain::backward(p, &tensors, &o, &d_o, Some(&dlse)).value;
             assert_gradients(
                 case,
                 &tensors,
@@ -61,6 +66,47 @@ fn a_plain_program_passes_every_case() {
                 (&stored_gradients(got, setting.element), setting.element),
                 &case.name,
             );
+        }
+    }
+}
+
+/// A yardstick that is itself wrong allows anything.
+#[test]
+fn the_plain_program_is_near_the_definition() {
+    let base = Setting::new(16, 8, Element::F32);
+    for setting in [
+        Setting {
+            softcap: Some(3.0),
+            bias: true,
+            ..base
+        },
+        Setting {
+            distance: Some(Distance::Alibi),
+            positions: true,
+            ..base
+        },
+        Setting {
+            turning: Some(Turning {
+                layout: Default::default(),
+                temperature: true,
+            }),
+            ..base
+        },
+    ] {
+        for case in cases::all(&setting) {
+            let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
+            let (p, tensors) = (&case.problem, inputs.tensors(&case));
+            let d_o = normal(1, p.shape.rows() as usize * setting.value_dim as usize);
+            let got = plain::backward(p, &tensors, &kept(p, &tensors).o, &d_o, None).value;
+            let want = backward(p, &tensors, &d_o, None);
+            for (name, got, want) in [
+                ("dq", &got.dq, &want.dq),
+                ("dk", &got.dk, &want.dk),
+                ("dv", &got.dv, &want.dv),
+            ] {
+                let off = error(got, want);
+                assert!(off < 1e-4, "{}: {name} is off by {off:e}", case.name);
+            }
         }
     }
 }
@@ -127,6 +173,7 @@ fn verdict(element: Element, got: &[f64], want: &[f64], zero: bool) -> Result<()
         got,
         want,
         plain: &plain,
+        terms: None,
         zero: &|_| zero,
     };
     check.run().map(|_| ())

@@ -28,6 +28,9 @@ pub struct Check<'a> {
     pub want: &'a [f64],
     /// In f32, by plain loops.
     pub plain: &'a [f64],
+    /// The magnitude of what was rounded to make each number, half a unit of which is allowed for; none where an
+    /// output is as large as its terms.
+    pub terms: Option<&'a [f64]>,
     /// Elements that must be exactly zero: dead rows, unseen keys.
     pub zero: &'a dyn Fn(usize) -> bool,
 }
@@ -89,22 +92,29 @@ impl Check<'_> {
 
     fn report(&self) -> Report {
         let rms = rms(self.want);
-        let error_of = |values: &[f64], n: usize, rounding: Element| {
-            let (x, want) = (values[n], self.want[n]);
-            if want.is_finite() {
-                ((x - want).abs() - half_unit(rounding, x.abs().max(want.abs()))).max(0.0) / rms
-            } else {
-                0.0
+        let (worst, error) = largest(self.want.len(), |n| {
+            let (x, want) = (self.got[n], self.want[n]);
+            match want.is_finite() {
+                true => ((x - want).abs() - self.rounding(n)).max(0.0) / rms,
+                false => 0.0,
             }
-        };
-        let plain_error = error(self.plain, self.want);
-        let (worst, error) = largest(self.want.len(), |n| error_of(self.got, n, self.element));
+        });
+        let plain_error = self::error(self.plain, self.want);
         Report {
             worst,
             error,
             plain_error,
             allowed: 2.0 * plain_error + self.floor,
         }
+    }
+
+    /// What number n may lose by its storage type and by its terms.
+    fn rounding(&self, n: usize) -> f64 {
+        let stored = half_unit(self.element, self.got[n].abs().max(self.want[n].abs()));
+        let terms = self
+            .terms
+            .map_or(0.0, |terms| half_unit(Element::F32, terms[n]));
+        stored + terms
     }
 }
 
@@ -164,6 +174,7 @@ pub fn assert_forward(problem: &Problem, tensors: &Tensors, got: &Forward, conte
         got: &got.o,
         want: &want.o,
         plain: &plain.o,
+        terms: None,
         zero: &dead,
     };
     let lse = Check {
@@ -178,6 +189,13 @@ pub fn assert_forward(problem: &Problem, tensors: &Tensors, got: &Forward, conte
     assert_all(&[o, lse], context);
 }
 
+/// The o and lse that tests give to a backward pass: those of the whole problem, in f64.
+pub fn kept(problem: &Problem, tensors: &Tensors) -> Forward {
+    let mut whole = problem.clone();
+    whole.slice = None;
+    reference::forward(&whole, tensors)
+}
+
 /// Holds gradients of element type `element` against the reference; panics with `context` if they are too far off.
 pub fn assert_gradients(
     case: &Case,
@@ -188,35 +206,31 @@ pub fn assert_gradients(
 ) {
     let problem = &case.problem;
     let want = reference::backward(problem, tensors, d_o, dlse);
-    let plain = plain::backward(problem, tensors, d_o, dlse);
+    let kept = kept(problem, tensors);
+    let plain = plain::backward(problem, tensors, &kept.o, d_o, dlse);
     let lse = reference::forward(problem, tensors).lse;
     let seen = seen_keys(case);
     let (d, dv) = (
         problem.shape.head_dim as usize,
         problem.shape.value_dim as usize,
     );
-    let check = |name, got, want, plain, zero| Check {
-        name,
-        element,
-        floor: GRADIENT_FLOOR,
-        got,
-        want,
-        plain,
-        zero,
-    };
     let dead = |n: usize| lse[n / d] == f64::NEG_INFINITY;
     let unseen_k = |n: usize| !seen[n / d];
     let unseen_v = |n: usize| !seen[n / dv];
+    let check = |name, of: fn(&Gradients) -> &[f64], zero| Check {
+        name,
+        element,
+        floor: GRADIENT_FLOOR,
+        got: of(got),
+        want: of(&want),
+        plain: of(&plain.value),
+        terms: Some(of(&plain.terms)),
+        zero,
+    };
     let checks = [
-        check(
-            "dq",
-            &*got.dq,
-            &*want.dq,
-            &*plain.dq,
-            &dead as &dyn Fn(usize) -> bool,
-        ),
-        check("dk", &got.dk, &want.dk, &plain.dk, &unseen_k),
-        check("dv", &got.dv, &want.dv, &plain.dv, &unseen_v),
+        check("dq", |x| &x.dq, &dead as &dyn Fn(usize) -> bool),
+        check("dk", |x| &x.dk, &unseen_k),
+        check("dv", |x| &x.dv, &unseen_v),
     ];
     assert_all(&checks, context);
 }

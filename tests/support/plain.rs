@@ -36,8 +36,8 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
     };
     let turned = Turned::new(problem, tensors);
     for (b, h, i) in rows(problem) {
-        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-        let operands = load(problem, tensors, &turned, problem.slice(), (b, h, i));
+        let row = row_index(problem, (b, h, i));
+        let operands = load(problem, tensors, &turned, (b, h, i));
         let (o, lse) = forward_row(problem, &operands);
         out.lse[row] = f64::from(lse);
         for (c, x) in o.into_iter().enumerate() {
@@ -47,45 +47,118 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
     out
 }
 
-/// As [`wgpu_attention::reference::backward`], in f32, from an o that went through its storage type.
+/// An answer in f32 and, beside each number, the magnitude of all that was rounded to make it: where much cancels, or
+/// an exponent is large, a number is less exact than its own size says.
+pub struct Rounded<T> {
+    pub value: T,
+    pub terms: T,
+}
+
+/// As [`wgpu_attention::reference::backward`], in f32, from the o that was kept, as its type stores it: its rounding
+/// enters Δ, and an o that rounds the other way is another operand. lse is the plain program's own.
 pub fn backward(
     problem: &Problem,
     tensors: &Tensors,
+    o: &[f64],
     d_o: &[f64],
     dlse: Option<&[f64]>,
-) -> Gradients {
-    let shape = &problem.shape;
-    let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
-    let mut dq = vec![0.0f32; tensors.q.len()];
-    let mut dk = vec![0.0f32; tensors.k.len()];
-    let mut dval = vec![0.0f32; tensors.v.len()];
-    let slice = problem.slice();
+) -> Rounded<Gradients> {
+    let (d, dv) = (
+        problem.shape.head_dim as usize,
+        problem.shape.value_dim as usize,
+    );
+    let zeros = || [&tensors.q, &tensors.k, &tensors.v].map(|x| vec![0.0f32; x.len()]);
+    let (mut value, mut terms) = (zeros(), zeros());
     let turned = Turned::new(problem, tensors);
+    let (whole, slice) = (all_keys(problem), problem.slice().k);
     for (b, h, i) in rows(problem) {
-        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-        let operands = load(problem, tensors, &turned, all_keys(problem), (b, h, i));
-        let (o, lse) = forward_row(problem, &operands);
-        let d_o = narrow(&d_o[row * dv..][..dv]);
-        let stored: Vec<f32> = o
-            .iter()
-            .map(|&x| round(problem.o.element, f64::from(x)) as f32)
-            .collect();
-        let delta = dot(&d_o, &stored) - dlse.map_or(0.0, |dlse| dlse[row] as f32);
-        for Key { j, k, v, added } in operands.keys.iter().filter(|key| slice.k.contains(&key.j)) {
-            let s = capped(problem, dot(&operands.q, k));
-            let p = (s.value + added - lse).exp();
-            let ds = p * (dot(&d_o, v) - delta);
-            let dx = problem.scale() * ds * s.slope;
-            let key = key_index(problem, b, h, *j);
-            add_scaled(&mut dq[row * d..][..d], dx, k);
-            add_scaled(&mut dk[key * d..][..d], dx, &operands.q);
-            add_scaled(&mut dval[key * dv..][..dv], p, &d_o);
+        let row = row_index(problem, (b, h, i));
+        let operands = load(&whole, tensors, &turned, (b, h, i));
+        let given = Given::new(&operands, (problem, o), row, d_o, dlse);
+        for seen in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
+            let pair = given.weigh(problem, &operands.q, seen);
+            let key = key_index(problem, b, h, seen.j);
+            let factor = problem.scale() * pair.slope;
+            let mut add = |n: usize, at: usize, (p, terms_of_p): (f32, f32), x: &[f32]| {
+                add_scaled(&mut value[n][at..][..x.len()], p, x);
+                add_scaled(&mut terms[n][at..][..x.len()], terms_of_p, &absolute(x));
+            };
+            let dx = (factor * pair.ds, factor * pair.ds_terms);
+            add(0, row * d, dx, &seen.k);
+            add(1, key * d, dx, &operands.q);
+            add(2, key * dv, (pair.p, pair.p_terms), &given.d_o);
         }
     }
-    Gradients {
+    turned.back(problem, tensors, &mut value, false);
+    turned.back(problem, tensors, &mut terms, true);
+    let gradients = |[dq, dk, dv]: [Vec<f32>; 3]| Gradients {
         dq: widen(&dq),
         dk: widen(&dk),
-        dv: widen(&dval),
+        dv: widen(&dv),
+    };
+    Rounded {
+        value: gradients(value),
+        terms: gradients(terms),
+    }
+}
+
+/// What a row's gradients start from.
+struct Given {
+    d_o: Vec<f32>,
+    lse: f32,
+    /// Δ = Σ dO∘O − dlse
+    delta: f32,
+    delta_terms: f32,
+}
+
+/// P and dS of a pair, the terms of both, and ∂s/∂x.
+struct Pair {
+    p: f32,
+    p_terms: f32,
+    ds: f32,
+    ds_terms: f32,
+    slope: f32,
+}
+
+impl Given {
+    fn new(
+        operands: &Row,
+        (problem, o): (&Problem, &[f64]),
+        row: usize,
+        d_o: &[f64],
+        dlse: Option<&[f64]>,
+    ) -> Self {
+        let dim = problem.shape.value_dim as usize;
+        let channels = row * dim..(row + 1) * dim;
+        let d_o = narrow(&d_o[channels.clone()]);
+        let stored: Vec<f32> = o[channels]
+            .iter()
+            .map(|&x| round(problem.o.element, x) as f32)
+            .collect();
+        let dlse = dlse.map_or(0.0, |dlse| dlse[row] as f32);
+        Self {
+            lse: forward_row(problem, operands).1,
+            delta: dot(&d_o, &stored) - dlse,
+            delta_terms: dot(&absolute(&d_o), &absolute(&stored)) + dlse.abs(),
+            d_o,
+        }
+    }
+
+    fn weigh(&self, problem: &Problem, q: &[f32], Key { k, v, added, .. }: &Key) -> Pair {
+        let s = capped(problem, dot(q, k));
+        let p = (s.value + added - self.lse).exp();
+        // What is rounded in an exponent is relative in the exponential.
+        let exponent = problem.scale() * dot(&absolute(q), &absolute(k)) + added.abs();
+        let p_terms = p * (1.0 + exponent + self.lse.abs());
+        let d_p = dot(&self.d_o, v);
+        let d_p_terms = dot(&absolute(&self.d_o), &absolute(v));
+        Pair {
+            p,
+            p_terms,
+            ds: p * (d_p - self.delta),
+            ds_terms: p * (d_p_terms + self.delta_terms) + p_terms * (d_p - self.delta).abs(),
+            slope: s.slope,
+        }
     }
 }
 
@@ -93,49 +166,75 @@ pub fn backward(
 pub fn score_gradients(
     problem: &Problem,
     tensors: &Tensors,
+    o: &[f64],
     d_o: &[f64],
     dlse: Option<&[f64]>,
-) -> ScoreGradients {
-    let shape = &problem.shape;
-    let (dv, heads) = (shape.value_dim as usize, shape.q_heads as usize);
-    let buckets = problem.score.t5.as_ref().map_or(0, |t5| t5.buckets.buckets);
-    let mut dbias = vec![0.0f32; shape.rows() as usize * shape.kv_len as usize];
-    let (mut dslopes, mut dsinks) = (vec![0.0f32; heads], vec![0.0f32; heads]);
-    let mut dt5 = vec![0.0f32; buckets as usize * heads];
+) -> Rounded<ScoreGradients> {
+    let heads = problem.shape.q_heads as usize;
+    let (mut value, mut terms) = (Numbers::new(problem), Numbers::new(problem));
     let turned = Turned::new(problem, tensors);
+    let (whole, slice) = (all_keys(problem), problem.slice().k);
     for (b, h, i) in rows(problem) {
-        let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
-        let operands = load(problem, tensors, &turned, all_keys(problem), (b, h, i));
-        let (o, lse) = forward_row(problem, &operands);
-        let d_o = narrow(&d_o[row * dv..][..dv]);
-        let o: Vec<f32> = o
-            .iter()
-            .map(|&x| round(problem.o.element, f64::from(x)) as f32)
-            .collect();
-        let delta = dot(&d_o, &o) - dlse.map_or(0.0, |dlse| dlse[row] as f32);
+        let row = row_index(problem, (b, h, i));
+        let operands = load(&whole, tensors, &turned, (b, h, i));
+        let given = Given::new(&operands, (problem, o), row, d_o, dlse);
         if let Some(z) = operands.sink {
-            dsinks[h as usize] -= (z - lse).exp() * delta;
+            let p = (z - given.lse).exp();
+            let p_terms = p * (1.0 + z.abs() + given.lse.abs());
+            value.sinks[h as usize] -= p * given.delta;
+            terms.sinks[h as usize] += p_terms * given.delta.abs() + p * given.delta_terms;
         }
-        let slice = problem.slice().k;
-        for Key { j, k, v, added } in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
-            let p = (capped(problem, dot(&operands.q, k)).value + added - lse).exp();
-            let ds = p * (dot(&d_o, v) - delta);
+        for key in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
+            let pair = given.weigh(problem, &operands.q, key);
             let relative =
-                key_position(problem, tensors, b, *j) - query_position(problem, tensors, b, i);
-            dbias[row * shape.kv_len as usize + *j as usize] = ds;
-            dslopes[h as usize] -= ds * relative.abs() as f32;
+                key_position(problem, tensors, b, key.j) - query_position(problem, tensors, b, i);
+            let distance = relative.abs() as f32;
+            let at = row * problem.shape.kv_len as usize + key.j as usize;
+            (value.bias[at], terms.bias[at]) = (pair.ds, pair.ds_terms);
+            value.slopes[h as usize] -= pair.ds * distance;
+            terms.slopes[h as usize] += pair.ds_terms * distance;
             if let Some(t5) = &problem.score.t5 {
                 let thresholds = t5.buckets.thresholds().expect("a validated problem");
                 let bucket = t5.buckets.bucket(relative, &thresholds) as usize;
-                dt5[bucket * heads + h as usize] += ds;
+                value.t5[bucket * heads + h as usize] += pair.ds;
+                terms.t5[bucket * heads + h as usize] += pair.ds_terms;
             }
         }
     }
-    ScoreGradients {
-        dbias: widen(&dbias),
-        dslopes: widen(&dslopes),
-        dsinks: widen(&dsinks),
-        dt5: widen(&dt5),
+    Rounded {
+        value: value.widened(),
+        terms: terms.widened(),
+    }
+}
+
+/// A number for each of the score's parameters.
+struct Numbers {
+    bias: Vec<f32>,
+    slopes: Vec<f32>,
+    sinks: Vec<f32>,
+    t5: Vec<f32>,
+}
+
+impl Numbers {
+    fn new(problem: &Problem) -> Self {
+        let (shape, heads) = (&problem.shape, problem.shape.q_heads as usize);
+        let t5 = problem.score.t5.as_ref();
+        let buckets = t5.map_or(0, |t5| t5.buckets.buckets) as usize;
+        Self {
+            bias: vec![0.0; shape.rows() as usize * shape.kv_len as usize],
+            slopes: vec![0.0; heads],
+            sinks: vec![0.0; heads],
+            t5: vec![0.0; buckets * heads],
+        }
+    }
+
+    fn widened(&self) -> ScoreGradients {
+        ScoreGradients {
+            dbias: widen(&self.bias),
+            dslopes: widen(&self.slopes),
+            dsinks: widen(&self.sinks),
+            dt5: widen(&self.t5),
+        }
     }
 }
 
@@ -156,16 +255,10 @@ fn forward_row(problem: &Problem, Row { q, keys, sink }: &Row) -> (Vec<f32>, f32
 }
 
 /// The operands of one row: its query, and the keys of the slice that it sees and the bias does not hide.
-fn load(
-    problem: &Problem,
-    tensors: &Tensors,
-    turned: &Turned,
-    slice: Slice,
-    (b, h, i): (u32, u32, u32),
-) -> Row {
+fn load(problem: &Problem, tensors: &Tensors, turned: &Turned, (b, h, i): (u32, u32, u32)) -> Row {
     let shape = &problem.shape;
     let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
-    let row = ((b * shape.q_heads + h) * shape.q_len + i) as usize;
+    let row = row_index(problem, (b, h, i));
     let load_key = |j: u32| {
         let key = key_index(problem, b, h, j);
         Key {
@@ -177,7 +270,8 @@ fn load(
     };
     Row {
         q: turned.q[row * d..][..d].to_vec(),
-        keys: slice
+        keys: problem
+            .slice()
             .k
             .filter(|&j| visible(problem, tensors, b, h, i, j))
             .map(load_key)
@@ -187,11 +281,18 @@ fn load(
     }
 }
 
-fn all_keys(problem: &Problem) -> Slice {
-    Slice {
-        k: 0..problem.shape.kv_len,
-        ..problem.slice()
+fn all_keys(problem: &Problem) -> Problem {
+    Problem {
+        slice: Some(Slice {
+            k: 0..problem.shape.kv_len,
+            ..problem.slice()
+        }),
+        ..problem.clone()
     }
+}
+
+fn row_index(problem: &Problem, (b, h, i): (u32, u32, u32)) -> usize {
+    ((b * problem.shape.q_heads + h) * problem.shape.q_len + i) as usize
 }
 
 fn key_index(problem: &Problem, b: u32, h: u32, j: u32) -> usize {
@@ -216,6 +317,10 @@ fn add_scaled(sum: &mut [f32], factor: f32, term: &[f32]) {
     for (total, x) in sum.iter_mut().zip(term) {
         *total += factor * x;
     }
+}
+
+fn absolute(values: &[f32]) -> Vec<f32> {
+    values.iter().map(|x| x.abs()).collect()
 }
 
 fn narrow(values: &[f64]) -> Vec<f32> {

@@ -1,12 +1,12 @@
 //! What every backward pass keeps, whatever its numbers.
 
-use wgpu_attention::plan::{Role, Variant};
+use wgpu_attention::plan::{Role, StrategyKind, Tiling, Variant};
 use wgpu_attention::problem::{Layout, Mask, Operand, Slice, Values, alibi_slopes};
 use wgpu_attention::reference::Gradients;
 use wgpu_attention::{Backward, Choice, Element, Error, Operands, Problem, Shape};
 
 use super::run::{Given, Output, run, run_and_check};
-use crate::device::gpu;
+use crate::device::{gpu, say};
 use crate::run::{buffer, strategies};
 use crate::support::cases::{self, Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
@@ -184,6 +184,32 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
             }
         }
     }
+}
+
+/// Rows that lanes share, as the planner has them for more work than a test does.
+#[test]
+fn four_rows_in_two_lanes() {
+    let case = case();
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
+    let tiling = Tiling {
+        invocations: 8,
+        lanes_per_row: 2,
+        rows: 4,
+        keys: 4,
+        tile: 4,
+    };
+    let choice = Choice {
+        strategy: Some(StrategyKind::Subgroup),
+        width: Some(8),
+        tiling: Some(tiling),
+        ..Choice::default()
+    };
+    let subgroups = gpu().attention.caps().subgroups;
+    if subgroups.is_none_or(|s| s.min < 8) {
+        say("no clusters of 8 lanes here");
+        return;
+    }
+    run_and_check(gpu(), &case, &inputs, &Given::new(&case, 11), &choice);
 }
 
 /// Gradients in the buffers of the inputs, and a NaN that its own row shows.

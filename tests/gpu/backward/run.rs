@@ -1,15 +1,15 @@
 //! One backward pass on the GPU.
 
 use wgpu_attention::plan::Role;
-use wgpu_attention::reference::{self, Gradients};
+use wgpu_attention::reference::Gradients;
 use wgpu_attention::{Attention, Backward, Choice, Element, Plan};
 
+use super::parameters::Expected;
 use crate::device::Gpu;
 use crate::run::{Buffers, buffer, output, read};
 use crate::support::cases::Case;
-use crate::support::compare::{Check, GRADIENT_FLOOR, assert_gradients};
+use crate::support::compare::{assert_gradients, kept};
 use crate::support::inputs::Inputs;
-use crate::support::plain;
 use crate::support::tensor::{decode, encode, gather, normal, poisoned, round, scatter};
 
 /// What comes from behind, and in which type the gradients leave.
@@ -89,9 +89,7 @@ pub fn run_as(
     let plan = attention
         .plan_backward_with(&backward, choice)
         .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-    let mut whole = same.problem.clone();
-    whole.slice = None;
-    let forward = reference::forward(&whole, &same_inputs.tensors(same));
+    let forward = kept(&same.problem, &same_inputs.tensors(same));
     let (operand, sizes, dim) = output(case);
     let store = |values: &[f64]| {
         let mut bytes = poisoned(operand.bytes(sizes, dim));
@@ -192,79 +190,9 @@ pub fn run_and_check_on(
         &format!("{}\n{choice:?}\n{plan}", case.name),
     );
     if given.score {
-        check_score(case, inputs, given, &output.score, &plan);
+        Expected::of(case, inputs, given).check(case, &output.score, &plan);
     }
     plan
-}
-
-/// The gradients of the score's own parameters against the reference.
-fn check_score(case: &Case, inputs: &Inputs, given: &Given, got: &[(Role, Vec<f64>)], plan: &Plan) {
-    let (tensors, dlse) = (inputs.tensors(case), given.dlse.as_deref());
-    let want = reference::score_gradients(&case.problem, &tensors, &given.d_o, dlse);
-    let plain = plain::score_gradients(&case.problem, &tensors, &given.d_o, dlse);
-    for (role, got) in got {
-        let (want, plain) = match role {
-            Role::DBias => (
-                shared(case, got.len(), &want.dbias),
-                shared(case, got.len(), &plain.dbias),
-            ),
-            Role::DSlopes => (want.dslopes.clone(), plain.dslopes.clone()),
-            Role::DSinks => (want.dsinks.clone(), plain.dsinks.clone()),
-            _ => (want.dt5.clone(), plain.dt5.clone()),
-        };
-        let mut got = got[..want.len()].to_vec();
-        let s = &case.problem.shape;
-        let slice = case.problem.slice();
-        for (n, x) in got.iter_mut().enumerate().filter(|_| *role == Role::DBias) {
-            let (j, i) = (n as u32 % s.kv_len, n as u32 / s.kv_len % s.q_len);
-            if !slice.k.contains(&j) || !slice.q.contains(&i) {
-                assert!(x.is_nan(), "a pair outside of the slice was written");
-                *x = 0.0;
-            }
-        }
-        if want.iter().all(|x| x.abs() < 1e-12) {
-            // Where a row's keys are one, or all of one bucket, Σ dS is 0 but for what is rounded away, which there is
-            // nothing to relate to.
-            let rounded = plain.iter().fold(0.0f64, |most, x| most.max(x.abs()));
-            assert!(
-                got.iter().all(|x| x.abs() <= 2.0 * rounded + 1e-4),
-                "{}: {role} is {got:?} instead of 0",
-                case.name
-            );
-            continue;
-        }
-        let check = Check {
-            name: role.name(),
-            element: Element::F32,
-            floor: GRADIENT_FLOOR,
-            got: &got,
-            want: &want,
-            plain: &plain,
-            zero: &|_| false,
-        };
-        if let Err(error) = check.run() {
-            panic!("{}: {error}\n{plan}", case.name);
-        }
-    }
-}
-
-/// `[B, Hq, Nq, Nk]` summed over the axes that the bias is broadcast over.
-fn shared(case: &Case, len: usize, values: &[f64]) -> Vec<f64> {
-    let s = &case.problem.shape;
-    let matrix = (s.q_len * s.kv_len) as usize;
-    let layout = case.problem.score.bias.expect("a bias");
-    let batches = if layout.batch == 0 { 1 } else { s.batch };
-    let heads = if layout.head == 0 { 1 } else { s.q_heads };
-    let mut sum = vec![0.0; matrix * (batches * heads) as usize];
-    assert!(len >= sum.len());
-    for (n, x) in values.iter().enumerate() {
-        let (b, h) = (
-            (n / matrix) as u32 / s.q_heads % batches,
-            (n / matrix) as u32 % s.q_heads % heads,
-        );
-        sum[(b * heads + h) as usize * matrix + n % matrix] += x;
-    }
-    sum
 }
 
 /// Rows outside of a slice are not written: they are still poisoned, and count as 0 from here on.

@@ -35,9 +35,6 @@ fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
     }
 }
 
-/// Turns row (b, n) of q or k.
-type Turn<'a> = &'a dyn Fn(&Turner, u32, u32, Vec<f32>) -> Vec<f32>;
-
 /// q and k in f32, turned where a scheme turns them: `τ·R q` and `R k`.
 pub struct Turned {
     pub q: Vec<f32>,
@@ -46,32 +43,44 @@ pub struct Turned {
 
 impl Turned {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
-        let (s, turner) = (&problem.shape, Turner::new(problem));
-        let rows = |x: &[f64], heads: u32, len: u32, turn: Turn<'_>| {
-            x.chunks_exact(s.head_dim as usize)
-                .zip(0..)
-                .flat_map(|(row, n)| {
-                    let row = row.iter().map(|&x| x as f32).collect();
-                    match &turner {
-                        Some(turner) => turn(turner, n / len / heads, n % len, row),
-                        None => row,
-                    }
-                })
-                .collect()
+        let narrow = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<_>>();
+        let (mut q, mut k) = (narrow(tensors.q), narrow(tensors.k));
+        if let Some(turner) = Turner::new(problem) {
+            turner.turn(tensors, (&mut q, &mut k), Way::There);
+        }
+        Self { q, k }
+    }
+
+    /// The gradients by turned q and k to those by q and k. Of magnitudes, nothing cancels.
+    pub fn back(
+        &self,
+        problem: &Problem,
+        tensors: &Tensors,
+        [dq, dk, _]: &mut [Vec<f32>; 3],
+        magnitudes: bool,
+    ) {
+        let way = match magnitudes {
+            true => Way::BackMagnitudes,
+            false => Way::Back,
         };
-        Self {
-            q: rows(tensors.q, s.q_heads, s.q_len, &|turner, b, i, row| {
-                turner.query(row, query_position(problem, tensors, b, i))
-            }),
-            k: rows(tensors.k, s.kv_heads, s.kv_len, &|turner, b, j, row| {
-                turner.turn(row, key_position(problem, tensors, b, j), -1.0)
-            }),
+        if let Some(turner) = Turner::new(problem) {
+            turner.turn(tensors, (dq, dk), way);
         }
     }
 }
 
+/// How a row turns.
+#[derive(Clone, Copy, PartialEq)]
+enum Way {
+    There,
+    /// By the transpose.
+    Back,
+    BackMagnitudes,
+}
+
 /// The rotation of one problem, its frequencies computed once.
 struct Turner<'a> {
+    problem: &'a Problem,
     rotary: &'a Rotary,
     inv_freq: Vec<f64>,
 }
@@ -82,18 +91,30 @@ impl<'a> Turner<'a> {
         let known = position.known_range(&problem.shape, &problem.mask);
         let range = position.range.clone().or(known)?;
         let inv_freq = rotary.inv_freq(position.length(&range)).ok()?;
-        Some(Self { rotary, inv_freq })
+        Some(Self {
+            problem,
+            rotary,
+            inv_freq,
+        })
     }
 
-    /// A query at position p, with its temperature.
-    fn query(&self, q: Vec<f32>, p: i64) -> Vec<f32> {
-        let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32)) as f32;
-        self.turn(q, p, 1.0).iter().map(|x| tau * x).collect()
+    fn turn(&self, tensors: &Tensors, (q, k): (&mut [f32], &mut [f32]), way: Way) {
+        let s = &self.problem.shape;
+        let dim = s.head_dim as usize;
+        for (row, n) in q.chunks_exact_mut(dim).zip(0..) {
+            let p = query_position(self.problem, tensors, n / s.q_len / s.q_heads, n % s.q_len);
+            let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32)) as f32;
+            self.turn_row(row, p, 1.0, way);
+            row.iter_mut().for_each(|x| *x *= tau);
+        }
+        for (row, n) in k.chunks_exact_mut(dim).zip(0..) {
+            let (b, j) = (n / s.kv_len / s.kv_heads, n % s.kv_len);
+            self.turn_row(row, key_position(self.problem, tensors, b, j), -1.0, way);
+        }
     }
 
     /// `side` is 1 for a query and −1 for a key, whose xPos factors are each other's inverse.
-    fn turn(&self, x: Vec<f32>, p: i64, side: f64) -> Vec<f32> {
-        let mut y = x.clone();
+    fn turn_row(&self, x: &mut [f32], p: i64, side: f64, way: Way) {
         for (n, theta) in self.inv_freq.iter().enumerate() {
             let (first, second) = self.rotary.layout.channels(n as u32, self.rotary.dim);
             let (first, second) = (first as usize, second as usize);
@@ -103,10 +124,15 @@ impl<'a> Turner<'a> {
             };
             let factor = self.rotary.attention_factor() * self.fading(n, p, side);
             let (cos, sin) = ((factor * angle.cos()) as f32, (factor * angle.sin()) as f32);
-            y[first] = x[first] * cos - x[second] * sin;
-            y[second] = x[second] * cos + x[first] * sin;
+            let (a, b) = (x[first], x[second]);
+            (x[first], x[second]) = match way {
+                Way::There => (a * cos - b * sin, b * cos + a * sin),
+                Way::Back => (a * cos + b * sin, b * cos - a * sin),
+                Way::BackMagnitudes => {
+                    (a * cos.abs() + b * sin.abs(), b * cos.abs() + a * sin.abs())
+                }
+            };
         }
-        y
     }
 
     fn fading(&self, n: usize, p: i64, side: f64) -> f64 {

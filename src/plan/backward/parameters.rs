@@ -1,16 +1,16 @@
 //! The gradients of the score's own parameters: dense bias, ALiBi's slopes, T5's table, learned sinks.
 
 use crate::error::{Error, Result};
+use crate::plan::draft::Draft;
+use crate::plan::merge::pack;
+use crate::plan::params::{Params, Rows};
+use crate::plan::steps::tile_steps;
+use crate::plan::tiles::Demand;
+use crate::plan::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
+use crate::plan::{Binding, Cost, Role};
 use crate::problem::{Element, Layout, Operand};
 
-use super::backward::Pass;
-use super::draft::Draft;
-use super::merge::pack;
-use super::params::{Params, Rows};
-use super::steps::tile_steps;
-use super::tiles::Demand;
-use super::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
-use super::{Binding, Cost, Role};
+use super::Pass;
 
 impl Pass<'_> {
     /// Each only where it is asked for.

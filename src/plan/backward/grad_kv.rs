@@ -1,0 +1,142 @@
+//! dK and dV by tiles of keys, each of which walks the queries of its group's heads that see it.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::plan::blocks::push_transposed;
+use crate::plan::draft::Draft;
+use crate::plan::schedule::{Schedule, Transposed};
+use crate::plan::steps::{cut, tile_steps};
+use crate::plan::tiles::{Chosen, Demand};
+use crate::plan::variant::Variant;
+use crate::plan::{Cost, Role};
+use crate::problem::position::Side;
+
+use super::Pass;
+use super::target::{Target, Tensor};
+use super::walk::{PerHead, parts};
+
+impl Pass<'_> {
+    pub(super) fn grad_kv(&self, draft: &mut Draft<'_>) -> Result<()> {
+        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let demand = Demand::grad_kv(shape, self.pairs() * self.kv_pair_flops());
+        let chosen = self.choose(draft, demand)?;
+        let [dk, dv] = self.kv_tensors();
+        let (dk_target, dv_target) = if self.score.bias.is_some() {
+            Target::joined(draft, self, (&dk, &self.stated.dk), (&dv, &self.stated.dv))?
+        } else {
+            (
+                Target::of(draft, self, &dk, &self.stated.dk)?,
+                Target::of(draft, self, &dv, &self.stated.dv)?,
+            )
+        };
+        let mut params = self.params;
+        (params.o, params.dv, params.work_heads) = (dk_target.rows, dv_target.rows, shape.kv_heads);
+        push_transposed(draft, self.problem, &mut params)?;
+        let variant = Variant::GradKv(self.key(draft, &chosen));
+        let bindings = match self.score.bias {
+            Some(_) => self.bindings(draft, &[dk_target.whole]),
+            None => self.bindings(draft, &[dk_target.binding, dv_target.binding]),
+        };
+        let rows = chosen.tiling.tile_rows();
+        params.q_tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
+        for (step, (h, q)) in self.cut_queries(draft, &chosen).enumerate() {
+            params.accumulate = u32::from(step > 0);
+            (params.group_begin, params.group_end) = (h.start, h.end);
+            (params.q_begin, params.q_end) = (q.start, q.end);
+            let part = self.part_of(q.clone(), slice.k.clone());
+            let schedule = Schedule::new(&part).transposed();
+            let alike = schedule.heads() == 1;
+            let kv_heads = if alike { 1 } else { shape.kv_heads };
+            let mut costs = PerHead::new(params.q_tiles, kv_heads, |b, kv_head, tile| {
+                self.kv_cost(&chosen, &schedule, (&h, &q), (b, kv_head, tile))
+            });
+            tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+                costs.of(b, h, tile)
+            })?;
+        }
+        dk_target.finish(draft, self, &dk, &self.stated.dk)?;
+        dv_target.finish(draft, self, &dv, &self.stated.dv)
+    }
+
+    /// S, dP, dK and dV
+    fn kv_pair_flops(&self) -> u64 {
+        4 * u64::from(self.problem.shape.head_dim + self.problem.shape.value_dim)
+    }
+
+    fn kv_tensors(&self) -> [Tensor; 2] {
+        let shape = &self.problem.shape;
+        let dk = Tensor {
+            role: Role::DK,
+            side: Some(Side::Key),
+            heads: shape.kv_heads,
+            rows: self.problem.slice().k,
+            len: shape.kv_len,
+            dim: shape.head_dim,
+        };
+        let dv = Tensor {
+            role: Role::DV,
+            side: None,
+            dim: shape.value_dim,
+            ..dk.clone()
+        };
+        [dk, dv]
+    }
+
+    /// The heads of a group and the queries that each dispatch walks: heads one by one before queries are cut.
+    fn cut_queries(
+        &self,
+        draft: &Draft<'_>,
+        chosen: &Chosen,
+    ) -> impl Iterator<Item = (Range<u32>, Range<u32>)> + use<> {
+        let (group, q) = (self.problem.shape.group(), self.problem.slice().q);
+        let tile = chosen.tiling.tile;
+        let tile_flops = u64::from(tile * chosen.tiling.tile_rows()) * self.kv_pair_flops();
+        let all = q.len() as u32;
+        let mut queries = self.part(draft, chosen, all, group, tile_flops);
+        let heads = if queries < all { 1 } else { group };
+        if heads < group {
+            queries = self.part(draft, chosen, all, 1, tile_flops);
+        }
+        queries = queries.min(draft.choice.slice_rows.unwrap_or(u32::MAX).max(1));
+        cut(0..group, heads)
+            .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q)))
+    }
+
+    /// What a tile of keys costs that walks the queries `q` of the heads `h` of its group.
+    fn kv_cost(
+        &self,
+        chosen: &Chosen,
+        schedule: &Transposed<'_>,
+        (h, q): (&Range<u32>, &Range<u32>),
+        (b, kv_head, tile): (u32, u32, u32),
+    ) -> Cost {
+        let (shape, k) = (&self.problem.shape, self.problem.slice().k);
+        let (rows, columns) = (chosen.tiling.tile_rows(), chosen.tiling.tile);
+        let start = (k.start / rows + tile) * rows;
+        let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
+        let heads = u64::from(h.end - h.start);
+        let first = kv_head * shape.group();
+        // Query heads that walk the same are counted once and multiplied.
+        let (walks, times) = match schedule.heads() {
+            1 => (0..1, heads),
+            _ => (first + h.start..first + h.end, 1),
+        };
+        let of_head = |h| {
+            (
+                schedule.seen_by_tiles(b, h, j0, j1, columns),
+                schedule.seen_by_pairs(b, h, j0, j1),
+            )
+        };
+        let (visited, pairs) = walks
+            .map(of_head)
+            .fold((0, 0), |sum, x| (sum.0 + times * x.0, sum.1 + times * x.1));
+        Cost {
+            visited,
+            of: heads * u64::from(q.end.div_ceil(columns) - q.start / columns),
+            flops: pairs * self.kv_pair_flops(),
+            read_bytes: self.read_bytes(chosen, visited),
+            written_bytes: u64::from(j1 - j0 + 1) * u64::from(shape.head_dim + shape.value_dim) * 4,
+        }
+    }
+}

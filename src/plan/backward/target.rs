@@ -1,0 +1,174 @@
+//! Where gradients go, and how they get there.
+
+use std::ops::Range;
+
+use crate::error::Result;
+use crate::plan::draft::{Bound, Draft};
+use crate::plan::merge::pack;
+use crate::plan::params::{Params, Rows};
+use crate::plan::rotate::BackPass;
+use crate::plan::{Binding, OFFSET_ALIGNMENT, Role};
+use crate::problem::position::Side;
+use crate::problem::{Element, Operand};
+
+use super::Pass;
+
+/// A gradient: which tensor, and the rows of it that the pass makes.
+#[derive(Clone)]
+pub(super) struct Tensor {
+    pub role: Role,
+    /// `None` for what never turns.
+    pub side: Option<Side>,
+    pub heads: u32,
+    pub rows: Range<u32>,
+    pub len: u32,
+    pub dim: u32,
+}
+
+impl Tensor {
+    fn bytes(&self, batch: u32) -> u64 {
+        u64::from(batch)
+            * u64::from(self.heads)
+            * u64::from(self.rows.end - self.rows.start)
+            * u64::from(self.dim)
+            * 4
+    }
+}
+
+/// Where a kernel writes a gradient: in place, or f32 scratch that is then turned back or packed.
+pub(super) struct Target {
+    /// The caller's tensor.
+    bound: Bound,
+    in_place: bool,
+    pub binding: Binding,
+    pub rows: Rows,
+    /// The buffer that `binding` is a part of.
+    pub whole: Binding,
+}
+
+impl Target {
+    pub fn of(
+        draft: &mut Draft<'_>,
+        pass: &Pass<'_>,
+        tensor: &Tensor,
+        operand: &Operand,
+    ) -> Result<Self> {
+        let batch = pass.problem.shape.batch;
+        let bound = draft.output(
+            tensor.role,
+            operand,
+            [batch, tensor.heads, tensor.len],
+            tensor.dim,
+        )?;
+        let turns = tensor.side.is_some() && pass.table.is_some();
+        if operand.element == Element::F32 && !draft.choice.shared_outputs && !turns {
+            return Ok(Self {
+                bound,
+                in_place: true,
+                binding: bound.binding,
+                rows: bound.rows,
+                whole: bound.binding,
+            });
+        }
+        let name = match tensor.role {
+            Role::DQ => "scratch for dq",
+            Role::DK => "scratch for dk",
+            _ => "scratch for dv",
+        };
+        let binding = draft.scratch(name, tensor.bytes(batch))?;
+        let count = tensor.rows.end - tensor.rows.start;
+        Ok(Self {
+            bound,
+            in_place: false,
+            binding,
+            rows: Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start),
+            whole: binding,
+        })
+    }
+
+    /// dk and dv in one buffer, for the kernel has no binding left for the second.
+    pub fn joined(
+        draft: &mut Draft<'_>,
+        pass: &Pass<'_>,
+        (dk, dk_operand): (&Tensor, &Operand),
+        (dv, dv_operand): (&Tensor, &Operand),
+    ) -> Result<(Self, Self)> {
+        let batch = pass.problem.shape.batch;
+        let behind = dk.bytes(batch).next_multiple_of(OFFSET_ALIGNMENT);
+        let whole = draft.scratch("scratch for dk and dv", behind + dv.bytes(batch))?;
+        let mut place = |tensor: &Tensor, operand: &Operand, offset: u64| -> Result<Self> {
+            let sizes = [batch, tensor.heads, tensor.len];
+            let bound = draft.output(tensor.role, operand, sizes, tensor.dim)?;
+            let count = tensor.rows.end - tensor.rows.start;
+            let mut rows = Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
+            rows.start = rows.start.wrapping_add((offset / 4) as u32);
+            Ok(Self {
+                bound,
+                in_place: false,
+                binding: Binding {
+                    offset,
+                    size: tensor.bytes(batch).max(4),
+                    ..whole
+                },
+                rows,
+                whole,
+            })
+        };
+        Ok((place(dk, dk_operand, 0)?, place(dv, dv_operand, behind)?))
+    }
+
+    /// Brings the gradient to where it is to be stored.
+    pub fn finish(
+        self,
+        draft: &mut Draft<'_>,
+        pass: &Pass<'_>,
+        tensor: &Tensor,
+        operand: &Operand,
+    ) -> Result<()> {
+        if self.in_place {
+            return Ok(());
+        }
+        let count = tensor.rows.end - tensor.rows.start;
+        // Seen from its own binding.
+        let rows = Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
+        let position = &pass.problem.position;
+        if let (Some(side), Some(rotary), Some(table)) = (tensor.side, &position.rotary, pass.table)
+        {
+            let back = BackPass {
+                rotary,
+                side,
+                from: Bound {
+                    binding: self.binding,
+                    rows,
+                },
+                heads: tensor.heads,
+                rows: tensor.rows.clone(),
+                positions: match side {
+                    Side::Query => &position.q_positions,
+                    Side::Key => &position.k_positions,
+                },
+                table,
+            };
+            return back.plan(
+                draft,
+                &pass.params,
+                operand,
+                &self.bound,
+                tensor.role.name(),
+            );
+        }
+        draft.note(format!(
+            "{} is written to scratch, then packed",
+            tensor.role
+        ));
+        let params = Params {
+            o: rows,
+            q_heads: tensor.heads,
+            q_begin: tensor.rows.start,
+            q_end: tensor.rows.end,
+            value_dim: tensor.dim,
+            ..pass.params
+        };
+        pack(draft, &params, self.binding, &self.bound, operand.element)
+    }
+}

@@ -1,0 +1,98 @@
+//! How far a workgroup of a gradient kernel walks, and what that costs.
+
+use std::ops::Range;
+
+use crate::plan::Cost;
+use crate::plan::draft::Draft;
+use crate::plan::prefill::ITERATION_MARGIN;
+use crate::plan::steps::{cut, step_flops};
+use crate::plan::tiles::{self, Chosen};
+use crate::problem::{Problem, Slice};
+
+use super::Pass;
+
+impl Pass<'_> {
+    /// Rows of the walked axis that a dispatch may take, so that a workgroup's work and its loop iterations are bounded.
+    pub(super) fn part(
+        &self,
+        draft: &Draft<'_>,
+        chosen: &Chosen,
+        rows: u32,
+        heads: u32,
+        tile_flops: u64,
+    ) -> u32 {
+        let tiling = &chosen.tiling;
+        if let Some(splits) = draft.choice.splits {
+            return rows.div_ceil(splits.max(1)).max(1);
+        }
+        let by_flops = step_flops(draft.caps.class) / tile_flops.max(1);
+        let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
+            (cap - ITERATION_MARGIN) / tiles::iterations(chosen, &self.problem.shape)
+        });
+        let tiles = by_flops.min(by_iterations) / u64::from(heads);
+        let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
+        most.min(u64::from(rows.max(1))) as u32
+    }
+
+    pub(super) fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {
+        Problem {
+            slice: Some(Slice { q, k }),
+            ..self.problem.clone()
+        }
+    }
+
+    /// A streamed tile's bytes, as often as clusters load them.
+    pub(super) fn read_bytes(&self, chosen: &Chosen, visited: u64) -> u64 {
+        let shape = &self.problem.shape;
+        let dims = u64::from(shape.head_dim + shape.value_dim);
+        let element = self.inputs[0].operand.element.size();
+        visited * u64::from(chosen.tiling.tile) * dims * element * tiles::loads(chosen)
+    }
+}
+
+/// `range` in pieces of about `n`, cut at multiples of `tile`.
+pub(super) fn parts(range: Range<u32>, n: u32, tile: u32) -> impl Iterator<Item = Range<u32>> {
+    let begin = range.start / tile * tile;
+    // What fits in one piece stays whole, wherever its tiles begin.
+    let n = if n >= range.end.saturating_sub(range.start) {
+        (range.end - begin).max(1)
+    } else {
+        n.next_multiple_of(tile)
+    };
+    let whole = range.clone();
+    cut(begin..range.end.max(begin), n)
+        .map(move |part| part.start.max(whole.start)..part.end)
+        .chain(range.is_empty().then_some(range))
+}
+
+/// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
+/// head and tile.
+pub(super) struct PerHead<F> {
+    tiles: u32,
+    heads: u32,
+    compute: F,
+    known: Option<(u32, u32)>,
+    costs: Vec<Cost>,
+}
+
+impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
+    pub fn new(tiles: u32, heads: u32, compute: F) -> Self {
+        Self {
+            tiles,
+            heads,
+            compute,
+            known: None,
+            costs: Vec::new(),
+        }
+    }
+
+    pub fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
+        let h = if self.heads == 1 { 0 } else { h };
+        if self.known != Some((b, h)) {
+            self.known = Some((b, h));
+            let tiles = 0..self.tiles;
+            self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
+        }
+        self.costs[tile as usize]
+    }
+}
