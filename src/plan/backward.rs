@@ -16,7 +16,7 @@ use super::positions::spelled_out;
 use super::rotate::{self, BackPass};
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
-use super::steps::{cut, step_flops, tile_steps};
+use super::steps::{cut, tile_steps};
 use super::tiles::{self, Chosen, Demand};
 use super::variant::{Delta, Gradient, Input, MaskKey, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task};
@@ -104,7 +104,7 @@ impl Backward {
 
 pub(super) fn plan(stated: &Backward, caps: &Caps, choice: &Choice) -> Result<Plan> {
     let problem = &*spelled_out(&stated.problem);
-    let mut draft = Draft::new(caps, choice);
+    let mut draft = Draft::of(problem, caps, choice);
     if problem.shape.batch > 0 {
         Pass::new(&mut draft, stated, problem)?.steps(&mut draft)?;
     }
@@ -206,7 +206,7 @@ impl<'a> Pass<'a> {
         let bindings = self.bindings(draft, &[target.binding]);
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
-        let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops);
+        let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops)?;
         for q in cut(
             slice.q.clone(),
             draft.choice.slice_rows.unwrap_or(u32::MAX).max(1),
@@ -285,7 +285,7 @@ impl<'a> Pass<'a> {
         let tiling = chosen.tiling;
         let group = shape.group();
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
-        let mut queries = self.part(draft, &chosen, slice.q.len() as u32, group, tile_flops);
+        let mut queries = self.part(draft, &chosen, slice.q.len() as u32, group, tile_flops)?;
         // Heads one by one before queries are cut.
         let heads = if queries < slice.q.len() as u32 {
             1
@@ -293,7 +293,7 @@ impl<'a> Pass<'a> {
             group
         };
         if heads < group {
-            queries = self.part(draft, &chosen, slice.q.len() as u32, 1, tile_flops);
+            queries = self.part(draft, &chosen, slice.q.len() as u32, 1, tile_flops)?;
         }
         queries = queries.min(draft.choice.slice_rows.unwrap_or(u32::MAX).max(1));
         let k = slice.k.clone();
@@ -404,19 +404,19 @@ impl<'a> Pass<'a> {
         rows: u32,
         heads: u32,
         tile_flops: u64,
-    ) -> u32 {
+    ) -> Result<u32> {
         let tiling = &chosen.tiling;
         if let Some(splits) = draft.choice.splits {
-            return rows.div_ceil(splits.max(1)).max(1);
+            return Ok(rows.div_ceil(splits.max(1)).max(1));
         }
-        let by_flops = step_flops(draft.caps.class) / tile_flops.max(1);
+        let by_flops = draft.step_flops() / tile_flops.max(1);
+        let iterations = tiles::iterations(chosen, self.problem, draft.caps)?;
         let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
-            (cap - super::prefill::ITERATION_MARGIN)
-                / tiles::iterations(chosen, &self.problem.shape)
+            (cap - super::prefill::ITERATION_MARGIN) / iterations
         });
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
         let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
-        most.min(u64::from(rows.max(1))) as u32
+        Ok(most.min(u64::from(rows.max(1))) as u32)
     }
 
     fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {
