@@ -16,9 +16,9 @@ const WARM_UPS: usize = 2;
 const FEW_RUNS: usize = 3;
 const FEWEST_RUNS: usize = 2;
 /// Milliseconds for the runs of a case.
-const BUDGET: f64 = 2500.0;
+const BUDGET: f64 = 2000.0;
 /// Milliseconds of a run.
-const LONG: f64 = 4000.0;
+const LONG: f64 = 3000.0;
 
 /// Something that can be recorded any number of times.
 pub trait Work {
