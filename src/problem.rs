@@ -16,7 +16,7 @@ pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
 pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
-pub use mods::{MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
+pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};

@@ -17,6 +17,15 @@ pub struct Row {
     pub params: String,
     /// Puts the operands on the device; compiles nothing yet. An error declines the row.
     pub case: fn(&Gpu, &Row) -> Result<Box<dyn Case>>,
+    /// The row of the same group that its time is divided by.
+    pub baseline: Option<Baseline>,
+}
+
+/// Another row, by its label and in a word.
+#[derive(Clone)]
+pub struct Baseline {
+    pub label: String,
+    pub name: &'static str,
 }
 
 /// Rows whose times are compared with one another, so they are measured in turns.
@@ -33,6 +42,11 @@ pub trait Case: Work {
     /// Bytes beside the operands.
     fn scratch_bytes(&self) -> u64;
 
+    /// Bytes read and written at the least, of a kernel that does little else.
+    fn moved_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// What every run must write anew.
     fn outputs(&self) -> Vec<&Buffer>;
 
@@ -41,6 +55,15 @@ pub trait Case: Work {
 }
 
 impl Row {
+    /// The row with its time divided by that of `baseline`, which is called `name`.
+    pub fn over(self, name: &'static str, baseline: &Row) -> Self {
+        let label = baseline.label();
+        Self {
+            baseline: Some(Baseline { label, name }),
+            ..self
+        }
+    }
+
     /// The row in words; `--only` looks into this.
     pub fn label(&self) -> String {
         let shape = &self.problem.shape;

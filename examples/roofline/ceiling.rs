@@ -7,9 +7,10 @@ mod memory;
 use anyhow::Result;
 
 use crate::gpu::Gpu;
-use crate::timing::{Times, WARM_UPS, Work, interleaved};
+use crate::timing::{Times, Turn, Work, interleaved};
 
 pub use fma::Chains;
+pub use memory::Copy;
 
 /// A probe with the amount of what it does (FLOP or bytes) in one run.
 pub trait Probe: Work {
@@ -26,35 +27,48 @@ pub struct Ceiling {
     pub read_gbps: f64,
     /// Copying, 10⁹ bytes/s, bytes read and bytes written both counted.
     pub copy_gbps: f64,
-    /// The fastest arithmetic probe; it takes its turn beside the rows, since shares are ratios to it.
+    /// The fastest arithmetic probe and the fastest copy; they take turns with the rows, whose shares are ratios to them.
     pub chains: Chains,
+    pub copy: Copy,
 }
 
 impl Ceiling {
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let mut chains = fma::probes(gpu)?;
-        let (best, fma_gflops) = best(gpu, &chains)?;
-        let (_, read_gbps) = self::best(gpu, &memory::reads(gpu)?)?;
-        let (_, copy_gbps) = self::best(gpu, &memory::copies(gpu)?)?;
+        let mut copies = memory::copies(gpu)?;
+        let (best_chains, fma_gflops) = best(gpu, &chains)?;
+        let (_, read_gbps) = best(gpu, &memory::reads(gpu)?)?;
+        let (best_copy, copy_gbps) = best(gpu, &copies)?;
         Ok(Self {
             fma_gflops,
             read_gbps,
             copy_gbps,
-            chains: chains.swap_remove(best),
+            chains: chains.swap_remove(best_chains),
+            copy: copies.swap_remove(best_copy),
         })
     }
 
-    /// Raises the arithmetic ceiling if its probe ran faster beside the rows.
-    pub fn raise(&mut self, times: Times) {
-        let gflops = rate(&self.chains, times);
-        self.fma_gflops = self.fma_gflops.max(gflops);
+    /// The probes that take turns with rows; [`raise`](Self::raise) wants their times in this order.
+    pub fn turns(&self) -> [Turn<'_>; 2] {
+        let works: [&dyn Work; 2] = [&self.chains, &self.copy];
+        works.map(|work| Turn { work, first: None })
+    }
+
+    /// Raises a ceiling if its probe ran faster beside the rows.
+    pub fn raise(&mut self, [chains, copy]: [Times; 2]) {
+        self.fma_gflops = self.fma_gflops.max(rate(&self.chains, chains));
+        self.copy_gbps = self.copy_gbps.max(rate(&self.copy, copy));
     }
 }
 
 /// Index and rate of the fastest probe.
 fn best<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<(usize, f64)> {
-    let works: Vec<&dyn Work> = probes.iter().map(|probe| probe as &dyn Work).collect();
-    let times = interleaved(gpu, &works, WARM_UPS, || ())?;
+    let turn = |work| Turn { work, first: None };
+    let turns: Vec<_> = probes
+        .iter()
+        .map(|probe| turn(probe as &dyn Work))
+        .collect();
+    let times = interleaved(gpu, &turns, || ())?;
     let mut best = (0, 0.0);
     for (index, (probe, times)) in probes.iter().zip(times).enumerate() {
         probe.check(gpu)?;

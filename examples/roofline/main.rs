@@ -9,6 +9,10 @@
 //! cargo run --release --example roofline -- --only "forward D=64" --json > roofline.json
 //! ```
 //!
+//! A time is the minimum of seven runs after two, or of fewer where these take seconds (`timing.rs`; the column `runs`
+//! says of how many). `ratio` is a row's time over that of the row it is compared with, which took turns with it:
+//! causal over full, a block mask over none, ALiBi over plain. Progress goes to stderr.
+//!
 //! `first_ms` is a row's first call, as an application sees it: composing, compiling and running where the row is the
 //! first of its variant, running alone where it is not. Mesa keeps compiled shaders on disk; only with
 //! `MESA_SHADER_CACHE_DISABLE=true` in the environment is it the time of a cold start.
@@ -23,6 +27,7 @@ mod gpu;
 mod inputs;
 mod measure;
 mod naive;
+mod progress;
 mod report;
 mod rotate;
 mod rows;
@@ -32,11 +37,11 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
-use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::case::Group;
+use crate::case::{Group, Row};
 use crate::ceiling::Ceiling;
 use crate::gpu::Gpu;
+use crate::progress::Progress;
 use crate::report::Report;
 
 /// Measures attention against what the adapter can do at most.
@@ -71,9 +76,9 @@ fn run(options: &Options) -> Result<()> {
         rows::all()[0].0[0].label()
     );
     let gpu = pollster::block_on(Gpu::open(options.adapter.as_deref()))?;
-    let bar = progress_bar(&groups, options.json);
+    let mut progress = Progress::of(&groups);
 
-    bar.set_message("ceilings");
+    progress.ceilings();
     let mut ceiling = Ceiling::measure(&gpu)?;
     let (mut measured, mut failed) = (Vec::new(), 0);
     for group in groups {
@@ -81,11 +86,11 @@ fn run(options: &Options) -> Result<()> {
             &gpu,
             group,
             &mut ceiling,
-            &bar,
+            &mut progress,
             &mut failed,
         )?);
     }
-    bar.finish_and_clear();
+    progress.finish();
 
     let report = Report::new(gpu.name(), &ceiling, &measured);
     if options.json {
@@ -97,37 +102,20 @@ fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The groups' rows that contain the words of `only`, without groups that are left empty.
+/// The groups' rows that contain the words of `only`, and those that these are compared with; no empty groups.
 fn selected(only: Option<&str>) -> Vec<Group> {
     let words: Vec<_> = only.unwrap_or_default().split_whitespace().collect();
-    let is_wanted = |label: String| words.iter().all(|word| label.contains(word));
-    rows::all()
-        .into_iter()
-        .map(|Group(rows)| {
-            Group(
-                rows.into_iter()
-                    .filter(|row| is_wanted(row.label()))
-                    .collect(),
-            )
-        })
-        .filter(|group| !group.0.is_empty())
-        .collect()
-}
-
-/// On stderr; none beside JSON.
-fn progress_bar(groups: &[Group], hidden: bool) -> ProgressBar {
-    if hidden {
-        return ProgressBar::hidden();
-    }
-    let style = ProgressStyle::with_template("{elapsed_precise} {wide_bar} {percent}% {msg}");
-    let steps = groups
-        .iter()
-        .map(|group| measure::steps(group.0.len()))
-        .sum();
-    let bar = ProgressBar::new(steps);
-    bar.enable_steady_tick(std::time::Duration::from_millis(200));
-    match style {
-        Ok(style) => bar.with_style(style),
-        Err(_) => bar,
-    }
+    let is_wanted = |row: &Row| {
+        let label = row.label();
+        words.iter().all(|word| label.contains(word))
+    };
+    let part = |Group(rows): Group| {
+        let wanted = rows.iter().filter(|row| is_wanted(row));
+        let baselines = wanted.filter_map(|row| row.baseline.clone());
+        let baselines: Vec<_> = baselines.map(|baseline| baseline.label).collect();
+        let is_kept = |row: &Row| is_wanted(row) || baselines.contains(&row.label());
+        Group(rows.into_iter().filter(is_kept).collect())
+    };
+    let groups = rows::all().into_iter().map(part);
+    groups.filter(|group| !group.0.is_empty()).collect()
 }

@@ -1,14 +1,14 @@
 //! Measures a group of rows: the answer first, then the time.
 
 use anyhow::{Result, ensure};
-use indicatif::ProgressBar;
 use wgpu::Buffer;
 
 use crate::case::{Case, Group, Row};
 use crate::ceiling::Ceiling;
 use crate::check::Accuracy;
 use crate::gpu::Gpu;
-use crate::timing::{self, RUNS, Times, WARM_UPS, Work};
+use crate::progress::Progress;
+use crate::timing::{self, Times, Turn};
 
 /// A row of the report.
 pub struct Measured {
@@ -17,6 +17,7 @@ pub struct Measured {
     /// The first call in milliseconds: with composing and compiling, if no row before had the same variant.
     pub first_ms: f64,
     pub flops: f64,
+    pub moved_bytes: Option<u64>,
     pub scratch_bytes: u64,
     pub accuracy: Accuracy,
 }
@@ -26,48 +27,48 @@ struct Checked {
     row: Row,
     case: Box<dyn Case>,
     first_ms: f64,
+    /// Running alone.
+    run_ms: f64,
     accuracy: Accuracy,
     answer: Vec<Vec<u8>>,
 }
 
-/// Steps of the progress bar that a group of so many rows takes.
-pub fn steps(rows: usize) -> u64 {
-    (rows + (rows + 1) * (RUNS + WARM_UPS - 1)) as u64
-}
-
-/// Checks all rows, then times them in turns with the arithmetic ceiling. What cannot run here or failed is left out
-/// of the answer; the bar says why, and `failed` counts the latter.
+/// Checks all rows, then times them in turns with the ceilings. What cannot run here or failed is left out of the
+/// answer; `progress` says why, and `failed` counts the latter.
 pub fn group(
     gpu: &Gpu,
     group: Group,
     ceiling: &mut Ceiling,
-    bar: &ProgressBar,
+    progress: &mut Progress,
     failed: &mut usize,
 ) -> Result<Vec<Measured>> {
     let mut checked = Vec::new();
     for row in group.0 {
         let label = row.label();
-        bar.set_message(label.clone());
+        progress.row(&label);
         match (row.case)(gpu, &row).map(|case| Checked::new(gpu, row, case)) {
             Ok(Ok(right)) => checked.push(right),
             Ok(Err(error)) => {
                 *failed += 1;
-                bar.suspend(|| eprintln!("failed: {label}: {error:#}"));
+                progress.say(&format!("failed: {label}: {error:#}"));
             }
-            Err(reason) => bar.suspend(|| eprintln!("left out: {label}: {reason:#}")),
+            Err(reason) => progress.say(&format!("left out: {label}: {reason:#}")),
         }
-        bar.inc(1);
     }
-    let mut works: Vec<&dyn Work> = vec![&ceiling.chains];
-    works.extend(checked.iter().map(|checked| &*checked.case as &dyn Work));
-    // The run that was checked is the first of the warm-ups.
-    let mut times = timing::interleaved(gpu, &works, WARM_UPS - 1, || bar.inc(1))?.into_iter();
-    if let Some(times) = times.next() {
-        ceiling.raise(times);
-    }
+    progress.timing(checked.len());
+    let mut turns = Vec::from(ceiling.turns());
+    turns.extend(checked.iter().map(|checked| Turn {
+        work: &*checked.case,
+        first: Some(checked.run_ms),
+    }));
+    let times = timing::interleaved(gpu, &turns, || progress.tick())?;
+    let [chains, copy, rest @ ..] = &times[..] else {
+        unreachable!("a time for each turn");
+    };
+    ceiling.raise([*chains, *copy]);
     checked
         .into_iter()
-        .zip(times)
+        .zip(rest.iter().copied())
         .map(|(checked, times)| checked.measured(gpu, times))
         .collect()
 }
@@ -79,7 +80,7 @@ impl Checked {
         gpu.time(|_| ())?;
         let start = std::time::Instant::now();
         case.prepare(gpu)?;
-        timing::once(gpu, &*case)?;
+        let run_ms = timing::once(gpu, &*case)?;
         let first_ms = start.elapsed().as_secs_f64() * 1e3;
         let answer = download(gpu, &case.outputs())?;
         let accuracy = case.accuracy(&answer);
@@ -94,6 +95,7 @@ impl Checked {
             row,
             case,
             first_ms,
+            run_ms,
             accuracy,
             answer,
         })
@@ -110,6 +112,7 @@ impl Checked {
             times,
             first_ms: self.first_ms,
             flops: self.case.flops(),
+            moved_bytes: self.case.moved_bytes(),
             scratch_bytes: self.case.scratch_bytes(),
             accuracy: self.accuracy,
             row: self.row,

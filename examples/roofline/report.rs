@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use crate::case::Row;
 use crate::ceiling::Ceiling;
 use crate::measure::Measured;
 
@@ -32,11 +33,19 @@ struct Line {
     params: String,
     ms: f64,
     median_ms: f64,
+    /// Times that `ms` is the minimum of.
+    runs: usize,
     gflops: f64,
     /// Of the arithmetic ceiling.
     share: f64,
     /// The naive kernels' time over this one's, where they ran the same problem.
     vs_naive: Option<f64>,
+    /// This row's time over that of another one in the same group, which `ratio_of` names.
+    ratio: Option<f64>,
+    ratio_of: Option<&'static str>,
+    /// Of what does little but move bytes: 10⁹ bytes/s read and written, and their share of the copying ceiling.
+    gbps: Option<f64>,
+    copy_share: Option<f64>,
     /// Relative to the RMS of the f64 answer.
     max_error: f64,
     scratch_bytes: u64,
@@ -52,7 +61,7 @@ impl Report {
             copy_gbps: ceiling.copy_gbps,
             rows: measured
                 .iter()
-                .map(|one| Line::new(one, ceiling, naive_ms(one, measured)))
+                .map(|one| Line::new(one, ceiling, measured))
                 .collect(),
         }
     }
@@ -65,7 +74,7 @@ impl Report {
             self.fma_gflops, self.read_gbps, self.copy_gbps
         );
         println!(
-            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9} {:>9} {:>8} {:>6} {:>8} {:>9} {:>11} {:>9}  params",
+            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9} {:>9} {:>4} {:>8} {:>6} {:>8} {:>9} {:>11} {:>9}  {:<13} ratio",
             "kernel",
             "strategy",
             "elem",
@@ -74,12 +83,14 @@ impl Report {
             "D",
             "min ms",
             "median",
+            "runs",
             "GFLOP/s",
             "share",
             "vs naive",
             "max error",
             "scratch B",
-            "first ms"
+            "first ms",
+            "params"
         );
         for line in &self.rows {
             line.print();
@@ -88,10 +99,12 @@ impl Report {
 }
 
 impl Line {
-    fn new(measured: &Measured, ceiling: &Ceiling, naive_ms: Option<f64>) -> Self {
+    fn new(measured: &Measured, ceiling: &Ceiling, all: &[Measured]) -> Self {
         let (row, shape) = (&measured.row, &measured.row.problem.shape);
         let ms = measured.times.min;
         let gflops = measured.flops / ms / 1e6;
+        let gbps = measured.moved_bytes.map(|bytes| bytes as f64 / ms / 1e6);
+        let baseline = baseline_ms(row, all);
         Self {
             kernel: row.kernel,
             strategy: row.strategy,
@@ -107,9 +120,14 @@ impl Line {
             params: row.params.clone(),
             ms,
             median_ms: measured.times.median,
+            runs: measured.times.runs,
             gflops,
             share: gflops / ceiling.fma_gflops,
-            vs_naive: naive_ms.map(|naive| naive / ms),
+            vs_naive: naive_ms(measured, all).map(|naive| naive / ms),
+            ratio: baseline.map(|(_, baseline)| ms / baseline),
+            ratio_of: baseline.map(|(name, _)| name),
+            gbps,
+            copy_share: gbps.map(|gbps| gbps / ceiling.copy_gbps),
             max_error: measured.accuracy.max_error,
             scratch_bytes: measured.scratch_bytes,
             first_ms: measured.first_ms,
@@ -119,7 +137,7 @@ impl Line {
     fn print(&self) {
         let vs_naive = self.vs_naive.map_or("-".to_string(), |x| format!("{x:.2}"));
         println!(
-            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9.2} {:>9.2} {:>8.2} {:>6.3} {:>8} {:>9.1e} {:>11} {:>9.0}  {}",
+            "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9.2} {:>9.2} {:>4} {:>8.2} {:>6.3} {:>8} {:>9.1e} {:>11} {:>9.0}  {:<13} {}",
             self.kernel,
             self.strategy,
             self.element,
@@ -128,15 +146,37 @@ impl Line {
             self.D,
             self.ms,
             self.median_ms,
+            self.runs,
             self.gflops,
             self.share,
             vs_naive,
             self.max_error,
             self.scratch_bytes,
             self.first_ms,
-            self.params
+            self.params,
+            self.ratios()
         );
     }
+
+    /// `0.48 of full`.
+    fn ratios(&self) -> String {
+        let ratio = self.ratio.zip(self.ratio_of);
+        let ratio = ratio.map(|(ratio, of)| format!("{ratio:.3} of {of}"));
+        let copying = self
+            .copy_share
+            .map(|share| format!("{share:.2} of the copying ceiling"));
+        let all: Vec<_> = [ratio, copying].into_iter().flatten().collect();
+        all.join(", ")
+    }
+}
+
+/// Name and time of the row that this one is compared with.
+fn baseline_ms(row: &Row, all: &[Measured]) -> Option<(&'static str, f64)> {
+    let baseline = row.baseline.as_ref()?;
+    let other = all
+        .iter()
+        .find(|other| other.row.label() == baseline.label)?;
+    Some((baseline.name, other.times.min))
 }
 
 /// The time of the naive kernels on the same sizes and mask, whatever the element.

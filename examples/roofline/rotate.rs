@@ -70,6 +70,10 @@ impl Case for Rotate {
         self.plan.scratch_bytes()
     }
 
+    fn moved_bytes(&self) -> Option<u64> {
+        Some(self.rows.size() + self.turned.size())
+    }
+
     fn outputs(&self) -> Vec<&Buffer> {
         vec![&self.turned]
     }

@@ -2,6 +2,7 @@
 
 mod backward;
 mod forward;
+mod mods;
 mod positions;
 mod sparse;
 
@@ -9,13 +10,8 @@ use crate::case::Group;
 
 /// All groups. A new family is a file beside `forward` and a line here.
 pub fn all() -> Vec<Group> {
-    [
-        forward::groups(),
-        backward::groups(),
-        positions::groups(),
-        sparse::groups(),
-    ]
-    .into_iter()
-    .flatten()
-    .collect()
+    [forward::groups(), backward::groups(), positions::groups()]
+        .into_iter()
+        .flatten()
+        .collect()
 }

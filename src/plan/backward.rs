@@ -108,7 +108,7 @@ impl Backward {
 
 pub(super) fn plan(stated: &Backward, caps: &Caps, choice: &Choice) -> Result<Plan> {
     let problem = &*spelled_out(&stated.problem);
-    let mut draft = Draft::new(caps, choice);
+    let mut draft = Draft::of(problem, caps, choice);
     if problem.shape.batch > 0 {
         Pass::new(&mut draft, stated, problem)?.steps(&mut draft)?;
     }

@@ -2,9 +2,10 @@
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::problem::{Element, Lengths, Offsets, Operand, Problem, Values};
+use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Values};
 
 use super::params::{Params, Rows};
+use super::steps::step_flops;
 use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
 use super::{
     AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot,
@@ -22,6 +23,8 @@ pub(super) struct Draft<'a> {
     copies: Vec<AuxCopy>,
     requirements: Vec<Requirement>,
     pub table: Option<TableNeed>,
+    /// What a pair costs with the user's functions over what its products cost, rounded up.
+    load: u64,
 }
 
 /// A tensor as a step sees it: the binding, and where its rows lie from there.
@@ -45,7 +48,23 @@ impl<'a> Draft<'a> {
             copies: Vec::new(),
             requirements: Vec::new(),
             table: None,
+            load: 1,
         }
+    }
+
+    /// For attention; the user's functions make its steps shorter.
+    pub fn of(problem: &Problem, caps: &'a Caps, choice: &'a Choice) -> Self {
+        let products = 2 * u64::from(problem.shape.head_dim + problem.shape.value_dim);
+        let mods = problem.mods.as_ref().map_or(0, Mods::pair_flops);
+        Self {
+            load: 1 + mods.div_ceil(products),
+            ..Self::new(caps, choice)
+        }
+    }
+
+    /// FLOPs of products that a step has at the most.
+    pub fn step_flops(&self) -> u64 {
+        (step_flops(self.caps.class) / self.load).max(1)
     }
 
     pub fn finish(self, task: Task) -> Plan {

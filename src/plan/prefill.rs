@@ -14,7 +14,7 @@ use super::rotate;
 use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
 use super::select;
-use super::steps::{cut, step_flops, tile_steps};
+use super::steps::{cut, tile_steps};
 use super::tiles::{self, Chosen, Demand};
 use super::variant::{Input, MaskKey, Prefill, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Task};
@@ -24,7 +24,7 @@ const PARTIAL_BYTES: u64 = 32 << 20;
 
 pub(super) fn plan(stated: &Problem, caps: &Caps, choice: &Choice) -> Result<Plan> {
     let problem = &*spelled_out(stated);
-    let mut draft = Draft::new(caps, choice);
+    let mut draft = Draft::of(problem, caps, choice);
     let slice = problem.slice();
     if problem.shape.batch > 0 && !slice.q.is_empty() {
         let mut params = Params::of(problem);
@@ -296,7 +296,7 @@ impl<'a> Forward<'a> {
             }
             return Ok(splits.min(MOST_SPLITS));
         }
-        let iterations = tiles * tiles::iterations(&self.chosen, &self.problem.shape);
+        let iterations = tiles * tiles::iterations(&self.chosen, self.problem, draft.caps)?;
         let capped = draft
             .caps
             .iterations
@@ -304,7 +304,7 @@ impl<'a> Forward<'a> {
         let flops = self.most_visited(&slice)
             * u64::from(tiling.tile * tiling.tile_rows())
             * self.pair_flops();
-        let heavy = flops.div_ceil(step_flops(draft.caps.class));
+        let heavy = flops.div_ceil(draft.step_flops());
         let rows = u64::from((slice.q.end - slice.q.start).div_ceil(tiling.tile_rows()));
         let workgroups =
             rows * u64::from(self.problem.shape.batch) * u64::from(self.problem.shape.q_heads);

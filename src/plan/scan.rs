@@ -8,8 +8,8 @@ use crate::problem::{BlockGrid, DeviceBlocks, Element, Mods, Offsets, Problem, S
 use super::draft::Draft;
 use super::params::Params;
 use super::select::{list, listing, matrix, matrix_rows, workgroups};
-use super::steps::cut;
-use super::variant::{ListFrom, ScanBlocks, Variant};
+use super::steps::{cut, step_flops};
+use super::variant::{ListFrom, ROW_KERNEL_INVOCATIONS, ScanBlocks, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task, blocks, score};
 
 /// The block lists of a `mask_mod`, made on the device (FlexAttention's `create_block_mask`): into the operand
@@ -67,8 +67,8 @@ impl BlockScan {
     }
 }
 
-/// Pairs that a step asks about: a simple function of the user's takes lavapipe half a second for so many.
-const STEP_PAIRS: u64 = 1 << 28;
+/// What asking about a pair costs beside the user's function, in FLOPs, at a guess.
+const PAIR_FLOPS: u64 = 16;
 
 pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<Plan> {
     let (grid, lists) = (&scan_of.grid, scan_of.lists());
@@ -98,7 +98,7 @@ pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<
                 block_begin: rows.start,
                 ..listing(&params, &lists)
             };
-            let states = scan(&mut draft, key, &params)?;
+            let states = scan(&mut draft, key, Some(&scan_of.mods), &params)?;
             list(&mut draft, ListFrom::Scan, &params, Some(states))?;
         }
     }
@@ -107,14 +107,32 @@ pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<
 }
 
 /// What the blocks of the step's rows hold.
-pub(super) fn scan(draft: &mut Draft<'_>, key: ScanBlocks, params: &Params) -> Result<Binding> {
+pub(super) fn scan(
+    draft: &mut Draft<'_>,
+    key: ScanBlocks,
+    mods: Option<&Mods>,
+    params: &Params,
+) -> Result<Binding> {
     let states = matrix(draft, "scratch for scanned blocks", params)?;
     let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
     let (blocks, pairs) = (
         rows * u64::from(params.block_columns),
         u64::from(params.block_side).pow(2),
     );
-    let per_step = STEP_PAIRS / pairs;
+    // An invocation asks about so many, one after the other.
+    let turns = pairs / u64::from(ROW_KERNEL_INVOCATIONS);
+    let actual = turns * (1 + mods.map_or(0, Mods::iterations_of_pair)) + 1;
+    if let Some(allowed) = draft.caps.iterations.filter(|&cap| actual > cap) {
+        return Err(Error::Limit {
+            what: "loop iterations of mask_mod over a block's pairs",
+            actual,
+            limit: "loop iterations of an invocation",
+            allowed,
+            way_out: "state fewer by Mods::with_iterations, or choose smaller blocks",
+        });
+    }
+    let flops = pairs * (PAIR_FLOPS + mods.map_or(0, Mods::pair_flops));
+    let per_step = (step_flops(draft.caps.class) / flops).max(1);
     for begin in (0..blocks).step_by(per_step as usize) {
         let work = begin..blocks.min(begin + per_step);
         let cost = Cost {

@@ -137,7 +137,8 @@ impl Choice<'_> {
             };
             let mut states = None;
             if scanned {
-                states = Some(scan::scan(draft, scan_key, &params)?);
+                let mods = self.problem.mods.as_ref();
+                states = Some(scan::scan(draft, scan_key, mods, &params)?);
             }
             let ranks = matrix(draft, "scratch for block scores", &params)?;
             let mut bindings = vec![q_pool, k_pool, ranks, draft.aux_binding()];

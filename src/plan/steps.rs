@@ -22,7 +22,7 @@ pub(super) fn tile_steps(
     let (tiles, splits) = (u64::from(params.q_tiles), u64::from(params.splits));
     let heads = u64::from(params.work_heads);
     let items = tiles * heads * u64::from(params.batch);
-    let most = step_flops(draft.caps.class);
+    let most = draft.step_flops();
     // A step's numbers are u32, and its grid must hold it.
     let grid = u64::from(draft.caps.workgroups_per_dimension).pow(2);
     let most_items = grid.min(1 << 31) / splits;

@@ -2,7 +2,7 @@
 
 use crate::caps::{AdapterClass, Caps, Subgroups};
 use crate::error::{Error, Result};
-use crate::problem::Shape;
+use crate::problem::{Mods, Problem, Shape};
 
 use super::draft::Draft;
 use super::variant::{Strategy, Tiling, workgroup_tile_bytes};
@@ -351,17 +351,31 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
     Ok(())
 }
 
-/// Loop iterations of an invocation in one tile: its own and, where a tile is staged, those of its loads and steps. A
-/// loop counts once more than it turns.
-pub(super) fn iterations(chosen: &Chosen, shape: &Shape) -> u64 {
-    let tiling = &chosen.tiling;
+/// Loop iterations of an invocation in one tile: its own, those of the user's functions and, where a tile is staged,
+/// those of its loads and steps. A loop counts once more than it turns.
+pub(super) fn iterations(chosen: &Chosen, problem: &Problem, caps: &Caps) -> Result<u64> {
+    let (tiling, shape) = (&chosen.tiling, &problem.shape);
     let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
-    u64::from(match chosen.strategy {
+    let own = u64::from(match chosen.strategy {
         Strategy::Subgroup { .. } => 1,
         Strategy::Workgroup => {
             tiling.tile / tiling.keys + loads(shape.head_dim) + loads(shape.value_dim) + 4
         }
-    })
+    });
+    let pairs = u64::from(tiling.tile) * u64::from(tiling.rows);
+    let users = problem.mods.as_ref().map_or(0, Mods::iterations_of_pair);
+    let actual = own + pairs * users;
+    // A part of the keys that begins inside of a tile visits two.
+    match caps.iterations.filter(|&cap| 2 * actual > cap) {
+        Some(allowed) => Err(Error::Limit {
+            what: "loop iterations of the user functions over two tiles",
+            actual: 2 * actual,
+            limit: "loop iterations of an invocation",
+            allowed,
+            way_out: "state fewer by Mods::with_iterations, or choose a smaller tile",
+        }),
+        None => Ok(actual),
+    }
 }
 
 /// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.

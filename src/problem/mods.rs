@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 /// Bytes of a text at the most.
 pub const MAX_MODS_BYTES: usize = 64 << 10;
 
+/// Loop iterations of a call that are assumed of a text with loops, see [`Mods::with_iterations`].
+pub const ASSUMED_ITERATIONS: u32 = 64;
+
 /// User functions and the numbers that they read.
 ///
 /// ```
@@ -26,6 +29,8 @@ pub const MAX_MODS_BYTES: usize = 64 << 10;
 pub struct Mods {
     pub text: ModText,
     pub data: ModData,
+    /// See [`Mods::with_iterations`].
+    pub iterations: u32,
 }
 
 /// What `mod_data(n)` reads; an index past the end reads the last number, and 0 where there is none.
@@ -46,16 +51,44 @@ impl Default for ModData {
 impl Mods {
     /// Checks a text, see [`ModText::new`]; no data.
     pub fn new(wgsl: &str) -> Result<Self> {
-        let data = ModData::default();
+        let text = ModText::new(wgsl)?;
         Ok(Self {
-            text: ModText::new(wgsl)?,
-            data,
+            iterations: if text.0.defined.loops {
+                ASSUMED_ITERATIONS
+            } else {
+                0
+            },
+            data: ModData::default(),
+            text,
         })
     }
 
     /// The same functions with numbers to read.
     pub fn with_data(self, data: ModData) -> Self {
         Self { data, ..self }
+    }
+
+    /// The same functions, one call of which takes so many loop iterations at the most, all its loops together.
+    ///
+    /// Plans cut their steps by this, so that none takes long and none meets a software adapter's cap on the loop
+    /// iterations of an invocation (lavapipe ends it after 65 535, silently). Nobody can know the number from a text;
+    /// without this call one with loops is taken to need [`ASSUMED_ITERATIONS`], and one without none.
+    pub fn with_iterations(self, iterations: u32) -> Self {
+        Self { iterations, ..self }
+    }
+
+    /// Loop iterations of all functions for one pair at the most; a loop counts once more than it turns.
+    pub(crate) fn iterations_of_pair(&self) -> u64 {
+        match self.iterations {
+            0 => 0,
+            n => self.text.functions() * (u64::from(n) + 1),
+        }
+    }
+
+    /// What all functions take for one pair, in FLOPs, at a guess: each word and sign of the text is one, as often as
+    /// loops may turn.
+    pub(crate) fn pair_flops(&self) -> u64 {
+        self.text.0.words * (u64::from(self.iterations) + 1)
     }
 }
 
@@ -71,8 +104,8 @@ impl Mods {
 /// b is the batch, h the *query* head, i and j are the indices of query and key in the whole problem, always inside of
 /// it. Beside functions, constants, structures and aliases of its own the text may call `query_offset(b: u32) -> i32`
 /// (the key index at which query 0 stands) and `mod_data(n: u32) -> f32`. It holds no imports, directives, variables
-/// at module scope, barriers, subgroup functions or atomics. Loops count as the kernel's own: a software adapter stops
-/// an invocation after 65 535 iterations.
+/// at module scope, barriers, subgroup functions or atomics. Loops count as the kernel's own, see
+/// [`Mods::with_iterations`].
 ///
 /// Clones share the text. Two are equal when their texts are, and so share compiled kernels.
 #[derive(Clone, Debug)]
@@ -83,6 +116,7 @@ struct Checked {
     wgsl: String,
     renamed: String,
     defined: Defined,
+    words: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,6 +124,7 @@ struct Defined {
     mask: bool,
     score: bool,
     grad: bool,
+    loops: bool,
 }
 
 impl ModText {
@@ -112,6 +147,7 @@ impl ModText {
             wgsl: wgsl.to_string(),
             renamed: text::renamed(wgsl),
             defined,
+            words: text::tokens(wgsl).len() as u64,
         })))
     }
 
@@ -130,6 +166,15 @@ impl ModText {
 
     pub fn has_score_grad(&self) -> bool {
         self.0.defined.grad
+    }
+
+    /// Those of the three that are there.
+    fn functions(&self) -> u64 {
+        let defined = &self.0.defined;
+        [defined.mask, defined.score, defined.grad]
+            .map(u64::from)
+            .iter()
+            .sum()
     }
 
     /// The text with each of its names behind `user_`, line by line.

@@ -234,6 +234,37 @@ fn indices_are_inside_and_of_the_whole() {
     }
 }
 
+/// Loops of the user's, past the iterations that lavapipe grants an invocation: forward and backward are cut before.
+#[test]
+fn loops_past_the_iteration_cap() {
+    const KEYS: u32 = 3000;
+    let text = mask_mod(
+        "var x = i * 7u + j; for (var n = 0u; n < u32(mod_data(0u)); n++) { x = (x * 5u + 3u) & 0xffffu; } return x % 3u != 0u;",
+    );
+    let hidden = |i: u32, j: u32| (0..60).fold(i * 7 + j, |x, _| (x * 5 + 3) & 0xffff) % 3 == 0;
+    let setting = Setting::new(8, 8, Element::F32);
+    let own = Case::new("loops", &setting, Sizes::one(4, KEYS));
+    let user = own.clone().with(|p| {
+        p.mods = Some(mods(&text).with_data(ModData::Host(vec![60.0])));
+    });
+    let own = own.with(|p| p.score.bias = Some(Layout::heads_first(1, 4, KEYS)));
+    let values: Vec<f64> = (0..4)
+        .flat_map(|i| (0..KEYS).map(move |j| hides(hidden(i, j))))
+        .collect();
+    let buffer = encode(Element::F32, &values);
+    let inputs = Inputs::new(&user, Data::Normal(1.0), 5);
+    let own_inputs = Inputs {
+        bias: Some(DenseBias { values, buffer }),
+        ..inputs.clone()
+    };
+    for choice in strategies(gpu()) {
+        let (plan, output) = run(gpu(), &gpu().attention, &user, &inputs, &choice);
+        let (got, tensors) = (output.forward(&user), own_inputs.tensors(&own));
+        assert_forward(&own.problem, &tensors, &got, &plan.to_string());
+        backward((&user, &inputs), (&own, &own_inputs), &choice, 5);
+    }
+}
+
 #[test]
 fn one_text_one_pipeline() {
     let attention = Attention::with_caps(&gpu().device, gpu().attention.caps().clone());

@@ -1,8 +1,12 @@
 //! The composer: imports, slots, conditions, loops, and errors that name module and line.
 
-use wgpu_attention::plan::Variant;
-use wgpu_attention::shader::{Shader, Source};
-use wgpu_attention::{Element, Error};
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use wgpu_attention::caps::{AdapterClass, Subgroups};
+use wgpu_attention::plan::{Plan, Variant};
+use wgpu_attention::shader::{self, Shader, Source};
+use wgpu_attention::{Backward, Caps, Choice, Element, Error, Problem, Shape};
 
 const MAIN: &str = "import part::a;
 import slot::rows for q;
@@ -120,4 +124,81 @@ fn what_naga_refuses_is_told_by_module_and_line() {
         let (module, at) = refused(error);
         assert_eq!((module, at), (format!("kernel::{kernel}"), line));
     }
+}
+
+/// What a software adapter and the least device get for long sequences, forward and backward.
+fn default_variants() -> BTreeSet<Variant> {
+    let software = Caps {
+        class: AdapterClass::Cpu,
+        subgroups: Some(Subgroups { min: 8, max: 8 }),
+        int64: true,
+        ..Caps::BASELINE
+    };
+    let plans = |caps: Caps, dim| {
+        let problem = Problem::new(Shape::square(1, 8, 4096, dim), Element::F32);
+        let (backward, choice) = (
+            Backward::new(problem.clone(), Element::F32),
+            Choice::default(),
+        );
+        [
+            Plan::attention(&problem, &caps, &choice).expect("a plan"),
+            Plan::backward(&backward, &caps, &choice).expect("a plan"),
+        ]
+    };
+    let all = [64, 128, 256].map(|dim| [plans(software.clone(), dim), plans(Caps::BASELINE, dim)]);
+    let plans = all.iter().flatten().flatten();
+    plans
+        .flat_map(|plan| plan.steps().iter().map(|step| step.variant))
+        .collect()
+}
+
+/// What may pass before the driver's own compiler: 20 ms; the gradients of 256 channels are twice the text.
+fn allowed(variant: &Variant) -> Duration {
+    let long = match variant {
+        Variant::GradQ(key) | Variant::GradKv(key) => key.chunks + key.value_chunks > 64,
+        _ => false,
+    };
+    Duration::from_millis(if long { 40 } else { 20 })
+}
+
+/// Time that this thread had a processor, by the system's tick, where it tells: other programs do not count.
+fn thread_time(start: Instant) -> Duration {
+    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").ok();
+    let on_cpu = schedule.and_then(|text| text.split(' ').next()?.parse().ok());
+    on_cpu.map_or_else(|| start.elapsed(), Duration::from_nanos)
+}
+
+/// Composing, parsing and validating. What seems too slow is measured again over several times, more than once, because
+/// other tests run beside this one.
+#[test]
+#[cfg_attr(
+    debug_assertions,
+    ignore = "naga is many times slower when it is not optimised"
+)]
+fn a_variant_is_composed_in_20_ms() {
+    const TRIES: u32 = 20;
+    const TIMES: u32 = 8;
+    let start = Instant::now();
+    let compose = |variant: &Variant| {
+        let shader = shader::compose(variant).expect("composed");
+        shader.validate(variant).expect("valid");
+    };
+    let is_slow = |variant: &Variant| {
+        let begin = Instant::now();
+        compose(variant);
+        if begin.elapsed() <= allowed(variant) {
+            return false;
+        }
+        let before = thread_time(start);
+        (0..TIMES).for_each(|_| compose(variant));
+        thread_time(start) - before > TIMES * allowed(variant)
+    };
+    let arrays = [Variant::covering(), Variant::covering_backward()];
+    let mut slow: Vec<Variant> = default_variants().into_iter().collect();
+    slow.extend(arrays.into_iter().flatten());
+    for _ in 0..TRIES {
+        slow.retain(is_slow);
+    }
+    let names: Vec<_> = slow.iter().map(Variant::to_string).collect();
+    assert!(slow.is_empty(), "never fast enough:\n{}", names.join("\n"));
 }

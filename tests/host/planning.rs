@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::plan::{PARAMS_STRIDE, Plan, Slot, Strategy as Inner, StrategyKind, Variant};
-use wgpu_attention::problem::{Lengths, Offsets, Slice, T5, T5Bias, Values, Window};
+use wgpu_attention::problem::{Lengths, Mods, Offsets, Slice, T5, T5Bias, Values, Window};
 use wgpu_attention::{Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
 
 fn software() -> Caps {
@@ -326,4 +326,41 @@ proptest! {
         }
         prop_assert_eq!(expected, 0);
     }
+}
+
+/// A text with loops is taken to need 64 iterations a call, unless more or fewer are stated.
+#[test]
+fn loops_of_users_are_counted_before_a_software_adapter_stops_them() {
+    let text = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
+        var n = 0u;
+        while n < u32(mod_data(0u)) && (i ^ j) >> n != 0u { n++; }
+        return n % 2u == 0u;
+    }";
+    let with = |iterations: Option<u32>| {
+        let mods = Mods::new(text).expect("a text that the library accepts");
+        let mods = match iterations {
+            Some(n) => mods.with_iterations(n),
+            None => mods,
+        };
+        let problem = Problem {
+            mods: Some(mods),
+            ..Problem::new(Shape::square(1, 1, 4096, 64), Element::F32)
+        };
+        plan(&problem, &software())
+    };
+    let splits = |iterations| {
+        let plan = with(iterations).expect("a plan");
+        let Variant::Prefill(key) = plan.steps()[0].variant else {
+            panic!("{plan}");
+        };
+        let splits = plan.steps()[0].params.splits;
+        (u64::from(splits), u64::from(key.tiling.rows))
+    };
+    assert_eq!(splits(Some(0)).0, 1);
+    let (parts, rows) = splits(None);
+    assert!(parts * Caps::SOFTWARE_ITERATIONS >= 4096 * rows * 65);
+    let (parts, rows) = splits(Some(500));
+    assert!(parts * Caps::SOFTWARE_ITERATIONS >= 4096 * rows * 501);
+    let error = with(Some(1 << 20)).expect_err("two tiles of a million each");
+    assert!(error.to_string().contains("with_iterations"), "{error}");
 }

@@ -1,29 +1,117 @@
-//! Every covering variant through every front and back end that WebGPU's implementations have: naga's validator with
-//! no capability beyond what the variant declares, its writers, `spirv-val`, and Tint.
+//! Every covering variant, and a third of them with functions of the user's, through every front and back end that
+//! WebGPU's implementations have: naga's validator with no capability beyond what the variant declares, its writers,
+//! `spirv-val`, and Tint.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage};
 use wgpu_attention::plan::Variant;
+use wgpu_attention::problem::ModText;
 use wgpu_attention::shader;
 
 use crate::tools;
 
+/// What a user may write: all three functions with helpers, loops, structures, data and pointers. Composed as it is into
+/// the modules, it meets every tool.
+const MODS: &str = "
+struct Pair { i: u32, j: u32 }
+alias Score = f32;
+const NEAR = 64.0;
+fn distance_of(pair: Pair, largest: ptr<function, f32>) -> f32 {
+    let distance = abs(f32(pair.i) - f32(pair.j));
+    *largest = max(*largest, distance);
+    return distance;
+}
+fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
+    var largest = 0.0;
+    for (var n = 0u; n < 3u; n++) { _ = distance_of(Pair(i + n, j), &largest); }
+    return largest < NEAR || i32(j) <= query_offset(b) + i32(i);
+}
+fn score_mod(score: Score, b: u32, h: u32, i: u32, j: u32) -> Score {
+    switch h % 3u {
+        case 0u: { return score * score; }
+        default: { return score + mod_data(h * 2u) * f32(j); }
+    }
+}
+fn score_mod_grad(score: Score, b: u32, h: u32, i: u32, j: u32) -> Score {
+    return select(1.0, 2.0 * score, h % 3u == 0u);
+}";
+
+/// A variant with the text of the user's that it is composed with.
+type Composed = (Variant, Option<ModText>);
+
+/// The covering arrays, and a third of their variants that compute scores with the user's functions: both, a mask or a
+/// score in turns.
+fn every_variant() -> Vec<Composed> {
+    let arrays = [Variant::covering(), Variant::covering_backward()];
+    let plain: Vec<Variant> = arrays.into_iter().flatten().collect();
+    let text = ModText::new(MODS).expect("a text that the library accepts");
+    // Of a kernel and a strategy the first, the fourth, …
+    let mut met = BTreeMap::new();
+    let mut uses = [(true, true), (true, false), (false, true)]
+        .into_iter()
+        .cycle();
+    let mut modified = |variant: &Variant| {
+        let n = met
+            .entry((variant.kernel(), variant.needs_subgroups()))
+            .or_insert(0);
+        *n += 1;
+        let uses = if *n % 3 == 1 {
+            uses.next()?
+        } else {
+            return None;
+        };
+        Some((with_mods(*variant, uses)?, Some(text.clone())))
+    };
+    let modified: Vec<Composed> = plain.iter().filter_map(&mut modified).collect();
+    let plain = plain.into_iter().map(|variant| (variant, None));
+    plain.chain(modified).collect()
+}
+
+/// The variant with a mask_mod, a score_mod or both; none where it computes no scores.
+fn with_mods(mut variant: Variant, (mask, score): (bool, bool)) -> Option<Variant> {
+    let key = match &mut variant {
+        Variant::Prefill(key) => &mut key.score,
+        Variant::GradQ(key)
+        | Variant::GradKv(key)
+        | Variant::GradBias(key)
+        | Variant::GradScore(key, _) => &mut key.score,
+        _ => return None,
+    };
+    (key.mask_mod, key.score_mod) = (mask, score);
+    Some(variant)
+}
+
+#[test]
+fn users_functions_meet_every_kernel_in_both_strategies() {
+    let with: BTreeSet<_> = every_variant()
+        .iter()
+        .filter(|(_, text)| text.is_some())
+        .map(|(variant, _)| (variant.kernel(), variant.needs_subgroups()))
+        .collect();
+    let kernels = ["grad_bias", "grad_kv", "grad_q", "grad_score", "prefill"];
+    let all = kernels.map(|kernel| [(kernel, false), (kernel, true)]);
+    assert_eq!(with, all.into_iter().flatten().collect());
+}
+
+fn shader_of((variant, text): &Composed) -> wgpu_attention::Result<shader::Shader> {
+    shader::compose_with(variant, text.as_ref())
+}
+
 /// Runs `check` on every variant; a panic lists all that failed.
 fn for_every_variant(check: impl Fn(&Variant, &Module, &ModuleInfo) -> Result<(), String>) {
-    let complaint = |variant: Variant| {
-        let shader = shader::compose(&variant).map_err(|e| e.to_string());
+    let complaint = |composed: Composed| {
+        let variant = composed.0;
+        let shader = shader_of(&composed).map_err(|e| e.to_string());
         let verdict = shader
             .and_then(|shader| shader.validate(&variant).map_err(|e| e.to_string()))
             .and_then(|(module, info)| check(&variant, &module, &info));
         verdict.err().map(|message| format!("{variant}: {message}"))
     };
-    let complaints: Vec<String> = Variant::covering()
-        .into_iter()
-        .chain(Variant::covering_backward())
-        .filter_map(complaint)
-        .collect();
+    let complaints: Vec<String> = every_variant().into_iter().filter_map(complaint).collect();
     assert!(complaints.is_empty(), "{}", complaints.join("\n"));
 }
 
@@ -119,20 +207,18 @@ fn open_gl_where_no_extensions_are_needed() {
 
 #[test]
 fn tint() {
-    let shader = |variant: Variant| tools::Shader {
-        name: variant.to_string(),
-        wgsl: shader::compose(&variant)
+    let shader = |composed: Composed| tools::Shader {
+        name: composed.0.to_string(),
+        wgsl: shader_of(&composed)
             .expect("a composed variant")
             .wgsl()
             .to_string(),
         entry: "main".into(),
-        subgroups: variant.needs_subgroups(),
+        subgroups: composed.0.needs_subgroups(),
     };
     // WGSL itself has no integers of 64 bits.
-    let standard = Variant::covering()
-        .into_iter()
-        .chain(Variant::covering_backward())
-        .filter(|v| !v.needs_int64());
+    let standard = every_variant().into_iter();
+    let standard = standard.filter(|(variant, _)| !variant.needs_int64());
     let shaders: Vec<_> = standard.map(shader).collect();
     let verdict = tools::tint(&shaders);
     assert!(verdict.is_ok(), "{}", verdict.unwrap_err().join("\n"));

@@ -2,20 +2,21 @@
 
 use wgpu_attention::problem::{Element, Mask, Problem, Shape};
 
+use super::sparse;
 use crate::case::{Group, Row};
 use crate::{backward, backward_naive};
 
 const HEADS: u32 = 8;
-/// For rows that are compared with each other and would take minutes with all heads on a software adapter.
-const FEW_HEADS: u32 = 2;
+/// For rows of N = 8192, whose times are compared: without a mask eight heads take half a minute on lavapipe.
+const ONE_HEAD: u32 = 1;
 
 pub fn groups() -> Vec<Group> {
-    vec![naive(), kernels(), causal(), window(), long()]
+    vec![naive(), kernels(), medium(), window(), long()]
 }
 
 /// One head: in memory a pass takes as long as the fused one over all heads.
 fn naive() -> Group {
-    let one = || problem(1024, 1, Mask::default());
+    let one = || problem(1024, ONE_HEAD, Mask::default());
     let mut in_memory = row("backward_naive", "workgroup", one());
     in_memory.case = backward_naive::case;
     Group(vec![in_memory, row("backward", "subgroup", one())])
@@ -31,16 +32,21 @@ fn kernels() -> Group {
     ])
 }
 
-fn causal() -> Group {
-    let masks = [Mask::default(), Mask::causal()];
-    let rows = masks.map(|mask| row("backward", "subgroup", problem(4096, FEW_HEADS, mask)));
-    Group(rows.into())
+/// N = 4096: what causal and lists of blocks save.
+fn medium() -> Group {
+    let row = |mask| row("backward", "subgroup", problem(4096, HEADS, mask));
+    let full = row(Mask::default());
+    let mut rows = vec![row(Mask::causal()).over("full", &full)];
+    rows.extend(sparse::rows("block-sparse-backward", &[1, 8], &full));
+    rows.insert(0, full);
+    Group(rows)
 }
 
 fn window() -> Group {
-    let masks = [Mask::default(), Mask::window(256, 0)];
-    let rows = masks.map(|mask| row("backward", "subgroup", problem(8192, FEW_HEADS, mask)));
-    Group(rows.into())
+    let row = |mask| row("backward", "subgroup", problem(8192, ONE_HEAD, mask));
+    let full = row(Mask::default());
+    let window = row(Mask::window(256, 0)).over("full", &full);
+    Group(vec![full, window])
 }
 
 fn long() -> Group {
@@ -62,5 +68,6 @@ fn row(kernel: &'static str, strategy: &'static str, problem: Problem) -> Row {
         problem,
         params: String::new(),
         case: backward::case,
+        baseline: None,
     }
 }

@@ -2,6 +2,7 @@
 
 use wgpu_attention::problem::{Element, Mask, Problem, Shape};
 
+use super::{mods, sparse};
 use crate::case::{Group, Row};
 use crate::{forward, naive};
 
@@ -16,33 +17,40 @@ pub fn groups() -> Vec<Group> {
 fn short(dim: u32) -> Group {
     let problem = |mask, element| problem(1024, dim, mask, element);
     let (full, causal) = (Mask::default(), Mask::causal());
-    Group(vec![
+    let plain = row("subgroup", problem(full.clone(), Element::F32));
+    let rows = [
         naive_row(problem(full.clone(), Element::F32)),
         naive_row(problem(causal.clone(), Element::F32)),
-        row("subgroup", problem(full.clone(), Element::F32)),
-        row("subgroup", problem(causal, Element::F32)),
-        row("subgroup", problem(full.clone(), Element::F16)),
-        row("subgroup", problem(full.clone(), Element::BF16)),
-        row("workgroup", problem(full, Element::F32)),
-    ])
+        row("subgroup", problem(causal, Element::F32)).over("full", &plain),
+        row("subgroup", problem(full.clone(), Element::F16)).over("f32", &plain),
+        row("subgroup", problem(full.clone(), Element::BF16)).over("f32", &plain),
+        row("workgroup", problem(full, Element::F32)).over("subgroup", &plain),
+    ];
+    Group(std::iter::once(plain).chain(rows).collect())
 }
 
-/// N = 4096: what causal saves. The naive kernels would take minutes here.
+/// N = 4096: what causal and lists of blocks save and what a user's function costs; these at D = 64 alone. The naive
+/// kernels would take minutes here.
 fn medium(dim: u32) -> Group {
-    let masks = [Mask::default(), Mask::causal()];
-    let rows = masks.map(|mask| row("subgroup", problem(4096, dim, mask, Element::F32)));
-    Group(rows.into())
+    let row = |mask| row("subgroup", problem(4096, dim, mask, Element::F32));
+    let full = row(Mask::default());
+    let mut rows = vec![row(Mask::causal()).over("full", &full)];
+    if dim == 64 {
+        rows.extend(sparse::rows("block-sparse", &[1, 2, 4, 8, 16], &full));
+        rows.push(mods::row(&full));
+    }
+    rows.insert(0, full);
+    Group(rows)
 }
 
 /// N = 8192 and 16384: what a window saves, and that its time grows with N alone.
 fn long() -> Group {
     let window = || Mask::window(256, 0);
     let row = |len, mask| row("subgroup", problem(len, 64, mask, Element::F32));
-    Group(vec![
-        row(8192, Mask::default()),
-        row(8192, window()),
-        row(16384, window()),
-    ])
+    let full = row(8192, Mask::default());
+    let half = row(8192, window()).over("full", &full);
+    let whole = row(16384, window()).over("N = 8192", &half);
+    Group(vec![full, half, whole])
 }
 
 fn problem(len: u32, dim: u32, mask: Mask, element: Element) -> Problem {
@@ -59,6 +67,7 @@ fn row(strategy: &'static str, problem: Problem) -> Row {
         problem,
         params: String::new(),
         case: forward::case,
+        baseline: None,
     }
 }
 
@@ -69,5 +78,6 @@ fn naive_row(problem: Problem) -> Row {
         problem,
         params: String::new(),
         case: naive::case,
+        baseline: None,
     }
 }

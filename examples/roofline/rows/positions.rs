@@ -34,19 +34,20 @@ fn schemes() -> Group {
         problem,
         params: params.into(),
         case: forward::case,
+        baseline: None,
     };
-    Group(vec![
-        row("plain", plain()),
-        row(
-            "rope",
-            Problem {
-                position: rope,
-                ..plain()
-            },
-        ),
+    let rope = Problem {
+        position: rope,
+        ..plain()
+    };
+    let without = row("plain", plain());
+    let schemes = [
+        row("rope", rope),
         row("alibi", score(alibi)),
         row("bias", score(bias)),
-    ])
+    ]
+    .map(|row| row.over("plain", &without));
+    Group(std::iter::once(without).chain(schemes).collect())
 }
 
 /// 32 MiB of rows.
@@ -61,5 +62,6 @@ fn rotation() -> Group {
         problem,
         params: "32 MiB".into(),
         case: rotate::case,
+        baseline: None,
     }])
 }

@@ -1,43 +1,28 @@
-//! Block masks: what is not listed is not paid, forward and backward; the first row of a group is without a mask.
+//! Block masks: what is not listed is not paid, forward and backward.
+//!
+//! Blocks chosen on the device (`select`) will be a group of their own here: the choice over the attention it feeds.
 
-use anyhow::Result;
-use wgpu_attention::problem::{BlockGrid, BlockMask, Element, Mask, Problem, Shape};
+use wgpu_attention::problem::{BlockGrid, BlockMask, Mask, Problem, Shape};
 
-use crate::case::{Case, Group, Row};
-use crate::gpu::Gpu;
-use crate::{backward, forward};
+use crate::case::Row;
 
-const HEADS: u32 = 8;
-const LEN: u32 = 4096;
-const DIM: u32 = 64;
 const SIDE: u32 = 64;
 
-pub fn groups() -> Vec<Group> {
-    vec![
-        group("block-sparse", forward::case, &[1, 2, 4, 8, 16]),
-        group("block-sparse-backward", backward::case, &[1, 8]),
-    ]
-}
-
-/// Rows of density 1/n.
-fn group(
-    kernel: &'static str,
-    case: fn(&Gpu, &Row) -> Result<Box<dyn Case>>,
-    parts: &[u32],
-) -> Group {
-    let row = |mask, params| Row {
+/// Rows of density 1/n beside one without a mask, which they are compared with.
+pub fn rows(kernel: &'static str, parts: &[u32], dense: &Row) -> Vec<Row> {
+    let row = |&n| Row {
         kernel,
-        strategy: "subgroup",
+        strategy: dense.strategy,
         problem: Problem {
-            mask,
-            ..Problem::new(Shape::square(1, HEADS, LEN, DIM), Element::F32)
+            mask: one_in(n, &dense.problem.shape),
+            ..dense.problem.clone()
         },
-        params,
-        case,
+        params: density(n),
+        case: dense.case,
+        baseline: None,
     };
-    let sparse = parts.iter().map(|&n| row(one_in(n), density(n)));
-    let dense = row(Mask::default(), "dense".into());
-    Group(std::iter::once(dense).chain(sparse).collect())
+    let rows = parts.iter().map(row);
+    rows.map(|row| row.over("dense", dense)).collect()
 }
 
 fn density(n: u32) -> String {
@@ -48,8 +33,8 @@ fn density(n: u32) -> String {
 }
 
 /// Every n-th block of keys, another first one a block of queries, so that keys too are seen equally often.
-fn one_in(n: u32) -> Mask {
-    let grid = BlockGrid::new(SIDE, LEN, LEN);
+fn one_in(n: u32, shape: &Shape) -> Mask {
+    let grid = BlockGrid::new(SIDE, shape.q_len, shape.kv_len);
     let (rows, columns) = (grid.q_blocks(), grid.kv_blocks());
     let list = |i: u32| (i % n..columns).step_by(n as usize).collect();
     let lists: Vec<Vec<u32>> = (0..rows).map(list).collect();

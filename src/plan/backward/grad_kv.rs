@@ -40,7 +40,7 @@ impl Pass<'_> {
         };
         let rows = chosen.tiling.tile_rows();
         params.q_tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
-        for (step, (h, q)) in self.cut_queries(draft, &chosen).enumerate() {
+        for (step, (h, q)) in self.cut_queries(draft, &chosen)?.enumerate() {
             params.accumulate = u32::from(step > 0);
             (params.group_begin, params.group_end) = (h.start, h.end);
             (params.q_begin, params.q_end) = (q.start, q.end);
@@ -88,19 +88,19 @@ impl Pass<'_> {
         &self,
         draft: &Draft<'_>,
         chosen: &Chosen,
-    ) -> impl Iterator<Item = (Range<u32>, Range<u32>)> + use<> {
+    ) -> Result<impl Iterator<Item = (Range<u32>, Range<u32>)> + use<>> {
         let (group, q) = (self.problem.shape.group(), self.problem.slice().q);
         let tile = chosen.tiling.tile;
         let tile_flops = u64::from(tile * chosen.tiling.tile_rows()) * self.kv_pair_flops();
         let all = q.len() as u32;
-        let mut queries = self.part(draft, chosen, all, group, tile_flops);
+        let mut queries = self.part(draft, chosen, all, group, tile_flops)?;
         let heads = if queries < all { 1 } else { group };
         if heads < group {
-            queries = self.part(draft, chosen, all, 1, tile_flops);
+            queries = self.part(draft, chosen, all, 1, tile_flops)?;
         }
         queries = queries.min(draft.choice.slice_rows.unwrap_or(u32::MAX).max(1));
-        cut(0..group, heads)
-            .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q)))
+        Ok(cut(0..group, heads)
+            .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }
 
     /// What a tile of keys costs that walks the queries `q` of the heads `h` of its group.

@@ -35,7 +35,7 @@ impl Pass<'_> {
         let bindings = self.bindings(draft, &[target.binding]);
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
-        let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops);
+        let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops)?;
         for q in cut(
             slice.q.clone(),
             draft.choice.slice_rows.unwrap_or(u32::MAX).max(1),

@@ -4,8 +4,9 @@ use crate::error::{Error, Result};
 use crate::plan::draft::Draft;
 use crate::plan::merge::pack;
 use crate::plan::params::{Params, Rows};
+use crate::plan::prefill::ITERATION_MARGIN;
 use crate::plan::steps::tile_steps;
-use crate::plan::tiles::Demand;
+use crate::plan::tiles::{self, Chosen, Demand};
 use crate::plan::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
 use crate::plan::{Binding, Cost, Role};
 use crate::problem::{Element, Layout, Operand};
@@ -118,6 +119,7 @@ impl Pass<'_> {
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
         tile_steps(draft, variant, &bindings, &params, |_, _, _| cost)?;
+        self.within_iterations(draft, &chosen, visited)?;
         if shared_buffer {
             let params = Params {
                 q_heads: heads,
@@ -143,6 +145,22 @@ impl Pass<'_> {
             binding: target.binding,
             rows: target.rows,
         })
+    }
+
+    /// Refuses a workgroup that walks so many tiles, where a software adapter would stop it on the way.
+    fn within_iterations(&self, draft: &Draft<'_>, chosen: &Chosen, tiles: u64) -> Result<()> {
+        let actual =
+            tiles * tiles::iterations(chosen, self.problem, draft.caps)? + ITERATION_MARGIN;
+        match draft.caps.iterations.filter(|&cap| actual > cap) {
+            Some(allowed) => Err(Error::Limit {
+                what: "the tiles that a gradient of the score's parameters walks",
+                actual,
+                limit: "loop iterations of an invocation",
+                allowed,
+                way_out: "call it by slices of the keys and add the gradients",
+            }),
+            None => Ok(()),
+        }
     }
 
     fn grad_numbers(
@@ -182,20 +200,24 @@ impl Pass<'_> {
         if tiles > 0 {
             let variant = Variant::GradScore(self.key(draft, &chosen), numbers);
             let bindings = self.bindings(draft, &[partials]);
+            let mut most = 0;
             tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
                 let start = (first + tile) * rows;
                 let (i0, i1) = (
                     start.max(slice.q.start),
                     (start + rows).min(slice.q.end) - 1,
                 );
+                let visited = self.schedule.visited(b, h, i0, i1, tiling.tile);
+                most = visited.max(most);
                 Cost {
-                    visited: self.schedule.visited(b, h, i0, i1, tiling.tile),
+                    visited,
                     of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
                     flops: self.schedule.pairs(b, h, i0, i1) * pair_flops,
                     written_bytes: u64::from(stride) * 4,
                     ..Cost::default()
                 }
             })?;
+            self.within_iterations(draft, &chosen, most)?;
         }
         reduce(draft, params, partials, count, target)
     }

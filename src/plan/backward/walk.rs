@@ -2,10 +2,11 @@
 
 use std::ops::Range;
 
+use crate::error::Result;
 use crate::plan::Cost;
 use crate::plan::draft::Draft;
 use crate::plan::prefill::ITERATION_MARGIN;
-use crate::plan::steps::{cut, step_flops};
+use crate::plan::steps::cut;
 use crate::plan::tiles::{self, Chosen};
 use crate::problem::{Problem, Slice};
 
@@ -20,18 +21,20 @@ impl Pass<'_> {
         rows: u32,
         heads: u32,
         tile_flops: u64,
-    ) -> u32 {
+    ) -> Result<u32> {
         let tiling = &chosen.tiling;
         if let Some(splits) = draft.choice.splits {
-            return rows.div_ceil(splits.max(1)).max(1);
+            return Ok(rows.div_ceil(splits.max(1)).max(1));
         }
-        let by_flops = step_flops(draft.caps.class) / tile_flops.max(1);
-        let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
-            (cap - ITERATION_MARGIN) / tiles::iterations(chosen, &self.problem.shape)
-        });
+        let by_flops = draft.step_flops() / tile_flops.max(1);
+        let iterations = tiles::iterations(chosen, self.problem, draft.caps)?;
+        let by_iterations = draft
+            .caps
+            .iterations
+            .map_or(u64::MAX, |cap| (cap - ITERATION_MARGIN) / iterations);
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
         let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
-        most.min(u64::from(rows.max(1))) as u32
+        Ok(most.min(u64::from(rows.max(1))) as u32)
     }
 
     pub(super) fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {

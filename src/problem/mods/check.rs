@@ -46,7 +46,12 @@ pub(super) fn check(text: &str) -> Result<Defined> {
     })?;
     declarations(text, &words)?;
     calls(text, &words)?;
-    let defined = signatures(text, &module)?;
+    let defined = Defined {
+        loops: words
+            .iter()
+            .any(|word| matches!(word.text, "for" | "while" | "loop")),
+        ..signatures(text, &module)?
+    };
     let info = validated(text, &module)?;
     pointers(text, &module, &info)?;
     Ok(defined)
