@@ -261,7 +261,10 @@ fn under_a_mask_of_the_users() {
     let (plan, _, got) = chosen(&user, &inputs, &Choice::default());
     for (n, list) in got.iter().enumerate() {
         let h = n as u32 / SIZES.q_len.div_ceil(16) % SIZES.q_heads;
-        assert!(list.iter().all(|block| (block / 2 + h).is_multiple_of(2)), "{plan}");
+        assert!(
+            list.iter().all(|block| (block / 2 + h).is_multiple_of(2)),
+            "{plan}"
+        );
     }
     assert!(got.iter().any(|list| list.len() == 3));
 }
