@@ -232,17 +232,21 @@ impl Call {
         if steps.start >= end {
             return;
         }
-        let last = end == self.steps.len();
-        for (from, copy) in self.copies.iter().filter(|(_, copy)| !copy.out) {
+        for (from, copy) in self.copies.iter().filter(|(_, copy)| copy.after.is_none()) {
             if steps.start == 0 {
                 let bytes = u64::from(copy.words) * 4;
                 encoder.copy_buffer_to_buffer(from, 0, &self.aux, u64::from(copy.at) * 4, bytes);
             }
         }
         self.encode_pass(encoder, steps.start..end);
-        for (to, copy) in self.copies.iter().filter(|(_, copy)| copy.out && last) {
-            let bytes = u64::from(copy.words) * 4;
-            encoder.copy_buffer_to_buffer(&self.aux, u64::from(copy.at) * 4, to, 0, bytes);
+        for (to, copy) in &self.copies {
+            if copy
+                .after
+                .is_some_and(|after| steps.start < after && after <= end)
+            {
+                let bytes = u64::from(copy.words) * 4;
+                encoder.copy_buffer_to_buffer(&self.aux, u64::from(copy.at) * 4, to, 0, bytes);
+            }
         }
     }
 

@@ -247,14 +247,15 @@ pub struct Requirement {
     pub dense: bool,
 }
 
-/// Where the encoder copies a device-resident operand into the call's own buffer or, after the last step, out of it.
+/// Where the encoder copies a device-resident operand into the call's own buffer, or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuxCopy {
     pub role: Role,
     /// Words from the start.
     pub at: u32,
     pub words: u32,
-    pub out: bool,
+    /// Out of it, once so many steps are recorded.
+    pub after: Option<usize>,
 }
 
 /// The strategies by name, for a caller that wants a certain one.

@@ -51,8 +51,9 @@ pub struct Args {
     /// Keys before this one are exempt from causal
     #[arg(long, value_name = "N", default_value_t = 0)]
     prefix: u32,
-    /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide: a multiple of 16 to 128
-    #[arg(long, value_name = "b", conflicts_with = "random")]
+    /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide, or of --top-k (there 64
+    /// if not given): a multiple of 16 to 128
+    #[arg(long, value_name = "b")]
     pub block_size: Option<u32>,
     /// Factor on q·k [default: 1/√D]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -152,7 +153,7 @@ impl Args {
         self.positions.configure(&mut problem)?;
         ensure!(
             self.input.is_some() || self.block_size.is_none() || self.select.top_k.is_some(),
-            "--block-size needs blocks: give --top-k, or a file with a tensor blocks"
+            "--block-size needs blocks; give --top-k, or a file with a tensor blocks"
         );
         self.select.configure(&mut problem, self.block_size)?;
         Ok(problem)

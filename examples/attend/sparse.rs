@@ -132,7 +132,7 @@ fn blocks(file: &TensorFile, side: Option<u32>, shape: &Shape) -> Result<Option<
         ),
         (None, Some(_)) => {
             bail!(
-                "--block-size needs a tensor blocks or --top-k; give one of them, or leave the option out"
+                "--block-size needs a tensor blocks; add it to the file, give --top-k, or leave the option out"
             )
         }
     };

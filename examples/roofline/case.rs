@@ -84,7 +84,7 @@ impl Row {
         )
     }
 
-    /// `full`, `causal`, `window:256,0`, `blocks:64`.
+    /// `full`, `causal`, `window:256,0`, `blocks:64`, `top-k:16,64`.
     pub fn mask(&self) -> String {
         let mask = &self.problem.mask;
         let side = |keys: Option<u32>| keys.map_or("inf".to_string(), |n| n.to_string());
@@ -95,7 +95,13 @@ impl Row {
         let blocks = mask
             .host_blocks()
             .map(|blocks| format!("blocks:{}", blocks.grid().side));
-        let kinds: Vec<_> = [causal, window, blocks].into_iter().flatten().collect();
+        let chosen = mask
+            .selected_blocks()
+            .map(|select| format!("top-k:{},{}", select.count, select.side));
+        let kinds: Vec<_> = [causal, window, blocks, chosen]
+            .into_iter()
+            .flatten()
+            .collect();
         match kinds.is_empty() {
             true => "full".to_string(),
             false => kinds.join(","),

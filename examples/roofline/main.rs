@@ -31,6 +31,7 @@ mod progress;
 mod report;
 mod rotate;
 mod rows;
+mod select;
 mod timing;
 
 use std::process::ExitCode;

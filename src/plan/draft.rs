@@ -188,18 +188,18 @@ impl<'a> Draft<'a> {
             role,
             at,
             words,
-            out: false,
+            after: None,
         });
         at
     }
 
-    /// Lets the encoder copy small operands to an output, after the last step.
+    /// Lets the encoder copy small operands to an output, after the steps so far.
     pub fn copy_out(&mut self, role: Role, at: u32, words: u32) {
         self.copy(AuxCopy {
             role,
             at,
             words,
-            out: true,
+            after: Some(self.steps.len()),
         });
     }
 
@@ -209,7 +209,7 @@ impl<'a> Draft<'a> {
             role: copy.role,
             bytes: u64::from(copy.words) * 4,
             storage: false,
-            output: copy.out,
+            output: copy.after.is_some(),
             start: 0,
             dense: true,
         });

@@ -111,6 +111,11 @@ fn bad_input() {
         ("--block-size 16", 1, "--top-k"),
     ] {
         let args = std::iter::once(input.as_str()).chain(options.split(' '));
-        attend(&args.collect::<Vec<_>>()).refused(status, &[says]);
+        let run = attend(&args.collect::<Vec<_>>());
+        if status == 2 {
+            assert!(run.status == Some(2) && run.stderr.contains(says), "{run:?}");
+        } else {
+            run.refused(status, &[says]);
+        }
     }
 }

@@ -10,7 +10,15 @@ const HEADS: u32 = 8;
 
 /// One group a size and head size.
 pub fn groups() -> Vec<Group> {
-    vec![short(64), short(128), medium(64), medium(128), long()]
+    let chosen = problem(8192, 64, Mask::default(), Element::F32);
+    vec![
+        short(64),
+        short(128),
+        medium(64),
+        medium(128),
+        long(),
+        sparse::selection(chosen),
+    ]
 }
 
 /// N = 1024: every element and both strategies.

@@ -1,10 +1,11 @@
-//! Block masks: what is not listed is not paid, forward and backward.
-//!
-//! Blocks chosen on the device (`select`) will be a group of their own here: the choice over the attention it feeds.
+//! Block masks: what is not listed is not paid, forward and backward. Blocks chosen from the input: what the choice
+//! takes beside the attention that it feeds.
 
-use wgpu_attention::problem::{BlockGrid, BlockMask, Mask, Problem, Shape};
+use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Mask, Problem, Select, Shape};
 
-use crate::case::Row;
+use crate::case::{Case, Group, Row};
+use crate::gpu::Gpu;
+use crate::select;
 
 const SIDE: u32 = 64;
 
@@ -23,6 +24,26 @@ pub fn rows(kernel: &'static str, parts: &[u32], dense: &Row) -> Vec<Row> {
     };
     let rows = parts.iter().map(row);
     rows.map(|row| row.over("dense", dense)).collect()
+}
+
+/// An eighth of the blocks, by their means.
+pub fn selection(mut problem: Problem) -> Group {
+    let blocks = problem.shape.kv_len.div_ceil(SIDE);
+    problem.mask.blocks = Some(Blocks::Select(Select {
+        written: true,
+        ..Select::new(SIDE, blocks / 8)
+    }));
+    let row = |kernel, case: fn(&Gpu, &Row) -> anyhow::Result<Box<dyn Case>>| Row {
+        kernel,
+        strategy: "subgroup",
+        problem: problem.clone(),
+        params: density(8),
+        case,
+        baseline: None,
+    };
+    let attention = row("selected", select::attention);
+    let choice = row("select", select::choice).over("attention", &attention);
+    Group(vec![attention, choice])
 }
 
 fn density(n: u32) -> String {

@@ -160,6 +160,38 @@ fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &Choice) {
     assert_gradients(want, &inputs.tensors(want), d_o, got, &context);
 }
 
+/// 64 K x 64 K pairs in blocks of 128: at most a minute on two cores of lavapipe, by a step of bounded cost at a time.
+#[test]
+fn a_long_context() {
+    let text = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return j <= i && (i - j < 1000u || j % 8192u < 4u); }";
+    let scan = BlockScan::new(
+        BlockGrid::new(128, 1 << 16, 1 << 16),
+        Mods::new(text).expect("a legal text"),
+    );
+    let start = std::time::Instant::now();
+    let words = scanned(&scan);
+    println!("scanned in {:.1} s", start.elapsed().as_secs_f64());
+    let lists = scan.lists();
+    for i in [0, 1, 9, 63, 64, 300, 511] {
+        let (first, last) = (i * 128, i * 128 + 127);
+        let want: Vec<(u32, bool)> = (0..=i)
+            .filter_map(|block| {
+                let (begin, end) = (block * 128, block * 128 + 127);
+                let sees = |i: u32, j: u32| j <= i && (i - j < 1000 || j % 8192 < 4);
+                // The corners tell: the first query sees the least of what comes later, the last one of what lies before.
+                let some = sees(first, end.min(first)) || sees(first, begin) || sees(last, begin);
+                let all = end <= first && last - begin < 1000;
+                some.then_some((block, !all))
+            })
+            .collect();
+        assert_eq!(
+            lists.list(&words, i as usize),
+            want,
+            "queries {first} to {last}"
+        );
+    }
+}
+
 /// A matrix of more blocks than are held at a time, and a scan of more pairs than a step takes.
 #[test]
 fn a_long_scan_is_cut_into_steps() {
