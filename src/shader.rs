@@ -90,11 +90,11 @@ pub fn source(variant: &Variant) -> Source {
             source.flag("segments", key.segments);
             source.slot("mods", Vec::new());
         }
-        Variant::ListBlocks(from) => {
-            source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
-            source.flag("top_k", *from == ListFrom::Scores);
-            source.flag("from_lists", *from == ListFrom::Lists);
-            let states = match from {
+        Variant::ListBlocks(key) => {
+            source.constant("INVOCATIONS", key.invocations);
+            source.flag("top_k", key.from == ListFrom::Scores);
+            source.flag("from_lists", key.from == ListFrom::Lists);
+            let states = match key.from {
                 ListFrom::Scores | ListFrom::Scan => "schedule::states_matrix",
                 ListFrom::Lists => "schedule::states_lists",
             };

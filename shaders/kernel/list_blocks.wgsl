@@ -62,7 +62,7 @@ fn main(
 
 // The highest bound that enough blocks reach, two bits a round; 0 where there are no more blocks than are kept.
 @if(top_k) fn keep_bound(n: u32, begin: u32, end: u32, invocation: u32) -> u32 {
-    if (invocation < 48u) { atomicStore(&above[invocation], 0u); }
+    for (var x = invocation; x < 48u; x += INVOCATIONS) { atomicStore(&above[x], 0u); }
     workgroupBarrier();
     var bound = 0u;
     for (var round = 0u; round < 16u; round++) {

@@ -40,17 +40,16 @@ fn main(
     }
     var s: array<vec4<f32>, 4>;
     for (var d = 0u; d < chunks; d++) {
+        var means: array<vec4<f32>, 4>;
+        @unroll for (var r = 0u; r < FOUR; r++) { means[r] = q[q_at[r] + d]; }
         @if(!extremes) @unroll for (var c = 0u; c < FOUR; c++) {
             let k_mean = k[k_at[c] + d];
-            @unroll for (var r = 0u; r < FOUR; r++) { s[r][c] += dot(q[q_at[r] + d], k_mean); }
+            @unroll for (var r = 0u; r < FOUR; r++) { s[r][c] += dot(means[r], k_mean); }
         }
         @if(extremes) @unroll for (var c = 0u; c < FOUR; c++) {
             let k_low = k[2u * (k_at[c] + d)];
             let k_high = k[2u * (k_at[c] + d) + 1u];
-            @unroll for (var r = 0u; r < FOUR; r++) {
-                let q_mean = q[q_at[r] + d];
-                s[r][c] += dot(max(q_mean * k_low, q_mean * k_high), vec4<f32>(1.0));
-            }
+            @unroll for (var r = 0u; r < FOUR; r++) { s[r][c] += dot(max(means[r] * k_low, means[r] * k_high), vec4<f32>(1.0)); }
         }
     }
     @unroll for (var r = 0u; r < FOUR; r++) {

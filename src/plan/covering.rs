@@ -9,8 +9,8 @@ use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 
 use super::variant::{
-    Input, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks,
-    ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
+    Input, ListBlocks, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill, Rotate, ScanBlocks,
+    ScoreBlocks, ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
 };
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
@@ -288,7 +288,12 @@ fn listing() -> impl Iterator<Item = Variant> {
         mask_mod: false,
         segments: true,
     });
-    let lists = [ListFrom::Scores, ListFrom::Scan, ListFrom::Lists].map(Variant::ListBlocks);
+    let lists = [
+        (ListFrom::Scores, 8),
+        (ListFrom::Scan, 64),
+        (ListFrom::Lists, 8),
+    ]
+    .map(|(from, invocations)| Variant::ListBlocks(ListBlocks { from, invocations }));
     let pools = pools.into_iter().chain(scores).chain([scan]);
     pools.chain(lists)
 }

@@ -117,7 +117,7 @@ impl Step {
             Variant::Pool(_) => "4 channels of a block an invocation".into(),
             Variant::ScoreBlocks(_) => "4 x 4 blocks an invocation".into(),
             Variant::ScanBlocks(_) => "a block a workgroup".into(),
-            Variant::ListBlocks(_) => "a list a workgroup".into(),
+            Variant::ListBlocks(key) => format!("a list a workgroup of {}", key.invocations),
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::ops::Range;
 
-use crate::error::Result;
+use crate::caps::AdapterClass;
+use crate::error::{Error, Result};
 use crate::problem::{BlockGrid, DeviceBlocks, Problem, Select, SelectBy, Slice};
 
 use super::draft::Draft;
@@ -10,7 +11,10 @@ use super::inputs::Source;
 use super::params::Params;
 use super::scan;
 use super::steps::cut;
-use super::variant::{Input, ListFrom, MaskKey, Pool, ScanBlocks, ScoreBlocks, Variant};
+use super::variant::{
+    Input, ListBlocks, ListFrom, MaskKey, Pool, ROW_KERNEL_INVOCATIONS, ScanBlocks, ScoreBlocks,
+    Variant,
+};
 use super::{Binding, Cost, Step};
 
 /// Bytes of a matrix of blocks at a time; more blocks of queries than these hold are chosen slice by slice.
@@ -260,7 +264,9 @@ pub(super) fn list(
     matrix: Option<Binding>,
 ) -> Result<()> {
     let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
+    // How often each block is looked at.
     let rounds = if from == ListFrom::Scores { 18 } else { 2 };
+    let invocations = list_invocations(draft, from, params, rounds)?;
     let mut bindings = vec![draft.aux_output()];
     bindings.extend(matrix.map(read_only));
     let cost = Cost {
@@ -270,12 +276,46 @@ pub(super) fn list(
     };
     workgroups(
         draft,
-        Variant::ListBlocks(from),
+        Variant::ListBlocks(ListBlocks { from, invocations }),
         bindings,
         params,
         0..rows,
         cost,
     )
+}
+
+/// Invocations that share a list. On lavapipe every barrier and every atomic of an invocation takes its time: 1024 lists
+/// of 128 blocks take 145 ms with 64 invocations a list and 35 ms with 8.
+fn list_invocations(
+    draft: &Draft<'_>,
+    from: ListFrom,
+    params: &Params,
+    rounds: u64,
+) -> Result<u32> {
+    // A list of the other axis is searched by halves.
+    let turns = match from {
+        ListFrom::Lists => u64::from(34 - params.block_capacity.leading_zeros()),
+        ListFrom::Scores | ListFrom::Scan => 1,
+    };
+    let iterations = |invocations: u32| {
+        let run = u64::from(params.list_columns.div_ceil(invocations));
+        rounds * (run * turns + 5) + 2 * u64::from(invocations)
+    };
+    let few = draft.caps.class == AdapterClass::Cpu;
+    let cap = draft.caps.iterations.unwrap_or(u64::MAX);
+    let choices = if few {
+        [8, ROW_KERNEL_INVOCATIONS]
+    } else {
+        [ROW_KERNEL_INVOCATIONS; 2]
+    };
+    let fits = choices.into_iter().find(|&n| iterations(n) <= cap);
+    fits.ok_or(Error::Limit {
+        what: "the blocks that a list is chosen from",
+        actual: iterations(ROW_KERNEL_INVOCATIONS),
+        limit: "loop iterations of an invocation",
+        allowed: cap,
+        way_out: "choose larger blocks, or cut the keys",
+    })
 }
 
 /// A step of one workgroup for each number of `work`.

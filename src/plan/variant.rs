@@ -239,7 +239,7 @@ pub enum Variant {
     /// Which blocks hold visible pairs.
     ScanBlocks(ScanBlocks),
     /// The blocks that are kept, as lists.
-    ListBlocks(ListFrom),
+    ListBlocks(ListBlocks),
 }
 
 /// The key of the step that pools blocks of rows.
@@ -265,6 +265,14 @@ pub struct ScanBlocks {
     pub mask_mod: bool,
     /// Documents are compared pair by pair.
     pub segments: bool,
+}
+
+/// The key of the step that lists blocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ListBlocks {
+    pub from: ListFrom,
+    /// Invocations that share a list.
+    pub invocations: u32,
 }
 
 /// Where a list comes from.
@@ -398,7 +406,7 @@ impl Variant {
         let sums = match self {
             Self::GradScore(key, numbers) => numbers.parts() * key.tiling.invocations * 4,
             // Two counts an invocation, and those of 16 rounds of 3 bounds.
-            Self::ListBlocks(_) => (2 * ROW_KERNEL_INVOCATIONS + 48) * 4,
+            Self::ListBlocks(key) => (2 * key.invocations + 48) * 4,
             Self::ScanBlocks(_) => 4,
             _ => 0,
         };
@@ -412,8 +420,12 @@ impl Variant {
 
     /// Invocations of a workgroup.
     pub fn invocations(&self) -> u32 {
-        self.tiles()
-            .map_or(ROW_KERNEL_INVOCATIONS, |tiles| tiles.tiling.invocations)
+        match self {
+            Self::ListBlocks(key) => key.invocations,
+            _ => self
+                .tiles()
+                .map_or(ROW_KERNEL_INVOCATIONS, |tiles| tiles.tiling.invocations),
+        }
     }
 }
 
@@ -518,7 +530,7 @@ impl fmt::Display for Variant {
                 if key.mask_mod { " mask_mod" } else { "" },
                 if key.segments { " segments" } else { "" }
             ),
-            Self::ListBlocks(from) => f.write_str(match from {
+            Self::ListBlocks(key) => f.write_str(match key.from {
                 ListFrom::Scores => "list_blocks of the highest scores",
                 ListFrom::Scan => "list_blocks of a scan",
                 ListFrom::Lists => "list_blocks transposed",

@@ -113,7 +113,10 @@ fn bad_input() {
         let args = std::iter::once(input.as_str()).chain(options.split(' '));
         let run = attend(&args.collect::<Vec<_>>());
         if status == 2 {
-            assert!(run.status == Some(2) && run.stderr.contains(says), "{run:?}");
+            assert!(
+                run.status == Some(2) && run.stderr.contains(says),
+                "{run:?}"
+            );
         } else {
             run.refused(status, &[says]);
         }
