@@ -10,7 +10,7 @@ use super::{Block, BlockGrid, BlockMask};
 ///
 /// [`Self::PARTIAL`] on a block asks `mask_mod` of its pairs; without it all of them are visible, as far as the other
 /// masks go. A list longer than its capacity is not stored: it stands for every block, each partial. Numbers of blocks
-/// are clamped to those there are; what else lists hold that are not ascending is visible is not told.
+/// are clamped to those there are; a list that does not ascend makes its own rows wrong and no others.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceBlocks {
     pub grid: BlockGrid,
