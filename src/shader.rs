@@ -85,6 +85,7 @@ pub fn source(variant: &Variant) -> Source {
         Variant::ScanBlocks(key) => {
             source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
             source.signed("MAX_OFFSET", MAX_LEN as i32);
+            source.flag("intervals", key.intervals);
             source.flag("mods", key.mask_mod);
             source.flag("mask_mod", key.mask_mod);
             source.flag("segments", key.segments);

@@ -72,6 +72,9 @@ pub struct Args {
     /// The user's score_mod, mask_mod and score_mod_grad, as WGSL text
     #[arg(long = "mod", value_name = "FILE.wgsl")]
     pub mods: Option<PathBuf>,
+    /// Loop iterations of a call of the user's functions at the most [default: 64 where they have loops]
+    #[arg(long, value_name = "N", requires = "mods")]
+    pub mod_iterations: Option<u32>,
     /// Element type of o in place of the input's
     #[arg(long, value_enum)]
     output: Option<OutputName>,

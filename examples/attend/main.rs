@@ -59,7 +59,7 @@ fn run(args: &Args) -> Result<()> {
     let choice = args.choice()?;
     let input = Input::of(args)?;
     let mut problem = args.configure(input.problem())?;
-    mods::configure(&mut problem, args.mods.as_deref(), &input)?;
+    mods::configure(&mut problem, args, &input)?;
     // Before a device is opened: what is wrong with the input is wrong on every device.
     problem.validate()?;
     let backward = args

@@ -1,17 +1,16 @@
 //! `--mod FILE.wgsl` and the tensor `mod_data`: the user's own score and mask functions.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, ensure};
 use wgpu_attention::Problem;
 use wgpu_attention::problem::{ModData, Mods};
 
+use crate::cli::Args;
 use crate::input::Input;
 
 /// Puts the functions of a file and their data into a problem.
-pub fn configure(problem: &mut Problem, file: Option<&Path>, input: &Input) -> Result<()> {
+pub fn configure(problem: &mut Problem, args: &Args, input: &Input) -> Result<()> {
     let data = input.tensor("mod_data");
-    let Some(file) = file else {
+    let Some(file) = args.mods.as_deref() else {
         ensure!(
             data.is_none(),
             "mod_data is what the functions of --mod read; give --mod FILE.wgsl, or leave mod_data out"
@@ -33,6 +32,9 @@ pub fn configure(problem: &mut Problem, file: Option<&Path>, input: &Input) -> R
         );
         let numbers = data.numbers()?.into_iter().map(|x| x as f32).collect();
         mods = mods.with_data(ModData::Host(numbers));
+    }
+    if let Some(iterations) = args.mod_iterations {
+        mods = mods.with_iterations(iterations);
     }
     problem.mods = Some(mods);
     Ok(())

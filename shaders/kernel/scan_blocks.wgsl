@@ -43,7 +43,8 @@ fn main(
 }
 
 fn sees(b: u32, h: u32, i: u32, j: u32) -> bool {
-    var visible = is_visible(visible_keys(b, i), j);
+    var visible = true;
+    @if(intervals) visible = is_visible(visible_keys(b, i), j);
     @if(segments) visible = visible && aux[params.segments_q_at + b * params.q_len + i] == aux[params.segments_k_at + b * params.kv_len + j];
     @if(mask_mod) visible = visible && user_mask_mod(b, h, i, j);
     return visible;

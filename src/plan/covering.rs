@@ -285,6 +285,7 @@ fn listing() -> impl Iterator<Item = Variant> {
     let scores =
         both.map(|(extremes, scanned)| Variant::ScoreBlocks(ScoreBlocks { extremes, scanned }));
     let scan = Variant::ScanBlocks(ScanBlocks {
+        intervals: true,
         mask_mod: false,
         segments: true,
     });

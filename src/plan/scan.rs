@@ -88,6 +88,7 @@ pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<
     params.mods_at = score::push_mods(&mut draft, &scan_of.mods.data)?;
     blocks::push_device_lists(&mut draft, &lists, &mut params, None)?;
     let key = ScanBlocks {
+        intervals: false,
         mask_mod: true,
         segments: false,
     };

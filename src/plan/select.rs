@@ -120,6 +120,7 @@ impl Choice<'_> {
         let k_pool = self.pool(draft, k, &keys)?;
         let chunks_at = draft.push_aux([shape.head_dim.div_ceil(4)]);
         let scan_key = ScanBlocks {
+            intervals: true,
             mask_mod: self
                 .problem
                 .mods

@@ -262,6 +262,8 @@ pub struct ScoreBlocks {
 /// The key of the step that asks about every pair.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScanBlocks {
+    /// Causal, window and lengths take part.
+    pub intervals: bool,
     pub mask_mod: bool,
     /// Documents are compared pair by pair.
     pub segments: bool,
@@ -526,7 +528,8 @@ impl fmt::Display for Variant {
             ),
             Self::ScanBlocks(key) => write!(
                 f,
-                "scan_blocks{}{}",
+                "scan_blocks{}{}{}",
+                if key.intervals { " intervals" } else { "" },
                 if key.mask_mod { " mask_mod" } else { "" },
                 if key.segments { " segments" } else { "" }
             ),

@@ -59,10 +59,11 @@ fn every_variant() -> Vec<Composed> {
             .entry((variant.kernel(), variant.needs_subgroups()))
             .or_insert(0);
         *n += 1;
-        let uses = if *n % 3 == 1 {
-            uses.next()?
-        } else {
-            return None;
+        let uses = match (lists_on_the_device(variant), *n % 3) {
+            // Where blocks say whether they are asked.
+            (true, _) => (true, false),
+            (false, 1) => uses.next()?,
+            _ => return None,
         };
         Some((with_mods(*variant, uses)?, Some(text.clone())))
     };
@@ -73,16 +74,32 @@ fn every_variant() -> Vec<Composed> {
 
 /// The variant with a mask_mod, a score_mod or both; none where it computes no scores.
 fn with_mods(mut variant: Variant, (mask, score): (bool, bool)) -> Option<Variant> {
-    let key = match &mut variant {
-        Variant::Prefill(key) => &mut key.score,
+    let (of_score, of_mask) = match &mut variant {
+        Variant::Prefill(key) => (&mut key.score, &mut key.mask),
         Variant::GradQ(key)
         | Variant::GradKv(key)
         | Variant::GradBias(key)
-        | Variant::GradScore(key, _) => &mut key.score,
+        | Variant::GradScore(key, _) => (&mut key.score, &mut key.mask),
+        Variant::ScanBlocks(key) => {
+            key.mask_mod = true;
+            return Some(variant);
+        }
         _ => return None,
     };
-    (key.mask_mod, key.score_mod) = (mask, score);
+    (of_score.mask_mod, of_score.score_mod) = (mask, score);
+    of_mask.marked = mask && of_mask.device;
     Some(variant)
+}
+
+fn lists_on_the_device(variant: &Variant) -> bool {
+    match variant {
+        Variant::Prefill(key) => key.mask.device,
+        Variant::GradQ(key)
+        | Variant::GradKv(key)
+        | Variant::GradBias(key)
+        | Variant::GradScore(key, _) => key.mask.device,
+        _ => false,
+    }
 }
 
 #[test]
@@ -94,7 +111,8 @@ fn users_functions_meet_every_kernel_in_both_strategies() {
         .collect();
     let kernels = ["grad_bias", "grad_kv", "grad_q", "grad_score", "prefill"];
     let all = kernels.map(|kernel| [(kernel, false), (kernel, true)]);
-    assert_eq!(with, all.into_iter().flatten().collect());
+    let scan = [("scan_blocks", false)];
+    assert_eq!(with, all.into_iter().flatten().chain(scan).collect());
 }
 
 fn shader_of((variant, text): &Composed) -> wgpu_attention::Result<shader::Shader> {

@@ -162,6 +162,31 @@ fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &Choice) {
     assert_gradients(want, &inputs.tensors(want), d_o, got, &context);
 }
 
+/// What a buffer holds before anybody wrote to it harms nobody: rows may be wrong, but are numbers, and stay in place.
+#[test]
+fn lists_of_garbage_are_clamped() {
+    let gpu = gpu();
+    let lists = DeviceBlocks {
+        grid: grid(16),
+        capacity: 4,
+    };
+    let random = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) as u32;
+    let mut garbage = case("garbage", SIZES, Mask::causal());
+    let inputs = Inputs::new(&case("whole", SIZES, Mask::default()), Data::Normal(1.0), 3);
+    garbage.problem.mask.blocks = Some(Blocks::Device(lists));
+    let words = (0..lists.words()).map(|n| match n % 5 {
+        // A length that fits now and then.
+        0 => random(n) % 7,
+        _ => random(n),
+    });
+    garbage.values.block_lists = Some(words.collect());
+    for choice in strategies(gpu) {
+        let (plan, output) = run(gpu, &gpu.attention, &garbage, &inputs, &choice);
+        let got = output.forward(&garbage);
+        assert!(got.o.iter().all(|x| x.abs() < 10.0), "{plan}");
+    }
+}
+
 /// 64 K x 64 K pairs in blocks of 128: at most a minute on two cores of lavapipe, by a step of bounded cost at a time.
 #[test]
 fn a_long_context() {
