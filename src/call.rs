@@ -232,20 +232,21 @@ impl Call {
         if steps.start >= end {
             return;
         }
-        for (from, copy) in self.copies.iter().filter(|(_, copy)| copy.after.is_none()) {
-            if steps.start == 0 {
-                let bytes = u64::from(copy.words) * 4;
-                encoder.copy_buffer_to_buffer(from, 0, &self.aux, u64::from(copy.at) * 4, bytes);
+        let bytes = |words: u32| u64::from(words) * 4;
+        for (buffer, copy) in &self.copies {
+            if copy.out.is_none() && steps.start == 0 {
+                let (at, size) = (bytes(copy.at), bytes(copy.words));
+                encoder.copy_buffer_to_buffer(buffer, 0, &self.aux, at, size);
             }
         }
         self.encode_pass(encoder, steps.start..end);
-        for (to, copy) in &self.copies {
-            if copy
-                .after
-                .is_some_and(|after| steps.start < after && after <= end)
-            {
-                let bytes = u64::from(copy.words) * 4;
-                encoder.copy_buffer_to_buffer(&self.aux, u64::from(copy.at) * 4, to, 0, bytes);
+        for (buffer, copy) in &self.copies {
+            let out = copy
+                .out
+                .filter(|out| steps.start < out.after && out.after <= end);
+            if let Some(out) = out {
+                let (at, size) = (bytes(copy.at), bytes(copy.words));
+                encoder.copy_buffer_to_buffer(&self.aux, at, buffer, bytes(out.to), size);
             }
         }
     }

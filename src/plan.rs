@@ -238,7 +238,7 @@ pub struct Declined {
 pub struct Requirement {
     pub role: Role,
     pub bytes: u64,
-    /// Bound as storage; else copied from (`COPY_SRC`).
+    /// Bound as storage; else copied from (`COPY_SRC`), or to where it is an output (`COPY_DST`).
     pub storage: bool,
     /// The call writes it.
     pub output: bool,
@@ -251,11 +251,20 @@ pub struct Requirement {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuxCopy {
     pub role: Role,
-    /// Words from the start.
+    /// Words from the start of the call's buffer.
     pub at: u32,
     pub words: u32,
     /// Out of it, once so many steps are recorded.
-    pub after: Option<usize>,
+    pub out: Option<CopyOut>,
+}
+
+/// When the encoder copies out of the call's own buffer, and where to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopyOut {
+    /// Steps that are recorded before.
+    pub after: usize,
+    /// Words from the start of the operand.
+    pub to: u32,
 }
 
 /// The strategies by name, for a caller that wants a certain one.

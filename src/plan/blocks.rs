@@ -50,7 +50,7 @@ pub(super) fn push_device_lists(
     role: Option<Role>,
 ) -> Result<()> {
     let words = lists.words();
-    draft.check_binding("the lists of blocks", 4 * words)?;
+    draft.check_binding("the lists of blocks", words.saturating_mul(4))?;
     push_grid(&lists.grid, params);
     params.block_capacity = lists.capacity;
     params.block_rows_at = match role {

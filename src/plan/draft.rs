@@ -1,5 +1,7 @@
 //! A plan in the making: what every family needs to lay out bindings, scratch and grids.
 
+use std::ops::Range;
+
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Values};
@@ -8,8 +10,8 @@ use super::params::{Params, Rows};
 use super::steps::step_flops;
 use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
 use super::{
-    AuxCopy, Binding, Choice, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role, Slot,
-    Step, TableNeed, Task,
+    AuxCopy, Binding, Choice, CopyOut, Cost, Declined, OFFSET_ALIGNMENT, Plan, Requirement, Role,
+    Slot, Step, TableNeed, Task,
 };
 
 pub(super) struct Draft<'a> {
@@ -184,32 +186,44 @@ impl<'a> Draft<'a> {
     /// Room for a device-resident operand among the small ones; the encoder copies it there.
     pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
         let at = self.push_aux(std::iter::repeat_n(0, words as usize));
-        self.copy(AuxCopy {
+        self.copies.push(AuxCopy {
             role,
             at,
             words,
-            after: None,
+            out: None,
         });
+        self.require_copy(role, words, false);
         at
     }
 
-    /// Lets the encoder copy small operands to an output, after the steps so far.
-    pub fn copy_out(&mut self, role: Role, at: u32, words: u32) {
-        self.copy(AuxCopy {
+    /// Lets the encoder copy small operands from `at` on to an output of `words`, after the steps so far: these `parts`
+    /// of them.
+    pub fn copy_out(
+        &mut self,
+        role: Role,
+        at: u32,
+        words: u32,
+        parts: impl IntoIterator<Item = Range<u32>>,
+    ) {
+        let after = self.steps.len();
+        self.copies.extend(parts.into_iter().map(|part| AuxCopy {
             role,
-            at,
-            words,
-            after: Some(self.steps.len()),
-        });
+            at: at + part.start,
+            words: part.end - part.start,
+            out: Some(CopyOut {
+                after,
+                to: part.start,
+            }),
+        }));
+        self.require_copy(role, words, true);
     }
 
-    fn copy(&mut self, copy: AuxCopy) {
-        self.copies.push(copy);
+    fn require_copy(&mut self, role: Role, words: u32, output: bool) {
         self.requirements.push(Requirement {
-            role: copy.role,
-            bytes: u64::from(copy.words) * 4,
+            role,
+            bytes: u64::from(words) * 4,
             storage: false,
-            output: copy.after.is_some(),
+            output,
             start: 0,
             dense: true,
         });

@@ -139,17 +139,7 @@ impl<'a> Forward<'a> {
             }
         }
         select::steps(draft, problem, &params, mask, &q, &k)?;
-        if problem
-            .mask
-            .selected_blocks()
-            .is_some_and(|select| select.written)
-        {
-            let words = problem
-                .mask
-                .device_blocks(shape)
-                .map_or(0, |lists| lists.words());
-            draft.copy_out(Role::BlockLists, params.block_rows_at, words as u32);
-        }
+        select::copy_lists(draft, problem, &params);
         let mut forward = Self {
             problem,
             schedule,

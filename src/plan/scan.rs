@@ -103,7 +103,13 @@ pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<
             list(&mut draft, ListFrom::Scan, &params, Some(states))?;
         }
     }
-    draft.copy_out(Role::BlockLists, params.block_rows_at, lists.words() as u32);
+    let words = lists.words() as u32;
+    draft.copy_out(
+        Role::BlockLists,
+        params.block_rows_at,
+        words,
+        std::iter::once(0..words),
+    );
     Ok(draft.finish(Task::Scan(Box::new(scan_of.clone()))))
 }
 

@@ -15,7 +15,7 @@ use super::variant::{
     Input, ListBlocks, ListFrom, MaskKey, Pool, ROW_KERNEL_INVOCATIONS, ScanBlocks, ScoreBlocks,
     Variant,
 };
-use super::{Binding, Cost, Step};
+use super::{Binding, Cost, Role, Step};
 
 /// Bytes of a matrix of blocks at a time; more blocks of queries than these hold are chosen slice by slice.
 const MATRIX_BYTES: u64 = 32 << 20;
@@ -84,6 +84,23 @@ pub(super) fn steps(
         lists.capacity,
     ));
     choice.steps(draft, mask, q, k)
+}
+
+/// Lets the call write the lists of its slice's queries, where it is to.
+pub(super) fn copy_lists(draft: &mut Draft<'_>, problem: &Problem, params: &Params) {
+    let Some(select) = problem.mask.selected_blocks().filter(|s| s.written) else {
+        return;
+    };
+    let lists = select.lists(&problem.shape, &problem.mask);
+    let (rows, list) = (
+        blocks_of(&problem.slice().q, select.side),
+        1 + lists.capacity,
+    );
+    let head = lists.grid.q_blocks() * list;
+    let parts = (0..lists.grid.batch * lists.grid.heads)
+        .map(|n| n * head + rows.start * list..n * head + rows.end * list);
+    let words = lists.words() as u32;
+    draft.copy_out(Role::BlockLists, params.block_rows_at, words, parts);
 }
 
 struct Choice<'a> {
@@ -270,19 +287,31 @@ pub(super) fn list(
     let invocations = list_invocations(draft, from, params, rounds)?;
     let mut bindings = vec![draft.aux_output()];
     bindings.extend(matrix.map(read_only));
-    let cost = Cost {
-        read_bytes: rows * u64::from(params.list_columns) * 4 * rounds,
-        written_bytes: rows * (1 + u64::from(params.list_capacity)) * 4,
-        ..Cost::default()
-    };
-    workgroups(
-        draft,
-        Variant::ListBlocks(ListBlocks { from, invocations }),
-        bindings,
-        params,
-        0..rows,
-        cost,
-    )
+    let variant = Variant::ListBlocks(ListBlocks { from, invocations });
+    let looks = u64::from(params.list_columns) * rounds * turns(from, params);
+    let per_step = (STEP_LOOKS / looks.max(1)).max(1);
+    for begin in (0..rows).step_by(per_step as usize) {
+        let work = begin..rows.min(begin + per_step);
+        let lists = work.end - work.start;
+        let cost = Cost {
+            read_bytes: lists * looks * 4,
+            written_bytes: lists * (1 + u64::from(params.list_capacity)) * 4,
+            ..Cost::default()
+        };
+        workgroups(draft, variant, bindings.clone(), params, work, cost)?;
+    }
+    Ok(())
+}
+
+/// Blocks that a step looks at: half a second on lavapipe, which reads 1 GB/s.
+const STEP_LOOKS: u64 = 1 << 27;
+
+/// Reads for a look at a block: a list of the other axis is searched by halves.
+fn turns(from: ListFrom, params: &Params) -> u64 {
+    match from {
+        ListFrom::Lists => u64::from(34 - params.block_capacity.leading_zeros()),
+        ListFrom::Scores | ListFrom::Scan => 1,
+    }
 }
 
 /// Invocations that share a list. On lavapipe every barrier and every atomic of an invocation takes its time: 1024 lists
@@ -293,11 +322,7 @@ fn list_invocations(
     params: &Params,
     rounds: u64,
 ) -> Result<u32> {
-    // A list of the other axis is searched by halves.
-    let turns = match from {
-        ListFrom::Lists => u64::from(34 - params.block_capacity.leading_zeros()),
-        ListFrom::Scores | ListFrom::Scan => 1,
-    };
+    let turns = turns(from, params);
     let iterations = |invocations: u32| {
         let run = u64::from(params.list_columns.div_ceil(invocations));
         rounds * (run * turns + 5) + 2 * u64::from(invocations)
@@ -315,7 +340,10 @@ fn list_invocations(
         actual: iterations(ROW_KERNEL_INVOCATIONS),
         limit: "loop iterations of an invocation",
         allowed: cap,
-        way_out: "choose larger blocks, or cut the keys",
+        way_out: match from {
+            ListFrom::Lists => "choose larger blocks, or call it by slices of the queries",
+            ListFrom::Scores | ListFrom::Scan => "choose larger blocks, or fewer keys",
+        },
     })
 }
 

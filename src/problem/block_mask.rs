@@ -61,17 +61,18 @@ impl BlockGrid {
 
     /// ⌈Nq/side⌉
     pub fn q_blocks(&self) -> u32 {
-        self.q_len.div_ceil(self.side)
+        self.q_len.div_ceil(self.side.max(1))
     }
 
     /// ⌈Nk/side⌉
     pub fn kv_blocks(&self) -> u32 {
-        self.kv_len.div_ceil(self.side)
+        self.kv_len.div_ceil(self.side.max(1))
     }
 
     /// Blocks of queries over all batches and heads: the lists that a mask has.
     pub fn lists(&self) -> usize {
-        self.batch as usize * self.heads as usize * self.q_blocks() as usize
+        let heads = (self.batch as usize).saturating_mul(self.heads as usize);
+        heads.saturating_mul(self.q_blocks() as usize)
     }
 
     pub(crate) fn validate(&self) -> Result<()> {

@@ -19,9 +19,11 @@ pub enum SelectBy {
 ///
 /// Block 0, the blocks with a diagonal key and the [`Self::local`] blocks before them are always kept, if visible, and
 /// count; where they alone are more than [`Self::count`], all of them stay. Of equal scores the lower block wins, and a
-/// NaN wins over any number. Keys past `kv_lens` and pairs that any mask hides play no part, bias and slopes neither.
+/// NaN wins over any number. Means and extremes are those of all keys below `kv_lens`, hidden from these queries or not;
+/// blocks without a visible pair, bias and slopes play no part. A negative scale keeps the blocks that it makes least of.
 ///
-/// A slice keeps what the whole problem keeps. Gradients take the choice as given.
+/// A slice keeps what the whole problem keeps. Gradients take the choice as given; for them the lists are transposed, with
+/// room for ⌈Nq/side⌉ blocks of queries for each block of keys, which must fit a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Select {
     /// The side of a block, as in [`BlockGrid::side`].
@@ -31,7 +33,8 @@ pub struct Select {
     pub by: SelectBy,
     /// Blocks before the diagonal that are always kept.
     pub local: u32,
-    /// The call also writes the lists, to the operand `block_lists` ([`crate::plan::Role::BlockLists`]).
+    /// The call also writes the lists of its queries (of its slice's, where it has one), to the operand `block_lists`
+    /// ([`crate::plan::Role::BlockLists`]).
     pub written: bool,
 }
 
@@ -61,7 +64,7 @@ impl Select {
     fn most_forced(&self, shape: &Shape, mask: &Mask) -> u32 {
         let corner = |b| {
             let offset = mask.offset(shape, b);
-            offset.is_some_and(|offset| offset.rem_euclid(self.side.into()) == 0)
+            offset.is_some_and(|offset| offset.rem_euclid(self.side.max(1).into()) == 0)
         };
         let diagonal = if (0..shape.batch).all(corner) { 1 } else { 2 };
         self.local.saturating_add(1 + diagonal)
@@ -94,7 +97,7 @@ pub struct Coverage {
     pub mean: f64,
     /// Of the row that lost most.
     pub least: f64,
-    /// Rows with visible keys.
+    /// Rows with visible keys or a sink.
     pub rows: usize,
 }
 
@@ -108,12 +111,16 @@ impl Coverage {
         Error::check_values("lse of the dense call", dense.len(), lse.len())?;
         let live = lse.iter().zip(dense);
         let live = live.filter(|&(_, &dense)| dense != f32::NEG_INFINITY);
-        let (mut sum, mut least, mut rows) = (0.0, 1.0, 0);
+        let (mut sum, mut least, mut rows) = (0.0, 1.0_f64, 0);
         for (&lse, &dense) in live {
             let share = (f64::from(lse) - f64::from(dense)).exp();
             sum += share;
             // A NaN stays.
-            least = if share >= least { least } else { share };
+            least = if least.is_nan() || share >= least {
+                least
+            } else {
+                share
+            };
             rows += 1;
         }
         Ok(Self {

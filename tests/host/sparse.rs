@@ -3,6 +3,7 @@
 mod algebra;
 mod bad_input;
 mod patterns;
+mod select;
 
 use wgpu_attention::problem::{BlockGrid, BlockMask};
 

@@ -10,7 +10,7 @@ use super::{Block, BlockGrid, BlockMask};
 ///
 /// [`Self::PARTIAL`] on a block asks `mask_mod` of its pairs; without it all of them are visible, as far as the other
 /// masks go. A list longer than its capacity is not stored: it stands for every block, each partial. Numbers of blocks
-/// are clamped to those there are; a list that does not ascend makes its own rows wrong and no others.
+/// are clamped to those there are; a list that does not ascend makes its own rows wrong, and the gradients of keys it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceBlocks {
     pub grid: BlockGrid,
@@ -24,12 +24,23 @@ impl DeviceBlocks {
 
     /// Words of the operand.
     pub fn words(&self) -> u64 {
-        self.grid.lists() as u64 * (1 + u64::from(self.capacity))
+        (self.grid.lists() as u64).saturating_mul(1 + u64::from(self.capacity))
     }
 
     /// The words of a mask's lists, without bits: a partial block is marked so. Lists past the capacity are cut off
     /// behind their length.
-    pub fn encode(&self, mask: &BlockMask) -> Vec<u32> {
+    ///
+    /// # Errors
+    ///
+    /// When the mask is of another grid.
+    pub fn encode(&self, mask: &BlockMask) -> Result<Vec<u32>> {
+        if *mask.grid() != self.grid {
+            return Err(Error::size(
+                "the lists of the mask",
+                mask.grid().lists() as u64,
+                format!("a mask of {:?}", self.grid),
+            ));
+        }
         let mut words = Vec::with_capacity(self.words() as usize);
         for list in mask.starts().windows(2) {
             let blocks = &mask.blocks()[list[0] as usize..list[1] as usize];
@@ -39,7 +50,7 @@ impl DeviceBlocks {
             let unused = (self.capacity as usize).saturating_sub(blocks.len());
             words.extend(stored.chain(std::iter::repeat_n(0, unused)));
         }
-        words
+        Ok(words)
     }
 
     /// The blocks of list `n` (batch by batch, head by head, block of queries by block of queries) as `(block,

@@ -269,6 +269,41 @@ fn under_a_mask_of_the_users() {
     assert!(got.iter().any(|list| list.len() == 3));
 }
 
+/// Lists that were chosen beneath a mask_mod hide no less where another call reads them.
+#[test]
+fn lists_written_beneath_a_mask_of_the_users() {
+    let text =
+        "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return (i + j) % 3u != h % 3u; }";
+    let select = selecting(case("mask_mod", SIZES, Mask::default()), Select::new(16, 4))
+        .with(|p| p.mods = Some(Mods::new(text).expect("a legal text")));
+    let inputs = inputs_of(&select, 8);
+    let gpu = gpu();
+    let mut buffers = Buffers::new(&gpu.device, &select, &inputs);
+    let words = vec![0xab; lists(&select).words() as usize * 4];
+    buffers.add(&gpu.device, Role::BlockLists, &words);
+    // A slice writes its own lists and no others.
+    for q in [0..64, 64..SIZES.q_len] {
+        let part = select.clone().with(|p| {
+            p.slice = Some(Slice {
+                q,
+                k: 0..SIZES.kv_len,
+            })
+        });
+        let plan = gpu.attention.plan(&part.problem).expect("a plan");
+        execute(gpu, &gpu.attention, &plan, &buffers);
+    }
+    let parts = read(gpu, [buffers.get(Role::BlockLists)]);
+    let plan = gpu.attention.plan(&select.problem).expect("a plan");
+    let whole = execute(gpu, &gpu.attention, &plan, &buffers);
+    let reads = select.clone().with(|p| {
+        p.mask.blocks = Some(Blocks::Device(lists(&select)));
+    });
+    let plan = gpu.attention.plan(&reads.problem).expect("a plan");
+    let read_back = execute(gpu, &gpu.attention, &plan, &buffers);
+    assert_eq!(read_back, whole);
+    assert_eq!(parts, read(gpu, [buffers.get(Role::BlockLists)]));
+}
+
 #[test]
 fn gradients_take_the_choice_as_given() {
     for mask in [Mask::default(), Mask::causal()] {

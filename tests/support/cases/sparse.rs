@@ -49,6 +49,6 @@ fn device(mask: &BlockMask, words: &mut Option<Vec<u32>>) -> Blocks {
             .max(1)
             .min(mask.grid().kv_blocks()),
     };
-    *words = Some(lists.encode(mask));
+    *words = Some(lists.encode(mask).expect("the mask's own grid"));
     Blocks::Device(lists)
 }
