@@ -9,6 +9,7 @@ mod draft;
 mod embed;
 mod explain;
 mod inputs;
+mod lists;
 mod merge;
 mod params;
 mod positions;
@@ -190,6 +191,16 @@ pub struct Binding {
     /// Bytes.
     pub size: u64,
     pub writable: bool,
+}
+
+impl Binding {
+    /// The same bytes for a step that only reads them.
+    pub(crate) fn read_only(self) -> Self {
+        Self {
+            writable: false,
+            ..self
+        }
+    }
 }
 
 /// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.

@@ -30,7 +30,7 @@ fn main(
     let b = head / params.q_heads;
     let kv_head = b * (params.q_heads / params.group) + head % params.q_heads / params.group;
     // Of queries and of keys; read from `aux`: a loop bound straight from a uniform is dear on lavapipe.
-    let chunks = aux[params.partials_at];
+    let chunks = aux[params.chunks_at];
 
     var q_at: array<u32, 4>;
     var k_at: array<u32, 4>;

@@ -144,8 +144,9 @@ struct Params {
 
     list_columns: u32,
     list_capacity: u32,
-    list_unused_1: u32,
-    list_unused_2: u32,
+    // Where the number of 4-vectors of a row of q lies in `aux`.
+    chunks_at: u32,
+    list_unused: u32,
 }
 
 const NOWHERE = 0xffffffffu;

@@ -226,7 +226,7 @@ impl<'a> Pass<'a> {
 
     fn bindings(&self, draft: &Draft<'_>, outputs: &[Binding]) -> Vec<Binding> {
         let mut bindings: Vec<_> = self.inputs.iter().map(|x| x.bound.binding).collect();
-        bindings.extend([self.d_o.binding, read_only(self.stats)]);
+        bindings.extend([self.d_o.binding, self.stats.read_only()]);
         // Nobody walks an empty operand, but something must be bound.
         for binding in bindings.iter_mut().filter(|x| x.size == 0) {
             *binding = draft.aux_binding();
@@ -235,12 +235,5 @@ impl<'a> Pass<'a> {
         bindings.push(draft.aux_binding());
         bindings.extend(self.score.bias);
         bindings
-    }
-}
-
-fn read_only(binding: Binding) -> Binding {
-    Binding {
-        writable: false,
-        ..binding
     }
 }

@@ -5,8 +5,8 @@ use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Segmen
 
 use super::Role;
 use super::draft::Draft;
+use super::lists::list;
 use super::params::{NOTHING, Params};
-use super::select::list;
 use super::variant::{ListFrom, MaskKey};
 
 /// Lays out block lists and documents among the small operands.

@@ -164,14 +164,10 @@ pub(super) fn combine(
     params.lse_split = rows as u32;
     params.o_split = (rows * u64::from(params.value_dim)) as u32;
     let (from_o, from_lse) = partials.unwrap_or((draft.aux_binding(), draft.aux_binding()));
-    let read_only = |binding: Binding| Binding {
-        writable: false,
-        ..binding
-    };
     into_target(draft, params, target, |draft, params, o, lse, output| {
         let bindings = vec![
-            read_only(from_o),
-            read_only(from_lse),
+            from_o.read_only(),
+            from_lse.read_only(),
             o,
             lse,
             draft.aux_binding(),

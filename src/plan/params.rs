@@ -128,8 +128,8 @@ pub struct Params {
     pub list_rows: u32,
     pub list_columns: u32,
     pub list_capacity: u32,
-    pub list_unused_1: u32,
-    pub list_unused_2: u32,
+    pub chunks_at: u32,
+    pub list_unused: u32,
 }
 
 /// Where nothing lies in `aux`.

@@ -6,8 +6,8 @@ use crate::error::{Error, Result};
 use crate::problem::{BlockGrid, DeviceBlocks, Element, Mods, Offsets, Problem, Shape};
 
 use super::draft::Draft;
+use super::lists::{list, listing, matrix, matrix_rows, workgroups};
 use super::params::Params;
-use super::select::{list, listing, matrix, matrix_rows, workgroups};
 use super::steps::{cut, step_flops};
 use super::variant::{ListFrom, ROW_KERNEL_INVOCATIONS, ScanBlocks, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task, blocks, score};

@@ -2,23 +2,17 @@
 
 use std::ops::Range;
 
-use crate::caps::AdapterClass;
-use crate::error::{Error, Result};
-use crate::problem::{BlockGrid, DeviceBlocks, Problem, Select, SelectBy, Slice};
+use crate::error::Result;
+use crate::problem::{DeviceBlocks, Problem, Select, SelectBy, Slice};
 
 use super::draft::Draft;
 use super::inputs::Source;
+use super::lists::{list, listing, matrix, matrix_rows};
 use super::params::Params;
 use super::scan;
 use super::steps::cut;
-use super::variant::{
-    Input, ListBlocks, ListFrom, MaskKey, Pool, ROW_KERNEL_INVOCATIONS, ScanBlocks, ScoreBlocks,
-    Variant,
-};
-use super::{Binding, Cost, Role, Step};
-
-/// Bytes of a matrix of blocks at a time; more blocks of queries than these hold are chosen slice by slice.
-const MATRIX_BYTES: u64 = 32 << 20;
+use super::variant::{Input, ListFrom, MaskKey, Pool, ScanBlocks, ScoreBlocks, Variant};
+use super::{Binding, Cost, Role};
 
 /// The rows of q and k that a call looks at: those of its slice, and where blocks are chosen all that take part in the
 /// choice.
@@ -152,7 +146,7 @@ impl Choice<'_> {
                 block_begin: rows.start,
                 pool_begin: self.blocks.start,
                 pool_blocks: self.blocks.end - self.blocks.start,
-                partials_at: chunks_at,
+                chunks_at,
                 keep_blocks: self.select.count,
                 local_blocks: self.select.local,
                 ..listing(&self.params, &self.lists)
@@ -164,7 +158,7 @@ impl Choice<'_> {
             }
             let ranks = matrix(draft, "scratch for block scores", &params)?;
             let mut bindings = vec![q_pool, k_pool, ranks, draft.aux_binding()];
-            bindings.extend(states.map(read_only));
+            bindings.extend(states.map(Binding::read_only));
             let key = ScoreBlocks { extremes, scanned };
             self.score(draft, key, params, bindings)?;
             list(draft, ListFrom::Scores, &params, Some(ranks))?;
@@ -203,7 +197,7 @@ impl Choice<'_> {
             ..Cost::default()
         };
         draft.item_steps(variant, params, bindings, items, cost)?;
-        Ok(read_only(pooled))
+        Ok(pooled.read_only())
     }
 
     fn score(
@@ -237,136 +231,4 @@ struct Pooled {
     /// Where the rows that each batch has lie in `aux`.
     ends_at: u32,
     extremes: bool,
-}
-
-fn read_only(binding: Binding) -> Binding {
-    Binding {
-        writable: false,
-        ..binding
-    }
-}
-
-/// Blocks of queries whose matrix of blocks is held at a time.
-pub(super) fn matrix_rows(draft: &Draft<'_>, grid: &BlockGrid) -> u32 {
-    let row = u64::from(grid.batch) * u64::from(grid.heads) * u64::from(grid.kv_blocks()) * 4;
-    let bytes = MATRIX_BYTES.min(draft.caps.binding_bytes);
-    (bytes / row.max(1)).clamp(1, u32::MAX.into()) as u32
-}
-
-/// A word for each block of the rows of a step.
-pub(super) fn matrix(
-    draft: &mut Draft<'_>,
-    what: &'static str,
-    params: &Params,
-) -> Result<Binding> {
-    let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
-    draft.scratch(what, rows * u64::from(params.block_columns) * 4)
-}
-
-/// Parameters of steps that write these lists.
-pub(super) fn listing(params: &Params, lists: &DeviceBlocks) -> Params {
-    Params {
-        lists_at: params.block_rows_at,
-        list_rows: lists.grid.q_blocks(),
-        list_columns: lists.grid.kv_blocks(),
-        list_capacity: lists.capacity,
-        ..*params
-    }
-}
-
-/// A step that lists the blocks of the step's rows, of a matrix or of the lists of the other axis.
-pub(super) fn list(
-    draft: &mut Draft<'_>,
-    from: ListFrom,
-    params: &Params,
-    matrix: Option<Binding>,
-) -> Result<()> {
-    let rows = u64::from(params.batch) * u64::from(params.q_heads) * u64::from(params.q_tiles);
-    // How often each block is looked at.
-    let rounds = if from == ListFrom::Scores { 18 } else { 2 };
-    let invocations = list_invocations(draft, from, params, rounds)?;
-    let mut bindings = vec![draft.aux_output()];
-    bindings.extend(matrix.map(read_only));
-    let variant = Variant::ListBlocks(ListBlocks { from, invocations });
-    let looks = u64::from(params.list_columns) * rounds * turns(from, params);
-    let per_step = (STEP_LOOKS / looks.max(1)).max(1);
-    for begin in (0..rows).step_by(per_step as usize) {
-        let work = begin..rows.min(begin + per_step);
-        let lists = work.end - work.start;
-        let cost = Cost {
-            read_bytes: lists * looks * 4,
-            written_bytes: lists * (1 + u64::from(params.list_capacity)) * 4,
-            ..Cost::default()
-        };
-        workgroups(draft, variant, bindings.clone(), params, work, cost)?;
-    }
-    Ok(())
-}
-
-/// Blocks that a step looks at: half a second on lavapipe, which reads 1 GB/s.
-const STEP_LOOKS: u64 = 1 << 27;
-
-/// Reads for a look at a block: a list of the other axis is searched by halves.
-fn turns(from: ListFrom, params: &Params) -> u64 {
-    match from {
-        ListFrom::Lists => u64::from(34 - params.block_capacity.leading_zeros()),
-        ListFrom::Scores | ListFrom::Scan => 1,
-    }
-}
-
-/// Invocations that share a list. On lavapipe every barrier and every atomic of an invocation takes its time: 1024 lists
-/// of 128 blocks take 145 ms with 64 invocations a list and 35 ms with 8.
-fn list_invocations(
-    draft: &Draft<'_>,
-    from: ListFrom,
-    params: &Params,
-    rounds: u64,
-) -> Result<u32> {
-    let turns = turns(from, params);
-    let iterations = |invocations: u32| {
-        let run = u64::from(params.list_columns.div_ceil(invocations));
-        rounds * (run * turns + 5) + 2 * u64::from(invocations)
-    };
-    let few = draft.caps.class == AdapterClass::Cpu;
-    let cap = draft.caps.iterations.unwrap_or(u64::MAX);
-    let choices = if few {
-        [8, ROW_KERNEL_INVOCATIONS]
-    } else {
-        [ROW_KERNEL_INVOCATIONS; 2]
-    };
-    let fits = choices.into_iter().find(|&n| iterations(n) <= cap);
-    fits.ok_or(Error::Limit {
-        what: "the blocks that a list is chosen from",
-        actual: iterations(ROW_KERNEL_INVOCATIONS),
-        limit: "loop iterations of an invocation",
-        allowed: cap,
-        way_out: match from {
-            ListFrom::Lists => "choose larger blocks, or call it by slices of the queries",
-            ListFrom::Scores | ListFrom::Scan => "choose larger blocks, or fewer keys",
-        },
-    })
-}
-
-/// A step of one workgroup for each number of `work`.
-pub(super) fn workgroups(
-    draft: &mut Draft<'_>,
-    variant: Variant,
-    bindings: Vec<Binding>,
-    params: &Params,
-    work: Range<u64>,
-    cost: Cost,
-) -> Result<()> {
-    let grid = draft.grid(work.end - work.start)?;
-    draft.steps.push(Step {
-        variant,
-        bindings,
-        params: Params {
-            work_begin: work.start as u32,
-            work_end: work.end as u32,
-            ..*params
-        },
-        grid,
-        cost,
-    });
-    Ok(())
 }
