@@ -80,13 +80,14 @@ fn main(
     @if(count_tiles) var visited = 0u;
     for (var h = head + params.group_begin; h < head + params.group_end; h++) {
         let place = place_rows(work.b, h, j_rows);
-        let walk = walk_tiles(work.b, h, j_first, by.any, by.any, 0u);
+        var walk = walk_tiles(work.b, h, j_first, by.any, by.any, 0u);
         @if(count_tiles) visited += walk.end - walk.begin;
         let q_head = row_start(params.q, work.b, h, 0u);
         let d_o_head = row_start(params.d_o, work.b, h, 0u);
         for (var n = walk.begin; n < walk.end; n++) {
+            walk = walk_to(walk, n);
             let i_tile = tile_key(walk, n);
-            let elements = tile_elements(walk, n);
+            let elements = tile_elements(walk);
             @if(!subgroup) stage_tile(work.b, q_head, d_o_head, i_tile, by.all, by.all, elements.partial);
             @unroll_one for (var g = 0u; g < GROUPS; g++) {
                 let i = i_tile + g * KEYS;

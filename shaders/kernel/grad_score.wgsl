@@ -82,10 +82,11 @@ fn main(
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
-    let walk = walk_tiles(work.b, work.h, i_first, low, high, work.split);
+    var walk = walk_tiles(work.b, work.h, i_first, low, high, work.split);
     for (var n = walk.begin; n < walk.end; n++) {
+        walk = walk_to(walk, n);
         let j_tile = tile_key(walk, n);
-        let elements = tile_elements(walk, n);
+        let elements = tile_elements(walk);
         @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;

@@ -6,11 +6,12 @@ import mask::segments;
 // Whether a tile's pairs must be asked, and where their bits lie in `aux`.
 struct Elements { partial: bool, bits: u32 }
 
-fn tile_elements(walk: Walk, n: u32) -> Elements {
+// Of the tile that the walk is on.
+fn tile_elements(walk: Walk) -> Elements {
     var elements = Elements(false, NOWHERE);
-    @if(block_bits) elements.bits = tile_bits(walk, n);
+    @if(block_bits) elements.bits = walk.run.bits;
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
-    @if(marked_list) elements.partial = tile_is_partial(walk, n);
+    @if(marked_list) elements.partial = walk.run.partial;
     @if(segments) elements.partial = true;
     @if(asked_everywhere) elements.partial = true;
     return elements;
@@ -31,9 +32,9 @@ struct TileElements { listed: bool, partial: bool, bits: u32 }
     var elements = TileElements(true, false, NOWHERE);
     @if(list) let walk = walk_tiles(b, h, i, Interval(j, j + TILE, 0u, 0u), Interval(j, j + TILE, 0u, 0u), 0u);
     @if(list) elements.listed = walk.end > walk.begin;
-    @if(block_bits) if (elements.listed) { elements.bits = tile_bits(walk, 0u); }
+    @if(block_bits) if (elements.listed) { elements.bits = walk.run.bits; }
     @if(block_bits) elements.partial = elements.bits != NOWHERE;
-    @if(marked_list) if (elements.listed) { elements.partial = tile_is_partial(walk, 0u); }
+    @if(marked_list) if (elements.listed) { elements.partial = walk.run.partial; }
     @if(segments) elements.partial = true;
     @if(asked_everywhere) elements.partial = true;
     return elements;

@@ -24,6 +24,11 @@ fn split_at(count: u32, s: u32) -> u32 {
     return (count / params.splits) * s + min(s, count % params.splits);
 }
 
+// The walk on its tile n, for schedules that read where it is.
+fn walk_to(walk: Walk, n: u32) -> Walk {
+    return walk;
+}
+
 // The first key of the walk's tile n.
 fn tile_key(walk: Walk, n: u32) -> u32 {
     return TILE * select(walk.start + n - walk.head, walk.head_start + n, n < walk.head);

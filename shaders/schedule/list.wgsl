@@ -1,9 +1,23 @@
 // Which key tiles a tile of query rows visits: those of the blocks in its list that hold a key of the two intervals,
 // `first` and the window, in rising order. Assumes that a tile, of queries as of keys, lies in one block.
 
-// The tiles begin … end − 1 of a walk whose first `head` tiles are the list's from `head_start`, the others its from
-// `start`. The list lies in `aux` from `list`.
-struct Walk { begin: u32, end: u32, head: u32, head_start: u32, start: u32, list: u32 }
+// The tiles begin … end − 1 of a walk; from tile `head` on they are the list's from `start`, before it those of the keys
+// before `first`. The list lies in `aux` from `list`; `run` is what the walk is on.
+struct Walk { begin: u32, end: u32, head: u32, start: Entry, list: u32, run: Run }
+
+// The walk's tiles in the list's block `listed`, up to `end` − 1: tile n begins at key n · TILE + `shift`.
+struct Run {
+    end: u32,
+    shift: u32,
+    listed: u32,
+    // Where in `aux` the block's bits lie; NOWHERE for a full block's.
+    @if(block_bits) bits: u32,
+    // Whether mask_mod is to be asked of it.
+    @if(device_list) partial: bool,
+}
+
+// A tile of the list: its block's number there, and its own in the block.
+struct Entry { listed: u32, within: u32 }
 
 // What all rows from query i on of head h, the one that sees `low` to the one that sees `high`, visit; split s takes
 // its share.
@@ -25,7 +39,15 @@ fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> 
     let start = tiles_before(list, length, next);
     let end = select(start, max(start, tiles_before(list, length, tiles_to(high.end))), high.end > low.begin);
     let count = head_end - head_start + end - start;
-    return Walk(split_at(count, s), split_at(count, s + 1u), head_end - head_start, head_start, start, list);
+    var walk: Walk;
+    walk.begin = split_at(count, s);
+    walk.end = split_at(count, s + 1u);
+    walk.head = head_end - head_start;
+    walk.start = entry(start);
+    walk.list = list;
+    let first = select(start + walk.begin - walk.head, head_start + walk.begin, walk.begin < walk.head);
+    walk.run = run_of(walk, walk.begin, entry(first));
+    return walk;
 }
 
 // The n-th block of a list.
@@ -61,30 +83,40 @@ fn split_at(count: u32, s: u32) -> u32 {
     return (count / params.splits) * s + min(s, count % params.splits);
 }
 
-// Where the walk's tile n stands among the tiles of the list.
-fn listed_tile(walk: Walk, n: u32) -> u32 {
-    return select(walk.start + n - walk.head, walk.head_start + n, n < walk.head);
+// The walk on its tile n, the one after that it is on or the same. Nothing is divided here: lavapipe divides lane by
+// lane, takes both sides of a condition, and made gradients over lists 8 % slower by two divisions a tile.
+fn walk_to(walk: Walk, n: u32) -> Walk {
+    var there = walk;
+    if (n == walk.head && n > walk.begin) {
+        there.run = run_of(walk, n, walk.start);
+    } else if (n == walk.run.end) {
+        there.run = run_of(walk, n, Entry(walk.run.listed + 1u, 0u));
+    }
+    return there;
 }
 
-// The first key of the walk's tile n. A block that a list should not name is the last one.
-fn tile_key(walk: Walk, n: u32) -> u32 {
+// The rest of a block from its tile `at` on, which is the walk's tile n. A block that a list should not name is the last
+// one.
+fn run_of(walk: Walk, n: u32, at: Entry) -> Run {
+    let block = min(listed_block(walk.list, at.listed), params.block_columns - 1u);
+    var run: Run;
+    run.end = n + params.block_side / TILE - at.within;
+    run.shift = block * params.block_side + at.within * TILE - n * TILE;
+    run.listed = at.listed;
+    @if(block_bits) let bits = aux[walk.list + params.block_tiles_from + at.listed];
+    @if(block_bits) run.bits = select(params.block_bits_at + bits * params.block_side * bit_words(), NOWHERE, bits == NOWHERE);
+    @if(device_list) run.partial = walk.list == EVERY_BLOCK || (aux[walk.list + at.listed] & PARTIAL_BLOCK) != 0u;
+    return run;
+}
+
+fn entry(tile: u32) -> Entry {
     let per_block = params.block_side / TILE;
-    let tile = listed_tile(walk, n);
-    let block = min(listed_block(walk.list, tile / per_block), params.block_columns - 1u);
-    return block * params.block_side + tile % per_block * TILE;
+    return Entry(tile / per_block, tile % per_block);
 }
 
-// Where in `aux` the bits of the walk's tile n lie; NOWHERE for a full block's.
-@if(block_bits) fn tile_bits(walk: Walk, n: u32) -> u32 {
-    let listed = listed_tile(walk, n) / (params.block_side / TILE);
-    let bits = aux[walk.list + params.block_tiles_from + listed];
-    return select(params.block_bits_at + bits * params.block_side * bit_words(), NOWHERE, bits == NOWHERE);
-}
-
-// Whether mask_mod is to be asked of the walk's tile n.
-@if(device_list) fn tile_is_partial(walk: Walk, n: u32) -> bool {
-    let listed = listed_tile(walk, n) / (params.block_side / TILE);
-    return walk.list == EVERY_BLOCK || (aux[walk.list + listed] & PARTIAL_BLOCK) != 0u;
+// The first key of tile n, which the walk is on.
+fn tile_key(walk: Walk, n: u32) -> u32 {
+    return n * TILE + walk.run.shift;
 }
 
 // True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1, as far as
