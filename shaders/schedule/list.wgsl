@@ -83,8 +83,9 @@ fn split_at(count: u32, s: u32) -> u32 {
     return (count / params.splits) * s + min(s, count % params.splits);
 }
 
-// The walk on its tile n, the one after that it is on or the same. Nothing is divided here: lavapipe divides lane by
-// lane, takes both sides of a condition, and made gradients over lists 8 % slower by two divisions a tile.
+// The walk on its tile n, the one after that it is on or the same. Nothing is divided here: on lavapipe gradients
+// over lists of density 1 took 1.18 to 1.26 of dense with divisions in every tile, 1.13 with them in a branch that a
+// block takes once, and take 0.97 to 1.11 without (N = 4096, D = 64).
 fn walk_to(walk: Walk, n: u32) -> Walk {
     var there = walk;
     if (n == walk.head && n > walk.begin) {

@@ -1,15 +1,14 @@
 //! Steps that write lists of blocks: of the best scores, of a scan, of the other axis.
 
-use std::ops::Range;
-
 use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::problem::{BlockGrid, DeviceBlocks};
 
 use super::draft::Draft;
 use super::params::Params;
+use super::steps::push;
 use super::variant::{ListBlocks, ListFrom, ROW_KERNEL_INVOCATIONS, Variant};
-use super::{Binding, Cost, Step};
+use super::{Binding, Cost};
 
 /// Bytes of a matrix of blocks at a time; more blocks of queries than these hold are chosen slice by slice.
 const MATRIX_BYTES: u64 = 32 << 20;
@@ -66,7 +65,7 @@ pub(super) fn list(
             written_bytes: lists * (1 + u64::from(params.list_capacity)) * 4,
             ..Cost::default()
         };
-        workgroups(draft, variant, bindings.clone(), params, work, cost)?;
+        push(draft, variant, &bindings, params, work, cost)?;
     }
     Ok(())
 }
@@ -113,28 +112,4 @@ fn list_invocations(
             ListFrom::Scores | ListFrom::Scan => "choose larger blocks, or fewer keys",
         },
     })
-}
-
-/// A step of one workgroup for each number of `work`.
-pub(super) fn workgroups(
-    draft: &mut Draft<'_>,
-    variant: Variant,
-    bindings: Vec<Binding>,
-    params: &Params,
-    work: Range<u64>,
-    cost: Cost,
-) -> Result<()> {
-    let grid = draft.grid(work.end - work.start)?;
-    draft.steps.push(Step {
-        variant,
-        bindings,
-        params: Params {
-            work_begin: work.start as u32,
-            work_end: work.end as u32,
-            ..*params
-        },
-        grid,
-        cost,
-    });
-    Ok(())
 }

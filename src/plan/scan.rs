@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 use crate::problem::{BlockGrid, DeviceBlocks, Element, Mods, Offsets, Problem, Shape};
 
 use super::draft::Draft;
-use super::lists::{list, listing, matrix, matrix_rows, workgroups};
+use super::lists::{list, listing, matrix, matrix_rows};
 use super::params::Params;
-use super::steps::{cut, step_flops};
+use super::steps::{cut, push, step_flops};
 use super::variant::{ListFrom, ROW_KERNEL_INVOCATIONS, ScanBlocks, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task, blocks, score};
 
@@ -146,11 +146,11 @@ pub(super) fn scan(
             written_bytes: (work.end - work.start) * 4,
             ..Cost::default()
         };
-        let bindings = vec![states, draft.aux_binding()];
-        workgroups(
+        let bindings = [states, draft.aux_binding()];
+        push(
             draft,
             Variant::ScanBlocks(key),
-            bindings,
+            &bindings,
             params,
             work,
             cost,

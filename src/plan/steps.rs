@@ -57,7 +57,8 @@ pub(super) fn tile_steps(
     )
 }
 
-fn push(
+/// A step of one workgroup for each number of `work`.
+pub(super) fn push(
     draft: &mut Draft<'_>,
     variant: Variant,
     bindings: &[Binding],
