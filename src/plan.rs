@@ -307,7 +307,7 @@ pub struct Choice {
     pub slice_rows: Option<u32>,
     /// Where q and k are rotated.
     pub rotate: Option<RotateWhere>,
-    /// Loads 64 bits at a time.
+    /// Loads 64 bits at a time, where rows are whole eights of channels.
     pub wide: Option<bool>,
     /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
     /// finds that they do.

@@ -154,10 +154,10 @@ fn delta(source: &mut Source, key: &Delta) {
 /// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
 fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
-    let (chunks, value_chunks) = (
-        tiles.chunks.div_ceil(lanes),
-        tiles.value_chunks.div_ceil(lanes),
-    );
+    // 4-vectors of a chunk.
+    let quads = if tiles.wide { 2 } else { 1 };
+    let all = [tiles.chunks, tiles.value_chunks].map(|of_row| of_row.div_ceil(quads));
+    let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
     for (name, value) in [
         ("INVOCATIONS", tiling.invocations),
         ("LANES", lanes),
@@ -168,21 +168,24 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("TILE", tiling.tile),
         ("GROUPS", tiling.tile / tiling.keys),
         ("CHUNKS", chunks),
-        ("ALL_CHUNKS", tiles.chunks),
+        ("ALL_CHUNKS", all[0]),
         ("VALUE_CHUNKS", value_chunks),
-        ("ALL_VALUE_CHUNKS", tiles.value_chunks),
+        ("ALL_VALUE_CHUNKS", all[1]),
+        ("QUADS", quads),
+        ("CHUNK", 4 * quads),
     ] {
         source.constant(name, value);
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
-    let wide = tiles.wide.then_some("part::wide");
+    let chunk = if tiles.wide {
+        "part::chunk8"
+    } else {
+        "part::chunk4"
+    };
     source.flag("wide", tiles.wide);
-    source.slot("wide", wide.into_iter().collect());
-    source.flag("ragged_chunks", !tiles.chunks.is_multiple_of(lanes));
-    source.flag(
-        "ragged_value_chunks",
-        !tiles.value_chunks.is_multiple_of(lanes),
-    );
+    source.slot("chunk", vec![chunk]);
+    source.flag("ragged_chunks", !all[0].is_multiple_of(lanes));
+    source.flag("ragged_value_chunks", !all[1].is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);
     for (name, least) in [
         ("lanes_2", 2),

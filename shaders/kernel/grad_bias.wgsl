@@ -6,7 +6,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::wide;
+import slot::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -80,8 +80,15 @@ fn main(
                 row_stats[r] = stats[row_start(params.stats, b, h, i)];
             }
             let place = place_rows(b, h, i_rows);
-            @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(b, h, i_rows, scales, d * LANES + part); }
-            @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = load_output_gradients(b, h, i_rows, d * LANES + part); }
+            // Loops that no driver unrolls, as in prefill.
+            for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+                let column = load_queries(b, h, i_rows, scales, n * LANES + part);
+                @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = select_column(q_rows[d], column, d == n); }
+            }
+            for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
+                let column = load_output_gradients(b, h, i_rows, n * LANES + part);
+                @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = select_column(d_o_rows[d], column, d == n); }
+            }
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
             var s: Scores;
@@ -125,5 +132,5 @@ fn add_scores_of_another(scores: Scores, others: Scores) -> Scores {
 }
 
 @if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, 0u); }
-@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_load(head + j * params.v.row, chunk); }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> Chunk { return k_load(head + j * params.k.row, chunk, 0u); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_load(head + j * params.v.row, chunk); }

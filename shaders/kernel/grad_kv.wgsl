@@ -8,7 +8,7 @@ import part::work;
 import mask::interval;
 import slot::schedule;
 import schedule::transposed;
-import slot::wide;
+import slot::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -72,8 +72,15 @@ fn main(
         j_rows[r] = j;
         seen[r] = visible_queries(work.b, j);
     }
-    @unroll for (var d = 0u; d < CHUNKS; d++) { k_rows[d] = load_keys(work.b, work.h, j_rows, d * LANES + part); }
-    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { v_rows[d] = load_values(work.b, work.h, j_rows, d * LANES + part); }
+    // Loops that no driver unrolls, as in prefill.
+    for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+        let column = load_keys(work.b, work.h, j_rows, n * LANES + part);
+        @unroll for (var d = 0u; d < CHUNKS; d++) { k_rows[d] = select_column(k_rows[d], column, d == n); }
+    }
+    for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
+        let column = load_values(work.b, work.h, j_rows, n * LANES + part);
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { v_rows[d] = select_column(v_rows[d], column, d == n); }
+    }
 
     let by = seen_by(work.b, j_first, j_last);
     let head = work.h * params.group;
@@ -107,7 +114,7 @@ fn main(
                     let own = scale * q_load(q_start, d * LANES + part, 0u);
                     let spoils = is_spoilt(own, masked);
                     own_spoils = own_spoils || spoils;
-                    queries[d] = select(own, vec4<f32>(), spoils);
+                    queries[d] = select_chunk(own, Chunk(), spoils);
                     s = add_scores(s, k_rows[d], queries[d]);
                 }
                 @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, k_rows[d], g * KEYS * CHUNKS + d); }
@@ -117,7 +124,7 @@ fn main(
                     let own = d_o_load(d_o_start, d * LANES + part);
                     let spoils = is_spoilt(own, masked);
                     own_spoils = own_spoils || spoils;
-                    gradients[d] = select(own, vec4<f32>(), spoils);
+                    gradients[d] = select_chunk(own, Chunk(), spoils);
                     dp = add_value_scores(dp, v_rows[d], gradients[d]);
                 }
                 @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, v_rows[d], g * KEYS * VALUE_CHUNKS + d); }
@@ -156,13 +163,13 @@ fn main(
         dv_starts[r] = select(NOT_OWNED, row_start(params.dv, work.b, work.h, j), owned);
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
-    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = vec4<f32>(f32(visited) / LN_2); }
+    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = chunk_of(f32(visited) / LN_2); }
     // Loops that no driver unrolls, as in grad_q.
     var dk_stored = dk_rows;
-    let chunks = min((params.head_dim + 4u * LANES - 1u) / (4u * LANES), CHUNKS);
+    let chunks = chunks_of(params.head_dim, CHUNKS);
     for (var d = 0u; d < chunks; d++) { store_key_gradients(dk_starts, d * LANES + part, dk_stored[d], spoilt); }
     var dv_stored = dv_rows;
-    let value_chunks = min((params.value_dim + 4u * LANES - 1u) / (4u * LANES), VALUE_CHUNKS);
+    let value_chunks = chunks_of(params.value_dim, VALUE_CHUNKS);
     for (var d = 0u; d < value_chunks; d++) { store_value_gradients(dv_starts, d * LANES + part, dv_stored[d], spoilt); }
 }
 
@@ -192,18 +199,24 @@ fn load_stats(b: u32, h: u32, i: u32) -> Stats {
 fn store_key_gradients(starts: array<u32, ROWS>, chunk: u32, dk: Column, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        if (starts[r] != NOT_OWNED) { dk_sum(starts[r], chunk, params.head_dim, spoil_gradient(dk[r] * LN_2, spoilt[r])); }
+        let x = dk[r] * LN_2;
+        if (starts[r] != NOT_OWNED) {
+            @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+        }
     }
 }
 
 fn store_value_gradients(starts: array<u32, ROWS>, chunk: u32, dv: Column, spoilt: Flags) {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!bias) if (starts[r] != NOT_OWNED) { dv_sum(starts[r], chunk, params.value_dim, spoil_gradient(dv[r], spoilt[r])); }
-        @if(bias) if (starts[r] != NOT_OWNED) { dk_sum(starts[r], chunk, params.value_dim, spoil_gradient(dv[r], spoilt[r])); }
+        let x = dv[r];
+        if (starts[r] != NOT_OWNED) {
+            @if(!bias) @unroll for (var n = 0u; n < QUADS; n++) { dv_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+            @if(bias) @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+        }
     }
 }
 
 @if(!subgroup) fn streamed_rows() -> u32 { return params.q_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, i: u32, chunk: u32) -> vec4<f32> { return query_scale(b, i) * q_load(head + i * params.q.row, chunk, 0u); }
-@if(!subgroup) fn stream_value(head: u32, i: u32, chunk: u32) -> vec4<f32> { return d_o_load(head + i * params.d_o.row, chunk); }
+@if(!subgroup) fn stream_key(b: u32, head: u32, i: u32, chunk: u32) -> Chunk { return query_scale(b, i) * q_load(head + i * params.q.row, chunk, 0u); }
+@if(!subgroup) fn stream_value(head: u32, i: u32, chunk: u32) -> Chunk { return d_o_load(head + i * params.d_o.row, chunk); }

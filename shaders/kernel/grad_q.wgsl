@@ -7,7 +7,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::wide;
+import slot::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -74,8 +74,15 @@ fn main(
         row_stats[r] = stats[row_start(params.stats, work.b, work.h, i)];
     }
     let place = place_rows(work.b, work.h, i_rows);
-    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(work.b, work.h, i_rows, scales, d * LANES + part); }
-    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = load_output_gradients(work.b, work.h, i_rows, d * LANES + part); }
+    // Loops that no driver unrolls, as in prefill.
+    for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+        let column = load_queries(work.b, work.h, i_rows, scales, n * LANES + part);
+        @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = select_column(q_rows[d], column, d == n); }
+    }
+    for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
+        let column = load_output_gradients(work.b, work.h, i_rows, n * LANES + part);
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = select_column(d_o_rows[d], column, d == n); }
+    }
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
@@ -100,7 +107,7 @@ fn main(
                 let own = k_load(k_start, d * LANES + part, 0u);
                 let spoils = is_spoilt(own, masked);
                 own_spoils = own_spoils || spoils;
-                keys[d] = select(own, vec4<f32>(), spoils);
+                keys[d] = select_chunk(own, Chunk(), spoils);
                 s = add_scores(s, q_rows[d], keys[d]);
             }
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
@@ -141,18 +148,21 @@ fn main(
     }
     // A loop that no driver unrolls, over a copy, so that what the walk adds to stays in registers: stores are long text.
     var stored = dq_rows;
-    let chunks = min((params.head_dim + 4u * LANES - 1u) / (4u * LANES), CHUNKS);
+    let chunks = chunks_of(params.head_dim, CHUNKS);
     for (var d = 0u; d < chunks; d++) { store_gradients(dq_starts, d * LANES + part, stored[d], scales, spoilt); }
 }
 
 fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!count_tiles) if (starts[r] != NOT_OWNED) { dq_sum(starts[r], chunk, params.head_dim, spoil_gradient(dq[r] * scales[r], spoilt[r])); }
-        @if(count_tiles) if (starts[r] != NOT_OWNED) { dq_sum(starts[r], chunk, params.head_dim, vec4<f32>(scales[r])); }
+        @if(!count_tiles) let x = dq[r] * scales[r];
+        @if(count_tiles) let x = chunk_of(scales[r]);
+        if (starts[r] != NOT_OWNED) {
+            @unroll for (var n = 0u; n < QUADS; n++) { dq_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+        }
     }
 }
 
 @if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, 0u); }
-@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_load(head + j * params.v.row, chunk); }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> Chunk { return k_load(head + j * params.k.row, chunk, 0u); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_load(head + j * params.v.row, chunk); }

@@ -7,7 +7,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::wide;
+import slot::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -71,7 +71,12 @@ fn main(
         softmax[r] = softmax_start();
     }
     let place = place_rows(work.b, work.h, i_rows);
-    @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = load_queries(queries, d * LANES + part); }
+    // A loop that no driver unrolls: loads are long text, and software adapters keep what comes out of a loop, but
+    // compute again, after every barrier, what comes out of an expression.
+    for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+        let column = load_queries(queries, n * LANES + part);
+        @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = select_column(q_rows[d], column, d == n); }
+    }
 
     let low = visible_keys(work.b, i_first);
     let high = visible_keys(work.b, i_last);
@@ -109,9 +114,9 @@ fn main(
             @if(subgroup) var own_spoils = false;
             @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
                 @if(subgroup) let own = v_load(v_start, d * LANES + part);
-                @if(subgroup) let spoils = masked && not_finite(own);
+                @if(subgroup) let spoils = masked && is_unbounded(own);
                 @if(subgroup) own_spoils = own_spoils || spoils;
-                @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select(own, vec4<f32>(), spoils));
+                @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select_chunk(own, Chunk(), spoils));
                 @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, g * KEYS * VALUE_CHUNKS + d);
             }
             if (masked) {
@@ -171,16 +176,19 @@ fn key_turn(b: u32, j: u32) -> u32 {
 fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array<Softmax, ROWS>) {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        if (starts[r] != NOT_OWNED) { o_store(starts[r], chunk, spoil(o[r] * softmax_factor(softmax[r]), softmax[r])); }
+        if (starts[r] != NOT_OWNED) {
+            let x = o[r] * softmax_factor(softmax[r]);
+            @unroll for (var n = 0u; n < QUADS; n++) { o_store(starts[r], chunk * QUADS + n, spoil(quad(x, n), softmax[r])); }
+        }
     }
 }
 
 // What a tile of keys and values is staged from.
 @if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> vec4<f32> { return k_load(head + j * params.k.row, chunk, key_turn(b, j)); }
-@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> vec4<f32> { return v_chunk(head + j * params.v.row, chunk); }
+@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> Chunk { return k_load(head + j * params.k.row, chunk, key_turn(b, j)); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_chunk(head + j * params.v.row, chunk); }
 
-fn v_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+fn v_load(row: u32, chunk: u32) -> Chunk {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
     return v_chunk(row, chunk);
 }

@@ -34,17 +34,17 @@ fn hide(weights: Scores, visible: Flags) -> Scores {
     return w;
 }
 
-// dP + dO·Vᵀ over four channels.
+// dP + dO·Vᵀ over a chunk.
 fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
     var s = scores;
     @unroll for (var c = 0u; c < KEYS; c++) {
         let x = share_value(values, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(rows[r], x); }
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot_chunks(rows[r], x); }
     }
     return s;
 }
 
-// dQ + dS·K in four channels.
+// dQ + dS·K in a chunk.
 fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
     var sum = column;
     @unroll for (var c = 0u; c < KEYS; c++) {
@@ -54,7 +54,7 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
     return sum;
 }
 
-// dV + Pᵀ·dO in four channels.
+// dV + Pᵀ·dO in a chunk.
 @if(transposed) fn add_weighted_values(column: Column, weights: Scores, values: Shared) -> Column {
     var sum = column;
     @unroll for (var c = 0u; c < KEYS; c++) {
@@ -65,8 +65,8 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
 }
 
 // What no step with masked pairs may multiply by 0.
-fn is_spoilt(x: vec4<f32>, masked: bool) -> bool {
-    return masked && not_finite(x);
+fn is_spoilt(x: Chunk, masked: bool) -> bool {
+    return masked && is_unbounded(x);
 }
 
 fn spoil_gradient(x: vec4<f32>, spoilt: u32) -> vec4<f32> {

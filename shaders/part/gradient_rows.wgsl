@@ -12,12 +12,12 @@ fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> 
     return column;
 }
 
-fn v_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+fn v_load(row: u32, chunk: u32) -> Chunk {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
     return v_chunk(row, chunk);
 }
 
-fn d_o_load(row: u32, chunk: u32) -> vec4<f32> {
-    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return vec4<f32>(); }
+fn d_o_load(row: u32, chunk: u32) -> Chunk {
+    @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
     return d_o_chunk(row, chunk);
 }

@@ -1,23 +1,35 @@
 // The scores of an invocation's rows and the KEYS keys of a step, as whole values: the text of a product stands once
 // (naga's time grows with the square of a function's length), and every index in it is a constant.
 
-// One 4-vector of channels of each row.
-alias Column = array<vec4<f32>, ROWS>;
+// One chunk of channels of each row.
+alias Column = array<Chunk, ROWS>;
 alias Scores = array<array<f32, KEYS>, ROWS>;
 // Bit c of a row's flags: key c.
 alias Flags = array<u32, ROWS>;
 
-// S + Q·Kᵀ over four channels.
+// `column`, or `other` where `here`.
+fn select_column(column: Column, other: Column, here: bool) -> Column {
+    var x = column;
+    @unroll for (var r = 0u; r < ROWS; r++) { x[r] = select_chunk(x[r], other[r], here); }
+    return x;
+}
+
+// The chunks of `dim` channels that an invocation has. No compiler knows it, so none unrolls a loop up to it.
+fn chunks_of(dim: u32, most: u32) -> u32 {
+    return min((dim + CHUNK * LANES - 1u) / (CHUNK * LANES), most);
+}
+
+// S + Q·Kᵀ over a chunk.
 fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
     var s = scores;
     @unroll for (var c = 0u; c < KEYS; c++) {
         let x = share_key(keys, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(q[r], x); }
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot_chunks(q[r], x); }
     }
     return s;
 }
 
-// O·shrink + P·V in four channels.
+// O·shrink + P·V in a chunk.
 fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
     var o = column;
     @unroll for (var r = 0u; r < ROWS; r++) { o[r] *= shrink[r]; }

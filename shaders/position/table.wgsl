@@ -17,6 +17,12 @@ fn turns(at: u32) -> Turns {
     return Turns(vec4<f32>(low.xz, high.xz), params.table_sine * vec4<f32>(low.yw, high.yw));
 }
 
+// Four channels of the half layout, whose partners are y, negated for those of the first half.
+fn turn_half(x: vec4<f32>, y: vec4<f32>, at: u32) -> vec4<f32> {
+    let t = turns(at);
+    return x * t.cosine + y * t.sine;
+}
+
 // Two neighbouring pairs of the interleaved layout.
 fn turn_interleaved(x: vec4<f32>, at: u32) -> vec4<f32> {
     let pairs = table[at / 2u];

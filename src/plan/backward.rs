@@ -22,7 +22,7 @@ use super::schedule::Schedule;
 use super::score::{self, ScorePlan};
 use super::select;
 use super::tiles::{self, Chosen, Demand};
-use super::variant::{Gradient, Input, MaskKey};
+use super::variant::{Gradient, Input, MaskKey, whole_eights};
 use super::{Binding, Choice, Plan, Role, Task};
 
 /// The gradients of a loss by q, k and v, given its gradient dO by o (and by lse), and what the forward call kept:
@@ -195,6 +195,14 @@ impl<'a> Pass<'a> {
     /// The tiles of a gradient kernel; reasons are told once.
     fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
         let mut chosen = tiles::choose(demand, draft.caps, draft.choice)?;
+        let (d, dv) = (self.problem.shape.head_dim, self.problem.shape.value_dim);
+        let [q, k, v] = &self.inputs;
+        chosen.load_wide_if(whole_eights(&[
+            (&q.operand, d),
+            (&k.operand, d),
+            (&v.operand, dv),
+            (&self.stated.d_o, dv),
+        ]));
         if let Some(grid) = self.problem.mask.block_grid(&self.problem.shape) {
             tiles::fit_block(&mut chosen, grid.side, draft)?;
         }

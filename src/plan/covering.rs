@@ -247,7 +247,8 @@ impl Variant {
     }
 }
 
-/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies.
+/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, and
+/// every way to turn rows as they are loaded.
 fn wide() -> impl Iterator<Item = Prefill> {
     let strategies = [
         Strategy::Subgroup {
@@ -256,16 +257,25 @@ fn wide() -> impl Iterator<Item = Prefill> {
         },
         Strategy::Workgroup,
     ];
-    strategies.into_iter().flat_map(|strategy| {
-        Element::ALL.map(|element| Prefill {
-            wide: true,
-            ..prefill(vec![
-                Level::Strategy(strategy),
-                Level::Dims(64, 64),
-                Level::Elements(element, element, element),
-                Level::Aligned(true),
-            ])
-        })
+    let schemes = [RotaryLayout::Half, RotaryLayout::Interleaved].map(|layout| {
+        let positions = false;
+        (Element::F32, Scheme::Fused { layout, positions })
+    });
+    let cases = Element::ALL.map(|element| (element, Scheme::None));
+    strategies.into_iter().flat_map(move |strategy| {
+        cases
+            .into_iter()
+            .chain(schemes)
+            .map(move |(element, scheme)| Prefill {
+                wide: true,
+                ..prefill(vec![
+                    Level::Strategy(strategy),
+                    Level::Dims(64, 64),
+                    Level::Elements(element, element, element),
+                    Level::Aligned(true),
+                    Level::Scheme(scheme),
+                ])
+            })
     })
 }
 

@@ -16,7 +16,7 @@ use super::score::{self, ScorePlan};
 use super::select;
 use super::steps::{cut, tile_steps};
 use super::tiles::{self, Chosen, Demand};
-use super::variant::{Input, MaskKey, Prefill, Variant};
+use super::variant::{Input, MaskKey, Prefill, Variant, whole_eights};
 use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Task};
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
@@ -64,7 +64,7 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     let slice = problem.slice();
     let reads = (slice.q.end - slice.q.start).div_ceil(chosen.tiling.tile_rows()) * shape.group();
     let input = Input::of(&[&problem.q, &problem.k], &[shape.head_dim]);
-    let able = rotate::whole_chunks(rotary);
+    let able = rotate::whole_chunks(rotary, 4);
     let selects = problem.mask.selected_blocks().is_some();
     let fused = match draft.choice.rotate {
         Some(RotateWhere::Fused) if selects => {
@@ -119,7 +119,6 @@ impl<'a> Forward<'a> {
         let schedule = Schedule::new(problem);
         let flops = flops(problem, &schedule);
         let mut chosen = tiles::choose(Demand::forward(shape, flops), draft.caps, draft.choice)?;
-        draft.declined.append(&mut chosen.declined);
         if let Some(grid) = problem.mask.block_grid(shape) {
             tiles::fit_block(&mut chosen, grid.side, draft)?;
         }
@@ -138,6 +137,13 @@ impl<'a> Forward<'a> {
                 (params.q, params.k) = (q.bound.rows, k.bound.rows);
             }
         }
+        let rotary = problem.position.rotary.as_ref().filter(|_| fused);
+        let (d, dv) = (shape.head_dim, shape.value_dim);
+        chosen.load_wide_if(
+            whole_eights(&[(&q.operand, d), (&k.operand, d), (&v.operand, dv)])
+                && rotary.is_none_or(|rotary| rotate::whole_chunks(rotary, 8)),
+        );
+        draft.declined.append(&mut chosen.declined);
         select::steps(draft, problem, &params, mask, &q, &k)?;
         select::copy_lists(draft, problem, &params);
         let mut forward = Self {

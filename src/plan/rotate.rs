@@ -230,11 +230,11 @@ pub(super) fn plan_table(
     bind_table(draft, params, rotary, rows, length)
 }
 
-/// Whether partners lie in whole 4-vectors of aligned rows, so that a kernel can rotate as it loads.
-pub(super) fn whole_chunks(rotary: &Rotary) -> bool {
+/// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.
+pub(super) fn whole_chunks(rotary: &Rotary, channels: u32) -> bool {
     rotary.dim.is_multiple_of(match rotary.layout {
-        RotaryLayout::Half => 8,
-        RotaryLayout::Interleaved => 4,
+        RotaryLayout::Half => 2 * channels,
+        RotaryLayout::Interleaved => channels,
     })
 }
 
@@ -353,7 +353,7 @@ fn key(rotary: &Rotary, rows: &Operand, output: Element, positions: &Positions) 
         input: Input::of(&[rows], &[rotary.head_dim]),
         output,
         layout: rotary.layout,
-        whole_chunks: whole_chunks(rotary),
+        whole_chunks: whole_chunks(rotary, 4),
         positions: *positions != Positions::Index,
     }
 }

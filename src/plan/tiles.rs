@@ -17,6 +17,21 @@ pub(super) struct Chosen {
     pub declined: Vec<Declined>,
 }
 
+impl Chosen {
+    /// Declines loads of 64 bits, which take eight channels at once, where some rows are no whole eights.
+    pub fn load_wide_if(&mut self, whole: bool) {
+        if self.wide && !whole {
+            self.wide = false;
+            self.declined.push(Declined {
+                path: "64-bit loads",
+                reason: "they take eight channels at once, and some offset, stride, size or rotary half is no \
+                         multiple of 8 elements"
+                    .into(),
+            });
+        }
+    }
+}
+
 /// Below this work a call takes the variant that compiles fastest. Measured on lavapipe: 4 rows a lane compile for
 /// 1.5 s (D = 64), 1 row for 0.5 s, at 28 against 46 GFLOP/s: a call of 0.3 GFLOP lasts 6 to 11 ms either way.
 const SMALL_WORK: u64 = 300_000_000;
@@ -115,7 +130,7 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
     }
 }
 
-/// On lavapipe, whose loads go a lane and a component at a time, they make the forward pass 1.5 times as fast.
+/// On lavapipe, whose loads go a lane at a time, they make the forward pass 1.5 times as fast, without subgroups twice.
 fn wide_loads(caps: &Caps, choice: &Choice, declined: &mut Vec<Declined>) -> Result<bool> {
     let reason = "the device was requested without Features::SHADER_INT64, \
                   which wgpu_attention::wanted() names where it helps";
@@ -251,28 +266,37 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     let channels = demand.channels;
     let small = demand.flops < SMALL_WORK;
     let (invocations, rows) = match caps.class {
-        // Rows an invocation: 1 / 4 / 8 / 16 give 4 / 13.5 / 22 / 25.5 GFLOP/s (D = 64, lavapipe).
+        // Rows an invocation on lavapipe, D = 64: 8 run at 25 GFLOP/s and compile for 5 s, 16 at 33 for 15 s. Both
+        // gradients: 2 at 14 for 5 s, 4 at 22 for 12 s.
         AdapterClass::Cpu if small => (32, 1),
         // SwiftShader's compiler takes 2 s for 256 words of q and o an invocation, 10 s for 512 and minutes beyond.
         AdapterClass::Cpu if (1..8).contains(&caps.lanes) => {
             (32, if channels <= 128 { 2 } else { 1 })
         }
-        AdapterClass::Cpu => {
-            let rows = (2048 / channels).next_power_of_two().clamp(2, 8);
-            (32, if demand.gradient { 2 } else { rows })
+        AdapterClass::Cpu if demand.gradient => {
+            (32, (1024 / channels).next_power_of_two().clamp(2, 4))
         }
+        AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
         _ => (64, 1),
     };
-    // 8 rows of D = 64 on lavapipe: 2 keys a step run at 5.0 GFLOP/s and compile for 11 s, 4 keys at 3.9 for 14 s.
-    let keys = if caps.class == AdapterClass::Cpu {
-        2
-    } else {
-        4
+    let fixed = caps.class == AdapterClass::Cpu && caps.lanes >= 8 && !small;
+    let keys = match caps.class {
+        AdapterClass::Cpu if fixed && channels <= 128 => 8,
+        AdapterClass::Cpu if !fixed => 2,
+        _ => 4,
     };
     let sums = demand.sums * invocations * 4;
-    // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word.
-    let tile = [32, 16, 8, 4]
-        .into_iter()
+    // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word. But lavapipe reads a tile of one
+    // step, whose places are constants, faster than the steps of a tile (8 rows; GFLOP/s, seconds to compile):
+    //
+    // | keys of tile in steps of | 16 in 2   | 16 in 4   | 2 in 2    | 4 in 4    | 8 in 8    |
+    // | ---                      | ---       | ---       | ---       | ---       | ---       |
+    // | D = 64                   | 25.1, 5.3 | 24.4, 5.9 | 27.0, 5.0 | 30.0, 5.8 | 31.1, 7.6 |
+    // | D = 128                  | 24.3, 15  | 25.0, 18  | 28.9, 17  | 32.0, 17  | 31.9, 22  |
+    let tiles: &[u32] = if fixed { &[keys, 4] } else { &[32, 16, 8, 4] };
+    let tile = tiles
+        .iter()
+        .copied()
         .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) + sums <= caps.workgroup_memory)
         .ok_or_else(|| {
             format!(
@@ -286,7 +310,7 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         invocations,
         lanes_per_row: 1,
         rows: rows.min(needed),
-        keys,
+        keys: keys.min(tile),
         tile,
     })
 }
@@ -355,7 +379,8 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
 /// those of its loads and steps. A loop counts once more than it turns.
 pub(super) fn iterations(chosen: &Chosen, problem: &Problem, caps: &Caps) -> Result<u64> {
     let (tiling, shape) = (&chosen.tiling, &problem.shape);
-    let loads = |dim: u32| (tiling.tile * dim.div_ceil(4)).div_ceil(tiling.invocations);
+    let channels = if chosen.wide { 8 } else { 4 };
+    let loads = |dim: u32| (tiling.tile * dim.div_ceil(channels)).div_ceil(tiling.invocations);
     let own = u64::from(match chosen.strategy {
         Strategy::Subgroup { .. } => 1,
         Strategy::Workgroup => {

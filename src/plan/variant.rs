@@ -95,7 +95,7 @@ pub struct Prefill {
     pub mask: MaskKey,
     /// Rotates q and k as they are loaded.
     pub rotary: Option<RotaryLayout>,
-    /// Loads 64 bits at a time where rows are aligned: an extension of wgpu's that only software adapters gain by.
+    /// Loads 64 bits, and eight channels, at a time: an extension of wgpu's that only software adapters gain by.
     pub wide: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
@@ -118,7 +118,7 @@ pub struct Gradient {
     pub value_chunks: u32,
     pub score: ScoreKey,
     pub mask: MaskKey,
-    /// Loads 64 bits at a time.
+    /// Loads 64 bits, and eight channels, at a time.
     pub wide: bool,
     /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
     pub count_tiles: bool,
@@ -433,6 +433,12 @@ impl Input {
             aligned,
         }
     }
+}
+
+/// Whether every row is made of whole eights of channels, which loads of 64 bits take at once.
+pub fn whole_eights(rows: &[(&Operand, u32)]) -> bool {
+    rows.iter()
+        .all(|(x, dim)| x.layout.is_aligned(8) && dim.is_multiple_of(8))
 }
 
 impl ScoreKey {

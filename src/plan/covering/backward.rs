@@ -96,10 +96,12 @@ impl Variant {
             })
         });
         let gradients = pairwise(&dimensions()).into_iter().map(variant);
-        let wide = super::wide().flat_map(|key| {
-            let key = gradient(&key);
-            [Self::GradQ(key), Self::GradKv(key)]
-        });
+        let wide = super::wide()
+            .filter(|key| key.rotary.is_none())
+            .flat_map(|key| {
+                let key = gradient(&key);
+                [Self::GradQ(key), Self::GradKv(key)]
+            });
         gradients
             .chain(wide)
             .chain(long())
