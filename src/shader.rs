@@ -156,6 +156,13 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
     // 4-vectors of a chunk.
     let quads = if tiles.wide { 2 } else { 1 };
+    // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
+    // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
+    let pieces = if tiles.strategy == Strategy::Workgroup {
+        1
+    } else {
+        quads
+    };
     let all = [tiles.chunks, tiles.value_chunks].map(|of_row| of_row.div_ceil(quads));
     let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
     for (name, value) in [
@@ -173,17 +180,13 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("ALL_VALUE_CHUNKS", all[1]),
         ("QUADS", quads),
         ("CHUNK", 4 * quads),
+        ("PIECES", pieces),
+        ("PIECE", quads / pieces),
     ] {
         source.constant(name, value);
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
-    let chunk = if tiles.wide {
-        "part::chunk8"
-    } else {
-        "part::chunk4"
-    };
     source.flag("wide", tiles.wide);
-    source.slot("chunk", vec![chunk]);
     source.flag("ragged_chunks", !all[0].is_multiple_of(lanes));
     source.flag("ragged_value_chunks", !all[1].is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);

@@ -6,7 +6,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::chunk;
+import part::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;

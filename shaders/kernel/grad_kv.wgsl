@@ -8,7 +8,7 @@ import part::work;
 import mask::interval;
 import slot::schedule;
 import schedule::transposed;
-import slot::chunk;
+import part::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -111,7 +111,7 @@ fn main(
                 // Sᵀ = K·Qᵀ
                 var s: Scores;
                 @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
-                    let own = scale * q_load(q_start, d * LANES + part, 0u);
+                    let own = scaled(q_load(q_start, d * LANES + part, 0u), scale);
                     let spoils = is_spoilt(own, masked);
                     own_spoils = own_spoils || spoils;
                     queries[d] = select_chunk(own, Chunk(), spoils);
@@ -163,7 +163,7 @@ fn main(
         dv_starts[r] = select(NOT_OWNED, row_start(params.dv, work.b, work.h, j), owned);
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
-    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0] = chunk_of(f32(visited) / LN_2); }
+    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0][0] = vec4<f32>(f32(visited) / LN_2); }
     // Loops that no driver unrolls, as in grad_q.
     var dk_stored = dk_rows;
     let chunks = chunks_of(params.head_dim, CHUNKS);
@@ -199,9 +199,9 @@ fn load_stats(b: u32, h: u32, i: u32) -> Stats {
 fn store_key_gradients(starts: array<u32, ROWS>, chunk: u32, dk: Column, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let x = dk[r] * LN_2;
+        let x = scaled(dk[r], LN_2);
         if (starts[r] != NOT_OWNED) {
-            @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+            @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(x[n], spoilt[r])); }
         }
     }
 }
@@ -211,12 +211,12 @@ fn store_value_gradients(starts: array<u32, ROWS>, chunk: u32, dv: Column, spoil
     @unroll for (var r = 0u; r < ROWS; r++) {
         let x = dv[r];
         if (starts[r] != NOT_OWNED) {
-            @if(!bias) @unroll for (var n = 0u; n < QUADS; n++) { dv_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(quad(x, n), spoilt[r])); }
-            @if(bias) @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+            @if(!bias) @unroll for (var n = 0u; n < QUADS; n++) { dv_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(x[n], spoilt[r])); }
+            @if(bias) @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.value_dim, spoil_gradient(x[n], spoilt[r])); }
         }
     }
 }
 
 @if(!subgroup) fn streamed_rows() -> u32 { return params.q_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, i: u32, chunk: u32) -> Chunk { return query_scale(b, i) * q_load(head + i * params.q.row, chunk, 0u); }
+@if(!subgroup) fn stream_key(b: u32, head: u32, i: u32, chunk: u32) -> Chunk { return scaled(q_load(head + i * params.q.row, chunk, 0u), query_scale(b, i)); }
 @if(!subgroup) fn stream_value(head: u32, i: u32, chunk: u32) -> Chunk { return d_o_load(head + i * params.d_o.row, chunk); }

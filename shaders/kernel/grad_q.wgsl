@@ -7,7 +7,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::chunk;
+import part::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -155,10 +155,10 @@ fn main(
 fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!count_tiles) let x = dq[r] * scales[r];
-        @if(count_tiles) let x = chunk_of(scales[r]);
+        var x = scaled(dq[r], scales[r]);
+        @if(count_tiles) @unroll for (var n = 0u; n < QUADS; n++) { x[n] = vec4<f32>(scales[r]); }
         if (starts[r] != NOT_OWNED) {
-            @unroll for (var n = 0u; n < QUADS; n++) { dq_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(quad(x, n), spoilt[r])); }
+            @unroll for (var n = 0u; n < QUADS; n++) { dq_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(x[n], spoilt[r])); }
         }
     }
 }

@@ -7,7 +7,7 @@ import part::numbers;
 import part::work;
 import mask::interval;
 import slot::schedule;
-import slot::chunk;
+import part::chunk;
 import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
@@ -156,7 +156,7 @@ struct Query { start: u32, turn: u32, scale: f32 }
 
 fn load_queries(queries: array<Query, ROWS>, chunk: u32) -> Column {
     var column: Column;
-    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = queries[r].scale * q_load(queries[r].start, chunk, queries[r].turn); }
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scaled(q_load(queries[r].start, chunk, queries[r].turn), queries[r].scale); }
     return column;
 }
 
@@ -177,8 +177,8 @@ fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (starts[r] != NOT_OWNED) {
-            let x = o[r] * softmax_factor(softmax[r]);
-            @unroll for (var n = 0u; n < QUADS; n++) { o_store(starts[r], chunk * QUADS + n, spoil(quad(x, n), softmax[r])); }
+            let x = scaled(o[r], softmax_factor(softmax[r]));
+            @unroll for (var n = 0u; n < QUADS; n++) { o_store(starts[r], chunk * QUADS + n, spoil(x[n], softmax[r])); }
         }
     }
 }
@@ -186,9 +186,9 @@ fn store_outputs(starts: array<u32, ROWS>, chunk: u32, o: Column, softmax: array
 // What a tile of keys and values is staged from.
 @if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
 @if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> Chunk { return k_load(head + j * params.k.row, chunk, key_turn(b, j)); }
-@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_chunk(head + j * params.v.row, chunk); }
+@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_load(head + j * params.v.row, chunk); }
 
 fn v_load(row: u32, chunk: u32) -> Chunk {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
-    return v_chunk(row, chunk);
+    return loaded(v_chunk(row, chunk));
 }

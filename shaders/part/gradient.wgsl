@@ -37,9 +37,13 @@ fn hide(weights: Scores, visible: Flags) -> Scores {
 // dP + dO·Vᵀ over a chunk.
 fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
     var s = scores;
-    @unroll for (var c = 0u; c < KEYS; c++) {
-        let x = share_value(values, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot_chunks(rows[r], x); }
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let x = share_value(values, c, n);
+            @unroll for (var m = 0u; m < PIECE; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(rows[r][n * PIECE + m], x[m]); }
+            }
+        }
     }
     return s;
 }
@@ -47,9 +51,13 @@ fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
 // dQ + dS·K in a chunk.
 fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
     var sum = column;
-    @unroll for (var c = 0u; c < KEYS; c++) {
-        let x = share_key(keys, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { sum[r] += weights[r][c] * x; }
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let x = share_key(keys, c, n);
+            @unroll for (var m = 0u; m < PIECE; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { sum[r][n * PIECE + m] += weights[r][c] * x[m]; }
+            }
+        }
     }
     return sum;
 }
@@ -57,9 +65,13 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
 // dV + Pᵀ·dO in a chunk.
 @if(transposed) fn add_weighted_values(column: Column, weights: Scores, values: Shared) -> Column {
     var sum = column;
-    @unroll for (var c = 0u; c < KEYS; c++) {
-        let x = share_value(values, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { sum[r] += weights[r][c] * x; }
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let x = share_value(values, c, n);
+            @unroll for (var m = 0u; m < PIECE; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { sum[r][n * PIECE + m] += weights[r][c] * x[m]; }
+            }
+        }
     }
     return sum;
 }

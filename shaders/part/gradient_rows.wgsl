@@ -2,7 +2,7 @@
 
 fn load_queries(b: u32, h: u32, rows: array<u32, ROWS>, scales: array<f32, ROWS>, chunk: u32) -> Column {
     var column: Column;
-    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scales[r] * q_load(row_start(params.q, b, h, rows[r]), chunk, 0u); }
+    @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scaled(q_load(row_start(params.q, b, h, rows[r]), chunk, 0u), scales[r]); }
     return column;
 }
 
@@ -14,10 +14,10 @@ fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> 
 
 fn v_load(row: u32, chunk: u32) -> Chunk {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
-    return v_chunk(row, chunk);
+    return loaded(v_chunk(row, chunk));
 }
 
 fn d_o_load(row: u32, chunk: u32) -> Chunk {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
-    return d_o_chunk(row, chunk);
+    return loaded(d_o_chunk(row, chunk));
 }

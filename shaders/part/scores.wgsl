@@ -22,9 +22,13 @@ fn chunks_of(dim: u32, most: u32) -> u32 {
 // S + Q·Kᵀ over a chunk.
 fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
     var s = scores;
-    @unroll for (var c = 0u; c < KEYS; c++) {
-        let x = share_key(keys, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot_chunks(q[r], x); }
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let x = share_key(keys, c, n);
+            @unroll for (var m = 0u; m < PIECE; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(q[r][n * PIECE + m], x[m]); }
+            }
+        }
     }
     return s;
 }
@@ -32,10 +36,14 @@ fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
 // O·shrink + P·V in a chunk.
 fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
     var o = column;
-    @unroll for (var r = 0u; r < ROWS; r++) { o[r] *= shrink[r]; }
-    @unroll for (var c = 0u; c < KEYS; c++) {
-        let x = share_value(values, c);
-        @unroll for (var r = 0u; r < ROWS; r++) { o[r] += p[r][c] * x; }
+    @unroll for (var r = 0u; r < ROWS; r++) { o[r] = scaled(o[r], shrink[r]); }
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        @unroll for (var c = 0u; c < KEYS; c++) {
+            let x = share_value(values, c, n);
+            @unroll for (var m = 0u; m < PIECE; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { o[r][n * PIECE + m] += p[r][c] * x[m]; }
+            }
+        }
     }
     return o;
 }

@@ -13,25 +13,22 @@ fn own_key() -> u32 {
     return lane % WIDTH / LANES;
 }
 
-// What an invocation brings to the cluster: its part of its key.
+// What an invocation brings to the cluster: a chunk of its key.
 alias Shared = Chunk;
 
-// What the invocation with key c and the same channels brought.
-fn share_key(own: Shared, c: u32) -> Chunk {
-    return shuffle_chunk(own, source_lane(c));
+// Four channels of what the invocation with key c and the same channels brought.
+alias Piece = array<vec4<f32>, 1>;
+
+fn share_key(own: Shared, c: u32, piece: u32) -> Piece {
+    return Piece(subgroupShuffle(own[piece], source_lane(c)));
 }
 
-fn share_value(own: Shared, c: u32) -> Chunk {
-    return shuffle_chunk(own, source_lane(c));
+fn share_value(own: Shared, c: u32, piece: u32) -> Piece {
+    return Piece(subgroupShuffle(own[piece], source_lane(c)));
 }
 
 @if(transposed) fn share_pair(own: vec2<f32>, c: u32) -> vec2<f32> {
     return subgroupShuffle(own, source_lane(c));
-}
-
-fn shuffle_chunk(x: Chunk, source: u32) -> Chunk {
-    @if(!wide) return subgroupShuffle(x, source);
-    @if(wide) return Chunk(subgroupShuffle(x[0], source), subgroupShuffle(x[1], source));
 }
 
 fn source_lane(c: u32) -> u32 {

@@ -49,11 +49,12 @@ fn stage_finite(x: Chunk, masked: bool, partial: bool, j: u32, n: u32, low: Inte
 // Where in its tile the chunk of the step's first key lies.
 alias Shared = u32;
 
-fn share_key(at: Shared, c: u32) -> Chunk {
+// The whole chunk is the one piece.
+fn share_key(at: Shared, c: u32, piece: u32) -> Chunk {
     return unstaged(key_tile[at + c * CHUNKS]);
 }
 
-fn share_value(at: Shared, c: u32) -> Chunk {
+fn share_value(at: Shared, c: u32, piece: u32) -> Chunk {
     return unstaged(value_tile[at + c * VALUE_CHUNKS]);
 }
 

@@ -2,9 +2,10 @@
 
 fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
-    let x = tensor_chunk(row, chunk);
+    let x = loaded(tensor_chunk(row, chunk));
     if (CHUNK * chunk >= params.rotary_dim) { return x; }
     let at = turn + CHUNK / 2u * chunk;
-    @if(!wide) return turn_interleaved(x, at);
-    @if(wide) return Chunk(turn_interleaved(x[0], at), turn_interleaved(x[1], at + 2u));
+    var turned: Chunk;
+    @unroll for (var n = 0u; n < QUADS; n++) { turned[n] = turn_interleaved(x[n], at + 2u * n); }
+    return turned;
 }

@@ -2,5 +2,5 @@
 
 fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
-    return tensor_chunk(row, chunk);
+    return loaded(tensor_chunk(row, chunk));
 }
