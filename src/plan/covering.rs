@@ -247,35 +247,30 @@ impl Variant {
     }
 }
 
-/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, and
-/// every way to turn rows as they are loaded.
+/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
+/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row.
 fn wide() -> impl Iterator<Item = Prefill> {
-    let strategies = [
-        Strategy::Subgroup {
-            width: 8,
-            fixed: true,
-        },
-        Strategy::Workgroup,
-    ];
+    let subgroup = Level::Strategy(Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    });
+    let workgroup = Level::Strategy(Strategy::Workgroup);
     let schemes = [RotaryLayout::Half, RotaryLayout::Interleaved].map(|layout| {
         let positions = false;
-        (Element::F32, Scheme::Fused { layout, positions })
+        Level::Scheme(Scheme::Fused { layout, positions })
     });
-    let cases = Element::ALL.map(|element| (element, Scheme::None));
-    strategies.into_iter().flat_map(move |strategy| {
-        cases
-            .into_iter()
-            .chain(schemes)
-            .map(move |(element, scheme)| Prefill {
-                wide: true,
-                ..prefill(vec![
-                    Level::Strategy(strategy),
-                    Level::Dims(64, 64),
-                    Level::Elements(element, element, element),
-                    Level::Aligned(true),
-                    Level::Scheme(scheme),
-                ])
-            })
+    let elements = Element::ALL.map(|element| Level::Elements(element, element, element));
+    let whole = [subgroup, workgroup].into_iter().flat_map(move |strategy| {
+        let levels = elements.into_iter().chain(schemes);
+        levels.map(move |level| vec![strategy, Level::Dims(64, 64), level])
+    });
+    let uneven = [2, 4].map(|lanes| vec![subgroup, Level::Dims(40, 24), Level::Lanes(lanes)]);
+    whole.chain(uneven).map(|mut levels| {
+        levels.push(Level::Aligned(true));
+        Prefill {
+            wide: true,
+            ..prefill(levels)
+        }
     })
 }
 

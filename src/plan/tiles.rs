@@ -2,7 +2,7 @@
 
 use crate::caps::{AdapterClass, Caps, Subgroups};
 use crate::error::{Error, Result};
-use crate::problem::{Mods, Problem, Shape};
+use crate::problem::{BlockGrid, Mods, Problem, Shape};
 
 use super::draft::Draft;
 use super::variant::{Strategy, Tiling, workgroup_tile_bytes};
@@ -32,8 +32,8 @@ impl Chosen {
     }
 }
 
-/// Below this work a call takes the variant that compiles fastest. Measured on lavapipe: 4 rows a lane compile for
-/// 1.5 s (D = 64), 1 row for 0.5 s, at 28 against 46 GFLOP/s: a call of 0.3 GFLOP lasts 6 to 11 ms either way.
+/// Below this work a call takes the variant that compiles fastest. On lavapipe 4 rows a lane compile for 2 s (D = 64),
+/// 1 row for 0.5 s, at about half the speed: a call of 0.3 GFLOP lasts 5 to 11 ms either way.
 const SMALL_WORK: u64 = 300_000_000;
 
 /// What a kernel asks of its tiles.
@@ -268,8 +268,8 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     let channels = demand.channels;
     let small = demand.flops < SMALL_WORK;
     let (invocations, rows) = match caps.class {
-        // Rows an invocation on lavapipe, D = 64: 8 run at 25 GFLOP/s and compile for 5 s, 16 at 33 for 15 s. Both
-        // gradients: 2 at 14 for 5 s, 4 at 22 for 12 s.
+        // Rows an invocation on lavapipe, D = 64 and tiles of 16 keys in steps of 2: 8 run at 25 GFLOP/s and compile
+        // for 5 s, 16 at 33 for 15 s. Both gradients: 2 at 14 for 5 s, 4 at 22 for 12 s.
         AdapterClass::Cpu if small => (32, 1),
         // SwiftShader's compiler takes 2 s for 256 words of q and o an invocation, 10 s for 512 and minutes beyond.
         AdapterClass::Cpu if (1..8).contains(&caps.lanes) => {
@@ -375,6 +375,19 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
         ));
     }
     Ok(())
+}
+
+/// Loop iterations in which an invocation loads its rows once. `ITERATION_MARGIN` covers them, unless they are repeated.
+pub(super) fn row_loads(chosen: &Chosen, shape: &Shape) -> u64 {
+    let channels = if chosen.wide { 8 } else { 4 } * chosen.tiling.lanes_per_row;
+    u64::from(shape.head_dim.div_ceil(channels) + shape.value_dim.div_ceil(channels) + 2)
+}
+
+/// Loop iterations in which an invocation finds its place in a list of blocks, four times for a walk.
+pub(super) fn searches(problem: &Problem) -> u64 {
+    let steps =
+        |grid: BlockGrid| u64::from(grid.kv_blocks().max(grid.q_blocks()).max(1).ilog2() + 2);
+    4 * problem.mask.block_grid(&problem.shape).map_or(0, steps)
 }
 
 /// Loop iterations of an invocation in one tile: its own, those of the user's functions and, where a tile is staged,

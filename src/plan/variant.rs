@@ -418,7 +418,7 @@ impl Gradient {
 /// Invocations of the kernels that own no tile but one small piece of output each.
 pub const ROW_KERNEL_INVOCATIONS: u32 = 64;
 
-/// Workgroup memory of a tile of `keys` rows of `chunks` 4-vectors each, with its word of marks.
+/// Workgroup memory of a tile of `keys` rows of `chunks` 4-vectors each, with its two words of marks.
 pub fn workgroup_tile_bytes(keys: u32, chunks: u32) -> u32 {
     keys * chunks * 16 + 16
 }

@@ -19,10 +19,18 @@ enum Input {
     Value,
 }
 
+/// Rows that are loaded by fours and by eights of channels.
 fn cases(element: Element) -> Vec<Case> {
+    let dims = [(20, 12), (24, 16)];
+    dims.into_iter()
+        .flat_map(|(d, dv)| masked(Setting::new(d, dv, element)))
+        .collect()
+}
+
+fn masked(setting: Setting) -> Vec<Case> {
     let setting = Setting {
         output: Element::F32,
-        ..Setting::new(20, 12, element)
+        ..setting
     };
     let lens = Mask {
         kv_lens: Lengths::Host(vec![29]),

@@ -4,7 +4,7 @@ use proptest::prelude::*;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::plan::{PARAMS_STRIDE, Plan, Slot, Strategy as Inner, StrategyKind, Variant};
 use wgpu_attention::problem::{Lengths, Mods, Offsets, Slice, T5, T5Bias, Values, Window};
-use wgpu_attention::{Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
+use wgpu_attention::{Backward, Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
 
 fn software() -> Caps {
     Caps {
@@ -363,4 +363,28 @@ fn loops_of_users_are_counted_before_a_software_adapter_stops_them() {
     assert!(parts * Caps::SOFTWARE_ITERATIONS >= 4096 * rows * 501);
     let error = with(Some(1 << 20)).expect_err("two tiles of a million each");
     assert!(error.to_string().contains("with_iterations"), "{error}");
+}
+
+/// Every batch that shares a bias makes a workgroup load its rows anew, in loops.
+#[test]
+fn a_bias_that_many_batches_share_is_refused_before_a_software_adapter_stops() {
+    let plan = |batches: u32| {
+        let shape = Shape::square(batches, 1, 49, 32);
+        let mut problem = Problem::new(shape, Element::F32);
+        problem.score.bias = Some(Layout {
+            batch: 0,
+            ..Layout::heads_first(1, 49, 49)
+        });
+        let mut backward = Backward::new(problem, Element::F32);
+        backward.dbias = true;
+        let caps = Caps {
+            int64: true,
+            lanes: 8,
+            ..software()
+        };
+        Plan::backward(&backward, &caps, &Choice::default())
+    };
+    plan(4096).expect("16 iterations a batch are left");
+    let error = plan(8192).expect_err("8 iterations a batch are not enough");
+    assert!(matches!(error, Error::Limit { .. }), "{error}");
 }

@@ -6,7 +6,7 @@ use crate::plan::merge::pack;
 use crate::plan::params::{Params, Rows};
 use crate::plan::prefill::ITERATION_MARGIN;
 use crate::plan::steps::tile_steps;
-use crate::plan::tiles::{self, Chosen, Demand};
+use crate::plan::tiles::{self, Demand};
 use crate::plan::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
 use crate::plan::{Binding, Cost, Role};
 use crate::problem::{Element, Layout, Operand};
@@ -119,7 +119,12 @@ impl Pass<'_> {
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
         tile_steps(draft, variant, &bindings, &params, |_, _, _| cost)?;
-        self.within_iterations(draft, &chosen, visited)?;
+        // A workgroup has one tile of keys; it loads its rows anew for each that shares the bias.
+        let turn = tiles::iterations(&chosen, self.problem, draft.caps)?
+            + tiles::row_loads(&chosen, shape)
+            + tiles::searches(self.problem)
+            + 2;
+        within_iterations(draft, shares * turn)?;
         if shared_buffer {
             let params = Params {
                 q_heads: heads,
@@ -145,22 +150,6 @@ impl Pass<'_> {
             binding: target.binding,
             rows: target.rows,
         })
-    }
-
-    /// Refuses a workgroup that walks so many tiles, where a software adapter would stop it on the way.
-    fn within_iterations(&self, draft: &Draft<'_>, chosen: &Chosen, tiles: u64) -> Result<()> {
-        let actual =
-            tiles * tiles::iterations(chosen, self.problem, draft.caps)? + ITERATION_MARGIN;
-        match draft.caps.iterations.filter(|&cap| actual > cap) {
-            Some(allowed) => Err(Error::Limit {
-                what: "the tiles that a gradient of the score's parameters walks",
-                actual,
-                limit: "loop iterations of an invocation",
-                allowed,
-                way_out: "call it by slices of the keys and add the gradients",
-            }),
-            None => Ok(()),
-        }
     }
 
     fn grad_numbers(
@@ -217,7 +206,8 @@ impl Pass<'_> {
                     ..Cost::default()
                 }
             })?;
-            self.within_iterations(draft, &chosen, most)?;
+            let tile = tiles::iterations(&chosen, self.problem, draft.caps)?;
+            within_iterations(draft, most * tile + tiles::searches(self.problem))?;
         }
         reduce(draft, params, partials, count, target)
     }
@@ -297,4 +287,20 @@ fn reduce(
         ..Cost::default()
     };
     draft.item_steps(Variant::Reduce, params, bindings, items, cost)
+}
+
+/// Refuses a walk in which a software adapter would stop a workgroup on the way.
+fn within_iterations(draft: &Draft<'_>, walked: u64) -> Result<()> {
+    let actual = walked + ITERATION_MARGIN;
+    match draft.caps.iterations.filter(|&cap| actual > cap) {
+        Some(allowed) => Err(Error::Limit {
+            what: "the loops in which a gradient of the score's parameters is summed",
+            actual,
+            limit: "loop iterations of an invocation",
+            allowed,
+            way_out: "call it by slices of the keys, or by fewer batches and heads that share a bias, and add the \
+                      gradients",
+        }),
+        None => Ok(()),
+    }
 }

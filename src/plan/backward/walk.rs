@@ -28,10 +28,10 @@ impl Pass<'_> {
         }
         let by_flops = draft.step_flops() / tile_flops.max(1);
         let iterations = tiles::iterations(chosen, self.problem, draft.caps)?;
-        let by_iterations = draft
-            .caps
-            .iterations
-            .map_or(u64::MAX, |cap| (cap - ITERATION_MARGIN) / iterations);
+        let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
+            let searches = u64::from(heads) * tiles::searches(self.problem);
+            (cap - ITERATION_MARGIN).saturating_sub(searches) / iterations
+        });
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
         let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
         Ok(most.min(u64::from(rows.max(1))) as u32)

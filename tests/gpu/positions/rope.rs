@@ -16,7 +16,8 @@ use crate::support::rotary::kinds;
 fn grouped(name: impl Into<String>, dim: u32, element: Element) -> Case {
     Case::new(
         name,
-        &Setting::new(dim, 12, element),
+        // Whole eights of channels where q and k have them.
+        &Setting::new(dim, if dim % 8 == 0 { 16 } else { 12 }, element),
         Sizes::two(4, 2, 21, 34),
     )
 }

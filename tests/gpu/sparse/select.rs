@@ -161,7 +161,7 @@ fn of_equal_scores_the_lower_block_wins() {
 fn every_element_and_odd_rows() {
     for (n, element) in Element::ALL.into_iter().enumerate() {
         for dim in [7, 40] {
-            let setting = Setting::new(dim, 12, element);
+            let setting = Setting::new(dim, 16, element);
             let case = Case::new(format!("{element}, D = {dim}"), &setting, SIZES);
             let select = Select {
                 by: if n % 2 == 0 {
