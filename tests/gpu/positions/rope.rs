@@ -17,7 +17,7 @@ fn grouped(name: impl Into<String>, dim: u32, element: Element) -> Case {
     Case::new(
         name,
         // Whole eights of channels where q and k have them.
-        &Setting::new(dim, if dim % 8 == 0 { 16 } else { 12 }, element),
+        &Setting::new(dim, if dim.is_multiple_of(8) { 16 } else { 12 }, element),
         Sizes::two(4, 2, 21, 34),
     )
 }
