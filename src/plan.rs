@@ -32,7 +32,7 @@ pub use rotate::{Rotation, TableNeed, TableRows};
 pub use scan::BlockScan;
 pub use schedule::{Interval, Schedule};
 pub use variant::{
-    Delta, Gradient, Input, ListBlocks, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill,
+    Delta, Gradient, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill,
     ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey, ScoreNumbers,
     Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };

@@ -6,7 +6,7 @@ mod unroll;
 
 use crate::error::{Error, Result};
 use crate::plan::{
-    CHECK_RUN, Delta, Gradient, Input, ListFrom, MaskKey, Pack, PackRows, Prefill,
+    CHECK_RUN, Delta, Gradient, Input, ListFrom, MaskKey, Output, Pack, PackRows, Prefill,
     ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
@@ -248,7 +248,11 @@ fn add_mask(source: &mut Source, key: &MaskKey) {
 
 fn pack(source: &mut Source, key: &Pack) {
     source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
-    add_output(source, key.output);
+    source.flag("half_output", key.output != Element::F32);
+    source.slot(
+        "o_element",
+        element_module(key.output).into_iter().collect(),
+    );
     if let PackRows::Table { add, positions } = key.rows {
         source.flag("by_position", true);
         source.flag("add", add);
@@ -312,14 +316,14 @@ fn element_module(element: Element) -> Option<&'static str> {
     }
 }
 
-fn add_output(source: &mut Source, output: Element) {
-    let half = output != Element::F32;
-    let mut modules = vec![if half {
-        "address::half_output"
-    } else {
-        "address::f32_output"
-    }];
-    modules.extend(element_module(output));
+fn add_output(source: &mut Source, output: Output) {
+    let address = match (output.element, output.aligned) {
+        (Element::F32, true) => "address::f32_output_aligned",
+        (Element::F32, false) => "address::f32_output",
+        (_, true) => "address::half_output_aligned",
+        (_, false) => "address::half_output",
+    };
+    let mut modules = vec![address];
+    modules.extend(element_module(output.element));
     source.slot("o_rows", modules);
-    source.flag("half_output", half);
 }

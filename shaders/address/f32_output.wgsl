@@ -1,5 +1,7 @@
 // Output rows of f32, anywhere.
 
+alias tensor_word = u32;
+
 fn tensor_store(row: u32, chunk: u32, x: vec4<f32>) {
     let at = row + 4u * chunk;
     let left = tensor_dim() - 4u * chunk;

@@ -8,7 +8,7 @@ import slot::o_rows for o;
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partial_o: array<f32>;
 @group(0) @binding(2) var<storage, read> partial_lse: array<f32>;
-@group(0) @binding(3) var<storage, read_write> o: array<u32>;
+@group(0) @binding(3) var<storage, read_write> o: array<o_word>;
 @group(0) @binding(4) var<storage, read_write> lse: array<u32>;
 @group(0) @binding(5) var<storage, read> aux: array<u32>;
 

@@ -3,14 +3,12 @@
 // and what lies between rows stays as it is.
 
 import part::params;
-import slot::o_rows for o;
+import slot::o_element for o;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> source: array<f32>;
 @group(0) @binding(2) var<storage, read_write> o: array<u32>;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
-
-fn o_dim() -> u32 { return params.value_dim; }
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(

@@ -25,7 +25,7 @@ import part::online_softmax;
 @group(0) @binding(1) var<storage, read> q: array<q_word>;
 @group(0) @binding(2) var<storage, read> k: array<k_word>;
 @group(0) @binding(3) var<storage, read> v: array<v_word>;
-@group(0) @binding(4) var<storage, read_write> o: array<u32>;
+@group(0) @binding(4) var<storage, read_write> o: array<o_word>;
 @group(0) @binding(5) var<storage, read_write> lse: array<u32>;
 @group(0) @binding(6) var<storage, read> aux: array<u32>;
 @if(bias) @group(0) @binding(7) var<storage, read> bias: array<f32>;

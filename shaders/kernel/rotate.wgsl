@@ -8,7 +8,7 @@ import slot::o_rows for o;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> x: array<x_word>;
-@group(0) @binding(2) var<storage, read_write> o: array<u32>;
+@group(0) @binding(2) var<storage, read_write> o: array<o_word>;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
 @group(0) @binding(4) var<storage, read> table: array<vec4<f32>>;
 

@@ -9,8 +9,8 @@ use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 
 use super::variant::{
-    Input, ListBlocks, ListFrom, MaskKey, Pack, PackRows, Pool, Prefill, Rotate, ScanBlocks,
-    ScoreBlocks, ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
+    Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill, Rotate,
+    ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Tiling, Variant, workgroup_tile_bytes,
 };
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
@@ -201,10 +201,14 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Strategy(strategy) => key.strategy = strategy,
         Level::Dims(d, dv) => (key.chunks, key.value_chunks) = (d.div_ceil(4), dv.div_ceil(4)),
         Level::Elements(input, value, output) => {
-            (key.input.element, key.value.element, key.output) = (input, value, output);
+            (key.input.element, key.value.element) = (input, value);
+            key.output.element = output;
         }
         Level::Lanes(lanes) => key.tiling.lanes_per_row = lanes,
-        Level::Aligned(aligned) => (key.input.aligned, key.value.aligned) = (aligned, aligned),
+        Level::Aligned(aligned) => {
+            (key.input.aligned, key.value.aligned) = (aligned, aligned);
+            key.output.aligned = aligned;
+        }
         Level::Rows(rows) => key.tiling.rows = rows,
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
@@ -231,7 +235,11 @@ impl Variant {
     /// enough to compile fast: what the portability and GPU suites run.
     pub fn covering() -> Vec<Self> {
         let outputs = Element::ALL.into_iter();
-        let combine = outputs.clone().map(|output| Self::Combine { output });
+        let combine = outputs.clone().flat_map(|element| {
+            [true, false].map(|aligned| Self::Combine {
+                output: Output { element, aligned },
+            })
+        });
         let pack = outputs.clone().flat_map(packs).map(Self::Pack);
         let rotate = outputs.flat_map(rotations).map(Self::Rotate);
         let forward = pairwise(&dimensions()).into_iter().map(prefill);
@@ -326,7 +334,10 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
             element,
             aligned: whole_chunks,
         },
-        output: if whole_chunks { element } else { Element::F32 },
+        output: Output {
+            element: if whole_chunks { element } else { Element::F32 },
+            aligned: whole_chunks,
+        },
         layout,
         whole_chunks,
         positions: element == Element::F16,
@@ -347,7 +358,10 @@ fn prefill(levels: Vec<Level>) -> Prefill {
             element: Element::F32,
             aligned: false,
         },
-        output: Element::F32,
+        output: Output {
+            element: Element::F32,
+            aligned: false,
+        },
         chunks: 1,
         value_chunks: 1,
         value: Input {

@@ -6,7 +6,7 @@ use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
 
 use super::draft::{Bound, Draft};
 use super::params::{NOTHING, Params, Rows};
-use super::variant::{Pack, PackRows, Variant};
+use super::variant::{Output, Pack, PackRows, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Task};
 
 /// Partial results `(o, lse)` of the same queries over disjoint keys, to be merged: `lse = ln Σ e^lse_k`,
@@ -175,7 +175,7 @@ pub(super) fn combine(
         let items = rows * u64::from(params.value_dim.div_ceil(4));
         let cost = Cost {
             read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
-            written_bytes: rows * (u64::from(params.value_dim) * output.size() + 4),
+            written_bytes: rows * (u64::from(params.value_dim) * output.element.size() + 4),
             flops: u64::from(parts) * o_bytes / 2,
             ..Cost::default()
         };
@@ -189,7 +189,7 @@ pub(super) fn into_target(
     draft: &mut Draft<'_>,
     params: Params,
     target: &Target,
-    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Binding, Element) -> Result<()>,
+    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Binding, Output) -> Result<()>,
 ) -> Result<()> {
     pack_into(
         draft,
@@ -227,11 +227,12 @@ pub(super) fn pack_into(
     operand: &Operand,
     target: &Bound,
     what: &'static str,
-    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Element) -> Result<()>,
+    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Output) -> Result<()>,
 ) -> Result<()> {
     if draft.writes_in_place(operand, params.value_dim) {
         params.o = target.rows;
-        return steps(draft, params, target.binding, operand.element);
+        let output = Output::of(operand, params.value_dim);
+        return steps(draft, params, target.binding, output);
     }
     draft.note(if draft.choice.shared_outputs {
         format!("{what} shares a buffer with another operand: written to scratch, then packed")
@@ -245,7 +246,7 @@ pub(super) fn pack_into(
     let scratch = draft.scratch("scratch for an output", bytes)?;
     let rows = params.q_end - params.q_begin;
     params.o = Rows::contiguous(params.q_heads, rows, params.value_dim, params.q_begin);
-    steps(draft, params, scratch, Element::F32)?;
+    steps(draft, params, scratch, Output::scratch(params.value_dim))?;
     pack(draft, &params, scratch, target, operand.element)
 }
 

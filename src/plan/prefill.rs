@@ -16,7 +16,7 @@ use super::score::{self, ScorePlan};
 use super::select;
 use super::steps::{cut, tile_steps};
 use super::tiles::{self, Chosen, Demand};
-use super::variant::{Input, MaskKey, Prefill, Variant, whole_eights};
+use super::variant::{Input, MaskKey, Output, Prefill, Variant, whole_eights};
 use super::{Binding, Choice, Cost, Plan, Role, RotateWhere, Task};
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
@@ -189,7 +189,8 @@ impl<'a> Forward<'a> {
                 None => *partial.insert(self.partial_scratch(draft, q.end - q.start)?),
             };
             let partial = self.partial_params(params);
-            self.dispatches(draft, partial, o, lse, Element::F32)?;
+            let output = Output::scratch(partial.value_dim);
+            self.dispatches(draft, partial, o, lse, output)?;
             combine(draft, params, self.splits, Some((o, lse)), target)?;
         }
         Ok(())
@@ -241,7 +242,7 @@ impl<'a> Forward<'a> {
         mut params: Params,
         o: Binding,
         lse: Binding,
-        output: Element,
+        output: Output,
     ) -> Result<()> {
         let tile_rows = self.chosen.tiling.tile_rows();
         let first = params.q_begin / tile_rows;
@@ -258,7 +259,7 @@ impl<'a> Forward<'a> {
         })
     }
 
-    fn key(&self, output: Element, count_tiles: bool) -> Prefill {
+    fn key(&self, output: Output, count_tiles: bool) -> Prefill {
         let shape = &self.problem.shape;
         let rotary = self.problem.position.rotary.as_ref();
         Prefill {
@@ -379,13 +380,13 @@ fn tiles_per_split(tile: u32) -> u64 {
 struct TileCosts<'a> {
     forward: &'a Forward<'a>,
     params: Params,
-    output: Element,
+    output: Output,
     head: Option<(u32, u32)>,
     costs: Vec<Cost>,
 }
 
 impl<'a> TileCosts<'a> {
-    fn new(forward: &'a Forward<'a>, params: &Params, output: Element) -> Self {
+    fn new(forward: &'a Forward<'a>, params: &Params, output: Output) -> Self {
         Self {
             forward,
             params: *params,
@@ -430,7 +431,7 @@ impl<'a> TileCosts<'a> {
                 * element,
             written_bytes: live
                 * u64::from(forward.splits)
-                * (u64::from(shape.value_dim) * self.output.size() + 4),
+                * (u64::from(shape.value_dim) * self.output.element.size() + 4),
         }
     }
 }

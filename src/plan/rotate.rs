@@ -10,7 +10,7 @@ use crate::problem::{Element, Layout, Operand, Positions, Problem};
 use super::draft::{Bound, Draft};
 use super::merge::pack_into;
 use super::params::{Params, Rows};
-use super::variant::{Input, Rotate, Variant};
+use super::variant::{Input, Output, Rotate, Variant};
 use super::{Binding, Choice, Cost, Plan, Role, Slot, Task};
 
 /// Rows `[B, H, N, D]` to be turned by their positions, in place or not: what a cache does with its keys.
@@ -275,7 +275,8 @@ impl Pass<'_> {
         if self.side == Side::Key {
             turn_keys(draft, &mut params);
         }
-        let key = key(self.rotary, self.operand, Element::F32, self.positions);
+        let output = Output::scratch(self.rotary.head_dim);
+        let key = key(self.rotary, self.operand, output, self.positions);
         push(draft, params, key, self.source.binding, scratch, self.table)?;
         Ok(Bound {
             binding: Binding {
@@ -348,7 +349,7 @@ fn turn_keys(draft: &mut Draft<'_>, params: &mut Params) {
     params.table_side_at = params.table_key_at;
 }
 
-fn key(rotary: &Rotary, rows: &Operand, output: Element, positions: &Positions) -> Rotate {
+fn key(rotary: &Rotary, rows: &Operand, output: Output, positions: &Positions) -> Rotate {
     Rotate {
         input: Input::of(&[rows], &[rotary.head_dim]),
         output,
@@ -374,7 +375,7 @@ fn push(
     let dim = u64::from(params.head_dim);
     let cost = Cost {
         read_bytes: rows * dim * key.input.element.size() + rows * u64::from(params.rotary_dim) * 4,
-        written_bytes: rows * dim * key.output.size(),
+        written_bytes: rows * dim * key.output.element.size(),
         flops: rows * u64::from(params.rotary_dim) * 3,
         ..Cost::default()
     };

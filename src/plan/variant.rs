@@ -45,6 +45,14 @@ pub struct Input {
     pub aligned: bool,
 }
 
+/// How an output's rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Output {
+    pub element: Element,
+    /// Every row starts at a multiple of four elements and has a multiple of four channels.
+    pub aligned: bool,
+}
+
 /// The parts of a score that need code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ScoreKey {
@@ -86,7 +94,7 @@ pub struct Prefill {
     pub input: Input,
     /// v
     pub value: Input,
-    pub output: Element,
+    pub output: Output,
     /// ⌈D/4⌉
     pub chunks: u32,
     /// ⌈Dv/4⌉
@@ -158,7 +166,7 @@ pub enum PackRows {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rotate {
     pub input: Input,
-    pub output: Element,
+    pub output: Output,
     pub layout: RotaryLayout,
     /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
     pub whole_chunks: bool,
@@ -173,7 +181,7 @@ pub enum Variant {
     /// Attention of a tile of query rows.
     Prefill(Prefill),
     /// Merges partial results; of no partials it makes the result of dead rows.
-    Combine { output: Element },
+    Combine { output: Output },
     /// Moves f32 rows to where and how they are to be stored.
     Pack(Pack),
     /// Turns rows by their positions.
@@ -431,6 +439,24 @@ impl Input {
         Self {
             element: operands[0].element,
             aligned,
+        }
+    }
+}
+
+impl Output {
+    /// How the rows of `dim` channels of one tensor are written.
+    pub fn of(operand: &Operand, dim: u32) -> Self {
+        Self {
+            element: operand.element,
+            aligned: operand.layout.is_aligned(4) && dim.is_multiple_of(4),
+        }
+    }
+
+    /// Contiguous f32 rows from the start of a buffer.
+    pub fn scratch(dim: u32) -> Self {
+        Self {
+            element: Element::F32,
+            aligned: dim.is_multiple_of(4),
         }
     }
 }

@@ -70,7 +70,9 @@ modules! {
     "address::f32_wide" => "address/f32_wide",
     "address::half_wide" => "address/half_wide",
     "address::f32_output" => "address/f32_output",
+    "address::f32_output_aligned" => "address/f32_output_aligned",
     "address::half_output" => "address/half_output",
+    "address::half_output_aligned" => "address/half_output_aligned",
     "element::f16" => "element/f16",
     "element::bf16" => "element/bf16",
 }

@@ -55,7 +55,7 @@ fn setting(key: &Prefill) -> Setting {
         head_dim: channels(key.chunks),
         value_dim: channels(key.value_chunks),
         element: key.value.element,
-        output: key.output,
+        output: key.output.element,
         softcap: score.softcap.then_some(SOFTCAP),
         bias: score.bias,
         distance: match (score.alibi, score.t5) {
@@ -83,7 +83,7 @@ fn turns(key: &Prefill) -> bool {
     key.rotary.is_some() || key.score.temperature || key.input.element != key.value.element
 }
 
-/// The table's cases; a variant for unaligned rows gets inputs that start one element further on.
+/// The table's cases; a variant for unaligned rows gets rows that start one word further on, or the inputs one element.
 fn cases_of(key: &Prefill) -> Vec<Case> {
     let mut cases = cases::all(&setting(key));
     for case in cases.iter_mut().filter(|_| !key.value.aligned) {
@@ -91,8 +91,14 @@ fn cases_of(key: &Prefill) -> Vec<Case> {
         for operand in [&mut p.q, &mut p.k, &mut p.v] {
             operand.layout.offset += 1;
         }
+        p.o.layout.offset += word_elements(key.output.element);
     }
     cases
+}
+
+/// A 16-bit output whose words are shared is written by a pack step.
+fn word_elements(element: Element) -> u64 {
+    4 / element.size()
 }
 
 /// A ramp's scores grow with D, and f32's rounding with them; turned by positions they cancel besides.
@@ -179,7 +185,7 @@ fn every_combine_and_pack_variant() {
     let gpu = gpu();
     let mut seen = BTreeSet::new();
     for element in Element::ALL {
-        for dim in [1, 17, 33, 64] {
+        for dim in [1, 17, 18, 33, 64] {
             let cases = cases::all(&Setting::new(dim, dim, element));
             for (n, case) in cases
                 .iter()

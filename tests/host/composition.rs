@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use wgpu_attention::caps::{AdapterClass, Subgroups};
-use wgpu_attention::plan::{Plan, Variant};
+use wgpu_attention::plan::{Output, Plan, Variant};
 use wgpu_attention::shader::{self, Shader, Source};
 use wgpu_attention::{Backward, Caps, Choice, Element, Error, Problem, Shape};
 
@@ -117,9 +117,8 @@ fn faulty_compositions_name_module_and_line() {
 fn what_naga_refuses_is_told_by_module_and_line() {
     for (kernel, line) in [("wrong", 3), ("broken", 3)] {
         let shader = compose(kernel).expect("composed");
-        let plain = Variant::Combine {
-            output: Element::F32,
-        };
+        let output = Output::scratch(4);
+        let plain = Variant::Combine { output };
         let error = shader.validate(&plain).expect_err("no valid WGSL");
         let (module, at) = refused(error);
         assert_eq!((module, at), (format!("kernel::{kernel}"), line));

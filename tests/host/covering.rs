@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use wgpu_attention::Element;
-use wgpu_attention::plan::{Pack, PackRows, Prefill, Strategy, Variant};
+use wgpu_attention::plan::{Output, Pack, PackRows, Prefill, Strategy, Variant};
 
 /// One dimension of the key: its name, its values in words, and how a key is read.
 struct Dimension {
@@ -46,9 +46,13 @@ fn dimensions() -> Vec<Dimension> {
                 "bf16,bf16>f32",
                 "f32,bf16>bf16",
             ],
-            |key| format!("{},{}>{}", key.input.element, key.value.element, key.output),
+            |key| {
+                let output = key.output.element;
+                format!("{},{}>{output}", key.input.element, key.value.element)
+            },
         ),
         dimension("aligned", &["true", "false"], |key| {
+            assert_eq!(key.value.aligned, key.output.aligned);
             key.value.aligned.to_string()
         }),
         dimension("lanes", &["1", "2", "4"], |key| {
@@ -195,7 +199,11 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
         variants.len()
     );
     for output in Element::ALL {
-        assert!(variants.contains(&Variant::Combine { output }));
+        for aligned in [true, false] {
+            let element = output;
+            let output = Output { element, aligned };
+            assert!(variants.contains(&Variant::Combine { output }));
+        }
         assert!(variants.contains(&Variant::Pack(Pack {
             output,
             rows: PackRows::InOrder
@@ -210,7 +218,7 @@ fn every_variant_fits_the_least_device() {
         assert!(variant.invocations() <= 256, "{variant}");
     }
     for key in forward() {
-        assert!(key.output == key.value.element || key.output == Element::F32);
+        assert!([key.value.element, Element::F32].contains(&key.output.element));
         let Strategy::Subgroup { width, .. } = key.strategy else {
             continue;
         };

@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 use std::mem::{offset_of, size_of};
 
-use wgpu_attention::plan::{Params, Variant};
-use wgpu_attention::{Element, shader};
+use wgpu_attention::plan::{Output, Params, Variant};
+use wgpu_attention::shader;
 
 /// Offset of each member of the WGSL struct, and its size, as naga lays it out.
 fn reflected() -> (BTreeMap<String, u32>, u32) {
-    let variant = Variant::Combine {
-        output: Element::F32,
-    };
+    let output = Output::scratch(4);
+    let variant = Variant::Combine { output };
     let shader = shader::compose(&variant).expect("a whole library");
     let (module, _) = shader.validate(&variant).expect("a valid shader");
     let (_, params) = module

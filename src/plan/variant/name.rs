@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::{
-    Input, ListFrom, MaskKey, PackRows, ScoreKey, ScoreNumbers, Strategy, Tiling, Variant,
+    Input, ListFrom, MaskKey, Output, PackRows, ScoreKey, ScoreNumbers, Strategy, Tiling, Variant,
 };
 
 impl fmt::Display for Variant {
@@ -159,6 +159,13 @@ impl fmt::Display for Input {
             self.element,
             if self.aligned { "" } else { " unaligned" }
         )
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { element, aligned } = *self;
+        Input { element, aligned }.fmt(f)
     }
 }
 

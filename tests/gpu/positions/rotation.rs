@@ -260,7 +260,7 @@ fn every_rotate_variant() {
         assert_stored(
             &got,
             &expected,
-            key.output,
+            key.output.element,
             &Variant::Rotate(key).to_string(),
         );
         seen.extend(used);
@@ -286,7 +286,7 @@ fn of_variant(key: &Rotate) -> Rotation {
         ..Rotary::new(head_dim)
     };
     let mut rotation = rotation(rotary, [2, 2, 11], key.input.element);
-    rotation.turned.element = key.output;
+    rotation.turned.element = key.output.element;
     if key.positions {
         rotation.positions = Positions::Host((0..22).map(|n| 40 - 3 * n).collect());
     }
