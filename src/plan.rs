@@ -309,6 +309,8 @@ pub struct Choice {
     pub rotate: Option<RotateWhere>,
     /// Loads 64 bits at a time, where rows are whole eights of channels.
     pub wide: Option<bool>,
+    /// The subgroup strategy computes scores key by key in a loop.
+    pub rolled: Option<bool>,
     /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
     /// finds that they do.
     pub shared_outputs: bool,

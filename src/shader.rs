@@ -280,6 +280,7 @@ fn rotate(source: &mut Source, key: &Rotate) {
 fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32) {
     let (tiling, subgroup) = (&key.tiling, key.strategy != Strategy::Workgroup);
     source.flag("subgroup", subgroup);
+    source.flag("rolled", key.rolled);
     match key.strategy {
         Strategy::Subgroup { width, fixed } => {
             source.slot("strategy", vec!["part::subgroup"]);

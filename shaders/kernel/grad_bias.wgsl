@@ -96,9 +96,12 @@ fn main(
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let v_start = v_head + j_own * params.v.row;
-            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, 0u)); }
+            @if(rolled) let products = key_products(q_rows, d_o_rows, chunks_of_key(k_start, part), chunks_of_value(v_start, part));
+            @if(rolled) s = products.s;
+            @if(rolled) dp = products.dp;
+            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, 0u)); }
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
-            @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
+            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
             @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], g * KEYS * VALUE_CHUNKS + d); }
             @if(shared_rows) s = sum_over_rows(s);
             @if(shared_rows) dp = sum_over_rows(dp);

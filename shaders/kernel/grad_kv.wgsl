@@ -115,7 +115,7 @@ fn main(
                     let spoils = is_spoilt(own, masked);
                     own_spoils = own_spoils || spoils;
                     queries[d] = select_chunk(own, Chunk(), spoils);
-                    s = add_scores(s, k_rows[d], queries[d]);
+                    @if(!rolled) s = add_scores(s, k_rows[d], queries[d]);
                 }
                 @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, k_rows[d], g * KEYS * CHUNKS + d); }
                 // dPᵀ = V·dOᵀ
@@ -125,8 +125,11 @@ fn main(
                     let spoils = is_spoilt(own, masked);
                     own_spoils = own_spoils || spoils;
                     gradients[d] = select_chunk(own, Chunk(), spoils);
-                    dp = add_value_scores(dp, v_rows[d], gradients[d]);
+                    @if(!rolled) dp = add_value_scores(dp, v_rows[d], gradients[d]);
                 }
+                @if(rolled) let products = key_products(k_rows, v_rows, queries, gradients);
+                @if(rolled) s = products.s;
+                @if(rolled) dp = products.dp;
                 @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, v_rows[d], g * KEYS * VALUE_CHUNKS + d); }
                 @if(shared_rows) s = sum_over_rows(s);
                 @if(shared_rows) dp = sum_over_rows(dp);
@@ -164,13 +167,16 @@ fn main(
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
     @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0][0] = vec4<f32>(f32(visited) / LN_2); }
-    // Loops that no driver unrolls, as in grad_q.
-    var dk_stored = dk_rows;
-    let chunks = chunks_of(params.head_dim, CHUNKS);
-    for (var d = 0u; d < chunks; d++) { store_key_gradients(dk_starts, d * LANES + part, dk_stored[d], spoilt); }
-    var dv_stored = dv_rows;
-    let value_chunks = chunks_of(params.value_dim, VALUE_CHUNKS);
-    for (var d = 0u; d < value_chunks; d++) { store_value_gradients(dv_starts, d * LANES + part, dv_stored[d], spoilt); }
+    for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+        var column: Column;
+        @unroll for (var d = 0u; d < CHUNKS; d++) { column = select_column(column, dk_rows[d], d == n); }
+        store_key_gradients(dk_starts, n * LANES + part, column, spoilt);
+    }
+    for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
+        var column: Column;
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { column = select_column(column, dv_rows[d], d == n); }
+        store_value_gradients(dv_starts, n * LANES + part, column, spoilt);
+    }
 }
 
 fn load_keys(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {

@@ -108,12 +108,15 @@ fn main(
                 let spoils = is_spoilt(own, masked);
                 own_spoils = own_spoils || spoils;
                 keys[d] = select_chunk(own, Chunk(), spoils);
-                s = add_scores(s, q_rows[d], keys[d]);
+                @if(!rolled) s = add_scores(s, q_rows[d], keys[d]);
             }
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
             // dP = dO·Vᵀ
             var dp: Scores;
-            @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
+            @if(rolled) let products = key_products(q_rows, d_o_rows, keys, chunks_of_value(v_start, part));
+            @if(rolled) s = products.s;
+            @if(rolled) dp = products.dp;
+            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
             @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], g * KEYS * VALUE_CHUNKS + d); }
             @if(shared_rows) s = sum_over_rows(s);
             @if(shared_rows) dp = sum_over_rows(dp);
@@ -146,10 +149,11 @@ fn main(
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
         @if(count_tiles) scales[r] = f32(walk.end - walk.begin);
     }
-    // A loop that no driver unrolls, over a copy, so that what the walk adds to stays in registers: stores are long text.
-    var stored = dq_rows;
-    let chunks = chunks_of(params.head_dim, CHUNKS);
-    for (var d = 0u; d < chunks; d++) { store_gradients(dq_starts, d * LANES + part, stored[d], scales, spoilt); }
+    for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
+        var column: Column;
+        @unroll for (var d = 0u; d < CHUNKS; d++) { column = select_column(column, dq_rows[d], d == n); }
+        store_gradients(dq_starts, n * LANES + part, column, scales, spoilt);
+    }
 }
 
 fn store_gradients(starts: array<u32, ROWS>, chunk: u32, dq: Column, scales: array<f32, ROWS>, spoilt: Flags) {

@@ -96,7 +96,14 @@ fn main(
 
             // S = Q·Kᵀ
             var s: Scores;
-            @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, k_turn)); }
+            @if(rolled) var keys: array<Chunk, CHUNKS>;
+            @if(rolled) @unroll for (var d = 0u; d < CHUNKS; d++) { keys[d] = k_load(k_start, d * LANES + part, k_turn); }
+            @if(rolled) for (var c = 0u; c < KEYS; c++) {
+                var x: KeyScores;
+                @unroll for (var d = 0u; d < CHUNKS; d++) { x = add_key_scores(x, q_rows[d], keys[d], c); }
+                s = put_key_scores(s, x, c);
+            }
+            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, k_turn)); }
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
             @if(shared_rows) s = sum_over_rows(s);
             s = shape_scores(s, place, j);
@@ -145,7 +152,12 @@ fn main(
             }
         }
     }
-    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { store_outputs(o_starts, d * LANES + part, o_rows[d], softmax); }
+    // As the rows of q were loaded: stores are long text, too.
+    for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
+        var column: Column;
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { column = select_column(column, o_rows[d], d == n); }
+        store_outputs(o_starts, n * LANES + part, column, softmax);
+    }
 }
 
 // The start of a row that this tile has no part in.

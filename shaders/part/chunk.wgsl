@@ -34,6 +34,12 @@ fn scaled(x: Chunk, scale: f32) -> Chunk {
     return y;
 }
 
+fn sum_of(x: Chunk, y: Chunk) -> Chunk {
+    var z: Chunk;
+    @unroll for (var n = 0u; n < QUADS; n++) { z[n] = x[n] + y[n]; }
+    return z;
+}
+
 fn select_chunk(x: Chunk, y: Chunk, second: bool) -> Chunk {
     var z: Chunk;
     @unroll for (var n = 0u; n < QUADS; n++) { z[n] = select(x[n], y[n], second); }

@@ -48,9 +48,25 @@ fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
     return s;
 }
 
+// S = Q·Kᵀ and dP = dO·Vᵀ, key by key.
+@if(rolled) struct Products { s: Scores, dp: Scores }
+
+@if(rolled) fn key_products(q: array<Column, CHUNKS>, d_o: array<Column, VALUE_CHUNKS>, keys: array<Chunk, CHUNKS>, values: array<Chunk, VALUE_CHUNKS>) -> Products {
+    var products: Products;
+    for (var c = 0u; c < KEYS; c++) {
+        var s: KeyScores;
+        var dp: KeyScores;
+        @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_key_scores(s, q[d], keys[d], c); }
+        @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_key_scores(dp, d_o[d], values[d], c); }
+        products.s = put_key_scores(products.s, s, c);
+        products.dp = put_key_scores(products.dp, dp, c);
+    }
+    return products;
+}
+
 // dQ + dS·K in a chunk.
 fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
-    var sum = column;
+    var sum: Column;
     @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_key(keys, c, n);
@@ -59,12 +75,13 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
             }
         }
     }
+    @unroll for (var r = 0u; r < ROWS; r++) { sum[r] = sum_of(column[r], sum[r]); }
     return sum;
 }
 
 // dV + Pᵀ·dO in a chunk.
 @if(transposed) fn add_weighted_values(column: Column, weights: Scores, values: Shared) -> Column {
-    var sum = column;
+    var sum: Column;
     @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_value(values, c, n);
@@ -73,6 +90,7 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
             }
         }
     }
+    @unroll for (var r = 0u; r < ROWS; r++) { sum[r] = sum_of(column[r], sum[r]); }
     return sum;
 }
 

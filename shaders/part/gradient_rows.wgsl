@@ -12,6 +12,19 @@ fn load_output_gradients(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> 
     return column;
 }
 
+// The chunks that a lane holds of a key and of its value.
+@if(rolled) fn chunks_of_key(row: u32, part: u32) -> array<Chunk, CHUNKS> {
+    var keys: array<Chunk, CHUNKS>;
+    @unroll for (var d = 0u; d < CHUNKS; d++) { keys[d] = k_load(row, d * LANES + part, 0u); }
+    return keys;
+}
+
+@if(rolled) fn chunks_of_value(row: u32, part: u32) -> array<Chunk, VALUE_CHUNKS> {
+    var values: array<Chunk, VALUE_CHUNKS>;
+    @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { values[d] = v_load(row, d * LANES + part); }
+    return values;
+}
+
 fn v_load(row: u32, chunk: u32) -> Chunk {
     @if(ragged_value_chunks) if (chunk >= ALL_VALUE_CHUNKS) { return Chunk(); }
     return loaded(v_chunk(row, chunk));

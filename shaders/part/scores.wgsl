@@ -33,18 +33,44 @@ fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
     return s;
 }
 
-// O·shrink + P·V in a chunk.
+// The same of key c alone: `rolled` takes the keys of a step in a loop, whose text is a KEYS-th as long.
+@if(rolled) alias KeyScores = array<f32, ROWS>;
+
+@if(rolled) fn add_key_scores(scores: KeyScores, q: Column, keys: Shared, c: u32) -> KeyScores {
+    var s: KeyScores;
+    @unroll for (var n = 0u; n < PIECES; n++) {
+        let x = share_key(keys, c, n);
+        @unroll for (var m = 0u; m < PIECE; m++) {
+            @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(q[r][n * PIECE + m], x[m]); }
+        }
+    }
+    @unroll for (var r = 0u; r < ROWS; r++) { s[r] += scores[r]; }
+    return s;
+}
+
+// Software adapters select faster than they index.
+@if(rolled) fn put_key_scores(scores: Scores, of_key: KeyScores, c: u32) -> Scores {
+    var s = scores;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var e = 0u; e < KEYS; e++) { s[r][e] = select(s[r][e], of_key[r], e == c); }
+    }
+    return s;
+}
+
+// O·shrink + P·V in a chunk. The step's part is summed by itself, here and in the gradients: a sum over all keys that
+// grows by one product at a time would round as often as there are keys.
 fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
-    var o = column;
-    @unroll for (var r = 0u; r < ROWS; r++) { o[r] = scaled(o[r], shrink[r]); }
+    var sum: Column;
     @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_value(values, c, n);
             @unroll for (var m = 0u; m < PIECE; m++) {
-                @unroll for (var r = 0u; r < ROWS; r++) { o[r][n * PIECE + m] += p[r][c] * x[m]; }
+                @unroll for (var r = 0u; r < ROWS; r++) { sum[r][n * PIECE + m] += p[r][c] * x[m]; }
             }
         }
     }
+    var o: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { o[r] = sum_of(scaled(column[r], shrink[r]), sum[r]); }
     return o;
 }
 

@@ -228,6 +228,7 @@ impl<'a> Pass<'a> {
             score: self.score.key,
             mask: self.mask,
             wide: chosen.wide,
+            rolled: chosen.rolled,
             count_tiles: draft.choice.count_tiles,
         }
     }

@@ -25,6 +25,7 @@ enum Level {
     Lanes(u32),
     Aligned(bool),
     Rows(u32),
+    Rolled(bool),
     Softcap(bool),
     Bias(bool),
     Scheme(Scheme),
@@ -141,6 +142,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [1, 2, 4].map(Level::Lanes).to_vec(),
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2].map(Level::Rows).to_vec(),
+        [false, true].map(Level::Rolled).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
         [true, false].map(Level::Bias).to_vec(),
         SCHEMES.map(Level::Scheme).to_vec(),
@@ -160,6 +162,7 @@ fn excludes(a: Level, b: Level) -> bool {
             true
         }
         (Level::Strategy(Strategy::Workgroup), Level::Lanes(lanes)) => lanes > 1,
+        (Level::Strategy(Strategy::Workgroup), Level::Rolled(rolled)) => rolled,
         // Two rows of so many channels take seconds to compile and add nothing.
         (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
         // No pair of channels to turn.
@@ -210,6 +213,7 @@ fn set(key: &mut Prefill, level: Level) {
             key.output.aligned = aligned;
         }
         Level::Rows(rows) => key.tiling.rows = rows,
+        Level::Rolled(rolled) => key.rolled = rolled,
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
         Level::Scheme(scheme) => set_scheme(key, scheme),
@@ -372,6 +376,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         mask: MaskKey::default(),
         rotary: None,
         wide: false,
+        rolled: false,
         count_tiles: false,
     };
     for &level in &levels {

@@ -274,6 +274,7 @@ impl<'a> Forward<'a> {
             mask: self.mask,
             rotary: self.table.and(rotary).map(|rotary| rotary.layout),
             wide: self.chosen.wide,
+            rolled: self.chosen.rolled,
             count_tiles,
         }
     }

@@ -14,6 +14,8 @@ pub(super) struct Chosen {
     pub tiling: Tiling,
     /// Loads 64 bits at a time.
     pub wide: bool,
+    /// Scores come key by key out of a loop.
+    pub rolled: bool,
     pub declined: Vec<Declined>,
 }
 
@@ -90,12 +92,14 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
     let mut declined = Vec::new();
     let wide = wide_loads(caps, choice, &mut declined)?;
     if choice.strategy != Some(StrategyKind::Workgroup) {
-        match subgroup(demand, caps, choice) {
+        let rolled = choice.rolled.unwrap_or(rolls(caps));
+        match subgroup(demand, caps, choice, rolled) {
             Ok((strategy, tiling)) => {
                 return Ok(Chosen {
                     strategy,
                     tiling,
                     wide,
+                    rolled,
                     declined,
                 });
             }
@@ -121,6 +125,7 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
             strategy: Strategy::Workgroup,
             tiling,
             wide,
+            rolled: false,
             declined,
         }),
         Err(reason) => Err(Error::Strategy {
@@ -152,7 +157,19 @@ fn wide_loads(caps: &Caps, choice: &Choice, declined: &mut Vec<Declined>) -> Res
     }
 }
 
-fn subgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<(Strategy, Tiling), String> {
+/// Whether loops over keys pay. A software adapter of eight lanes shuffles by a number that it learns in the loop with one
+/// instruction of AVX2; one of sixteen goes lane by lane (D = 64: 17 GFLOP/s, unrolled 57), one of four compiles and
+/// runs either text alike.
+fn rolls(caps: &Caps) -> bool {
+    caps.class == AdapterClass::Cpu && caps.lanes == 8
+}
+
+fn subgroup(
+    demand: Demand,
+    caps: &Caps,
+    choice: &Choice,
+    rolled: bool,
+) -> Result<(Strategy, Tiling), String> {
     let Some(Subgroups { min, max }) = caps.subgroups else {
         return Err(if caps.subgroups_offered {
             "the device was requested without Features::SUBGROUP, which its adapter has; \
@@ -171,7 +188,7 @@ fn subgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<(Strategy, T
     }
     let tiling = choice
         .tiling
-        .unwrap_or_else(|| subgroup_tiling(demand, caps.class, width, max));
+        .unwrap_or_else(|| subgroup_tiling(demand, caps.class, width, max, rolled));
     check_invocations(&tiling, caps)?;
     if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
         return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
@@ -183,7 +200,13 @@ fn subgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<(Strategy, T
     Ok((strategy, tiling))
 }
 
-fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) -> Tiling {
+fn subgroup_tiling(
+    demand: Demand,
+    class: AdapterClass,
+    width: u32,
+    max: u32,
+    rolled: bool,
+) -> Tiling {
     let channels = demand.channels;
     let small = demand.flops < SMALL_WORK;
     let (invocations, lanes_per_row, rows) = match class {
@@ -195,12 +218,18 @@ fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) ->
             (width, lanes, rows)
         }
         AdapterClass::Cpu if demand.gradient => {
-            let (lanes, rows) = gradient_rows(channels, small);
+            let (lanes, rows) = gradient_rows(channels, small, rolled);
             (width, lanes, rows)
         }
-        // A workgroup is one subgroup; rows a lane: 1 / 2 / 4 / 8 give 28 / 36 / 46 / 46 GFLOP/s (D = 64), and 4
-        // rows of D = 128 the same 46. Code grows with rows times channels, so more channels take fewer rows.
+        // A workgroup is one subgroup. Rows share what is loaded, but beyond 40 KiB of q and o, the nearest cache is
+        // full. Rows a lane (GFLOP/s, seconds to compile):
+        //
+        // |         | 4         | 5         | 6         | 8         |
+        // | ---     | ---       | ---       | ---       | ---       |
+        // | D = 64  | 64.1, 0.9 | 66.6, 1.1 | 67.0, 1.3 | 70.5, 1.9 |
+        // | D = 128 | 63.9, 1.9 | 68.3, 2.4 | 67.5, 2.7 | 62.3, 4.6 |
         AdapterClass::Cpu if small => (width, if channels > 256 { 2 } else { 1 }, 1),
+        AdapterClass::Cpu if rolled => (width, 1, (1280 / channels).clamp(1, 8)),
         AdapterClass::Cpu => {
             let rows = (1024 / channels).next_power_of_two().clamp(1, 4);
             (width, 1, rows)
@@ -232,11 +261,16 @@ fn subgroup_tiling(demand: Demand, class: AdapterClass, width: u32, max: u32) ->
 /// | GFLOP/s     | 5.0  | 8.6  | 5.0  | 8.2  | 2.8  | 4.9  | 7.5  |
 ///
 /// With AVX-512 2, 4 run at 55 GFLOP/s and compile in 5 s, 1, 4 at 65 in 15 s: a first call may take 10.
-fn gradient_rows(channels: u32, small: bool) -> (u32, u32) {
+fn gradient_rows(channels: u32, small: bool, rolled: bool) -> (u32, u32) {
     match (channels, small) {
         (..=64, true) => (1, 1),
         (..=128, true) => (2, 2),
+        (..=256, true) if rolled => (2, 2),
         (_, true) => (4, 2),
+        (_, false) if rolled => {
+            let lanes = if channels <= 512 { 1 } else { 2 };
+            (lanes, (1024 * lanes / channels).clamp(1, 5))
+        }
         (..=128, false) => (1, 2),
         (..=512, false) => (2, 4),
         (_, false) => (4, 4),
@@ -342,6 +376,7 @@ pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -
             }
             tiling.keys = width / tiling.lanes_per_row;
             tiling.tile = tiling.keys;
+            tiling.rows = 1 << tiling.rows.ilog2();
             while tiling.tile_rows() > most && tiling.rows > 1 {
                 tiling.rows /= 2;
             }

@@ -105,6 +105,9 @@ pub struct Prefill {
     pub rotary: Option<RotaryLayout>,
     /// Loads 64 bits, and eight channels, at a time: an extension of wgpu's that only software adapters gain by.
     pub wide: bool,
+    /// Scores of the subgroup strategy come key by key out of a loop: short text, which software adapters compile fast
+    /// and need fewer registers for.
+    pub rolled: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
 }
@@ -128,6 +131,8 @@ pub struct Gradient {
     pub mask: MaskKey,
     /// Loads 64 bits, and eight channels, at a time.
     pub wide: bool,
+    /// Scores come key by key out of a loop.
+    pub rolled: bool,
     /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
     pub count_tiles: bool,
 }
@@ -313,6 +318,7 @@ impl Variant {
                 chunks: key.chunks,
                 value_chunks: key.value_chunks,
                 wide: key.wide,
+                rolled: key.rolled,
             }),
             Self::GradQ(key)
             | Self::GradKv(key)
@@ -409,6 +415,7 @@ pub struct Tiles {
     pub chunks: u32,
     pub value_chunks: u32,
     pub wide: bool,
+    pub rolled: bool,
 }
 
 impl Gradient {
@@ -419,6 +426,7 @@ impl Gradient {
             chunks: self.chunks,
             value_chunks: self.value_chunks,
             wide: self.wide,
+            rolled: self.rolled,
         }
     }
 }

@@ -33,6 +33,7 @@ fn choice(key: &Prefill) -> Choice {
         width,
         tiling: Some(key.tiling),
         wide: Some(key.wide),
+        rolled: Some(key.rolled),
         rotate: Some(match key.rotary {
             Some(_) => RotateWhere::Fused,
             None => RotateWhere::Pass,

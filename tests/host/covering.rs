@@ -59,6 +59,7 @@ fn dimensions() -> Vec<Dimension> {
             key.tiling.lanes_per_row.to_string()
         }),
         dimension("rows", &["1", "2"], |key| key.tiling.rows.to_string()),
+        dimension("rolled", &["true", "false"], |key| key.rolled.to_string()),
         dimension("softcap", &["true", "false"], |key| {
             key.score.softcap.to_string()
         }),
@@ -116,9 +117,9 @@ fn strategy(key: &Prefill) -> String {
 }
 
 /// The pairs that cannot meet, by the beginning of their words: (33, 17) and (1, 1) are never aligned nor is their
-/// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane, two rows
+/// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane and no rolled scores, two rows
 /// of many channels would take long to compile, and what a rotation pass leaves is f32 and not turned again.
-const IMPOSSIBLE: [(&str, &str); 22] = [
+const IMPOSSIBLE: [(&str, &str); 23] = [
     ("chunks 1,1", "aligned true"),
     ("chunks 9,5", "aligned true"),
     ("chunks 1,1", "elements f16,f16>f16"),
@@ -140,6 +141,7 @@ const IMPOSSIBLE: [(&str, &str); 22] = [
     ("elements bf16", "scheme temperature"),
     ("strategy workgroup", "lanes 2"),
     ("strategy workgroup", "lanes 4"),
+    ("strategy workgroup", "rolled true"),
     ("chunks 48,32", "rows 2"),
 ];
 

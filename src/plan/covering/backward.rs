@@ -62,6 +62,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [1, 2, 4].map(Level::Lanes).to_vec(),
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2].map(Level::Rows).to_vec(),
+        [false, true].map(Level::Rolled).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
         [true, false].map(Level::Bias).to_vec(),
         schemes.map(Level::Scheme).to_vec(),
@@ -226,6 +227,7 @@ fn gradient(key: &Prefill) -> Gradient {
         score: key.score,
         mask: key.mask,
         wide: key.wide,
+        rolled: key.rolled,
         count_tiles: false,
     }
 }

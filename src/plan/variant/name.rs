@@ -19,7 +19,11 @@ impl fmt::Display for Variant {
                 Dims(key.chunks, key.value_chunks),
                 key.score,
                 key.mask,
-                Flags(key.rotary.is_some(), key.wide),
+                Flags {
+                    rotary: key.rotary.is_some(),
+                    wide: key.wide,
+                    rolled: key.rolled,
+                },
             ),
             Self::GradQ(key)
             | Self::GradKv(key)
@@ -40,7 +44,11 @@ impl fmt::Display for Variant {
                 Dims(key.chunks, key.value_chunks),
                 key.score,
                 key.mask,
-                Flags(false, key.wide),
+                Flags {
+                    rotary: false,
+                    wide: key.wide,
+                    rolled: key.rolled,
+                },
             ),
             Self::GradSinks | Self::Reduce => f.write_str(self.kernel()),
             Self::Delta(key) => write!(
@@ -104,14 +112,18 @@ impl fmt::Display for Dims {
     }
 }
 
-/// Rotary and wide.
-struct Flags(bool, bool);
+/// How rows are loaded and scores computed.
+struct Flags {
+    rotary: bool,
+    wide: bool,
+    rolled: bool,
+}
 
 impl fmt::Display for Flags {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self(rotary, wide) = *self;
-        f.write_str(if rotary { " rotary" } else { "" })?;
-        f.write_str(if wide { " wide" } else { "" })
+        f.write_str(if self.rotary { " rotary" } else { "" })?;
+        f.write_str(if self.wide { " wide" } else { "" })?;
+        f.write_str(if self.rolled { " rolled" } else { "" })
     }
 }
 

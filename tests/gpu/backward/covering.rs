@@ -45,6 +45,7 @@ fn choice(key: &Gradient) -> Choice {
         width,
         tiling: Some(key.tiling),
         wide: Some(key.wide),
+        rolled: Some(key.rolled),
         ..Choice::default()
     }
 }
