@@ -1,12 +1,17 @@
 // Which tile of query rows a workgroup owns. Workgroups are numbered through batch, head, tile and split, for a grid
-// dimension holds 65 535 only and a step may be a part of a call.
+// dimension holds 65 535 only and a step may be a part of a call. A head's tiles come from both ends in turn: under a
+// causal mask they cost more and more, and software adapters give each thread one run of the numbers.
 
 struct Work { live: bool, b: u32, h: u32, tile: u32, split: u32 }
 
 fn work_item(group: vec3<u32>, groups: vec3<u32>) -> Work {
     let n = params.work_begin + group.x + group.y * groups.x;
     let split = n % params.splits;
-    let tile = n / params.splits % params.q_tiles;
+    let tile = folded(n / params.splits % params.q_tiles, params.q_tiles);
     let head = n / params.splits / params.q_tiles;
     return Work(n < params.work_end, head / params.work_heads, head % params.work_heads, tile, split);
+}
+
+fn folded(n: u32, count: u32) -> u32 {
+    return select(n / 2u, count - 1u - n / 2u, n % 2u == 1u);
 }

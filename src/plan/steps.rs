@@ -32,7 +32,7 @@ pub(super) fn tile_steps(
         let next = cost(
             (head / heads) as u32,
             (head % heads) as u32,
-            (item % tiles) as u32,
+            folded((item % tiles) as u32, params.q_tiles),
         );
         if item > begin && (sum.flops + next.flops > most || item - begin >= most_items) {
             push(
@@ -55,6 +55,15 @@ pub(super) fn tile_steps(
         begin * splits..items * splits,
         sum,
     )
+}
+
+/// The tile that the kernels' `n`th workgroup of a head owns: from both ends in turn (see `part::work`).
+fn folded(n: u32, count: u32) -> u32 {
+    if n.is_multiple_of(2) {
+        n / 2
+    } else {
+        count - 1 - n / 2
+    }
 }
 
 /// A step of one workgroup for each number of `work`.
