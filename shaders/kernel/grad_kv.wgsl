@@ -166,7 +166,7 @@ fn main(
         dv_starts[r] = select(NOT_OWNED, row_start(params.dv, work.b, work.h, j), owned);
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
     }
-    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = Column(); dk_rows[d][0][0] = vec4<f32>(f32(visited) / LN_2); }
+    @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = counted(visited); }
     for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
         var column: Column;
         @unroll for (var d = 0u; d < CHUNKS; d++) { column = select_column(column, dk_rows[d], d == n); }
@@ -177,6 +177,13 @@ fn main(
         @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { column = select_column(column, dv_rows[d], d == n); }
         store_value_gradients(dv_starts, n * LANES + part, column, spoilt);
     }
+}
+
+// Gradients of keys that tell the number of visited tiles, whatever their rows' factor.
+@if(count_tiles) fn counted(visited: u32) -> Column {
+    var x: Column;
+    @unroll for (var r = 0u; r < ROWS; r++) { x[r][0] = vec4<f32>(f32(visited) / LN_2); }
+    return x;
 }
 
 fn load_keys(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
