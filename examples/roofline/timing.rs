@@ -13,6 +13,8 @@ use crate::gpu::Gpu;
 
 pub const RUNS: usize = 7;
 const WARM_UPS: usize = 2;
+/// Milliseconds of work, of all cases together, after which a GPU that slept has reached its clock (an H200: 200).
+const AWAKE: f64 = 300.0;
 const FEW_RUNS: usize = 3;
 const FEWEST_RUNS: usize = 2;
 /// Milliseconds for the runs of a case.
@@ -64,8 +66,14 @@ pub fn once(gpu: &Gpu, work: &dyn Work) -> Result<f64> {
 /// Times all cases in turns; `tick` is called after each run.
 pub fn interleaved(gpu: &Gpu, turns: &[Turn<'_>], mut tick: impl FnMut()) -> Result<Vec<Times>> {
     let mut runs = Vec::new();
+    let mut spent = 0.0;
     for turn in turns {
-        runs.push(warm_up(gpu, turn)?);
+        runs.push(warm_up(gpu, turn, &mut spent)?);
+    }
+    while spent < AWAKE {
+        for turn in turns {
+            spent += once(gpu, turn.work)?;
+        }
     }
     while runs.iter().any(|runs| !suffice(runs)) {
         for (turn, runs) in turns.iter().zip(&mut runs) {
@@ -86,12 +94,13 @@ pub fn interleaved(gpu: &Gpu, turns: &[Turn<'_>], mut tick: impl FnMut()) -> Res
 }
 
 /// The runs that count already: none, or the first one of a case that takes long.
-fn warm_up(gpu: &Gpu, turn: &Turn<'_>) -> Result<Vec<f64>> {
+fn warm_up(gpu: &Gpu, turn: &Turn<'_>, spent: &mut f64) -> Result<Vec<f64>> {
     if let Some(first) = turn.first.filter(|&ms| ms * (RUNS + 1) as f64 > BUDGET) {
+        *spent += first;
         return Ok(vec![first]);
     }
     for _ in usize::from(turn.first.is_some())..WARM_UPS {
-        once(gpu, turn.work)?;
+        *spent += once(gpu, turn.work)?;
     }
     Ok(Vec::new())
 }
