@@ -234,9 +234,14 @@ fn subgroup_tiling(
             let rows = (1024 / channels).next_power_of_two().clamp(1, 4);
             (width, 1, rows)
         }
-        // Not measured: 128 of a thread's 255 registers for q and o.
+        // 128 of a thread's 255 registers for what stays: more spills, and rows share what is shuffled. On an H200, lanes and
+        // rows (TFLOP/s):
+        // forward, D = 64: 2, 2 (17.3); 4, 3 (13.4); 4, 4 (19.8); 4, 6 (11.9); 8, 4 (13.6); 8, 8 (16.2);
+        // forward, D = 128: 4, 2 (16.2); 8, 3 (12.6); 8, 4 (17.5); 8, 6 (8.4);
+        // both gradients, D = 64: 4, 2 (17.5, compiled in 1.8 s); 8, 3 (15.9); 8, 4 (18.0, in 0.8 s); 8, 6 (17.8);
+        // both gradients, D = 128: 8, 1 (11.8); 8, 2 (16.4); 16, 3 (15.1); 16, 4 (14.4).
         _ => {
-            let rows = 2;
+            let rows = if channels <= 256 { 4 } else { 2 };
             let lanes = (channels * rows).div_ceil(128).next_power_of_two();
             (max.max(64), lanes.min(width / 2), rows)
         }
@@ -313,13 +318,20 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
             (32, (1024 / channels).next_power_of_two().clamp(2, 4))
         }
         AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
-        _ => (64, 1),
+        // On an H200, forward, keys of tile in steps: D = 64 runs at 19.6 TFLOP/s by 4 of 16 and 19.0 by 2 of 32 (64
+        // invocations: 12.1), D = 128 at 14.6 by 2 of 16, 9.7 by 2 of 32 and 3.7 by 4 of 32, whose registers spill. Both
+        // gradients, D = 64: 14.9 by 1 of 16, 9.4 by 2 of 16, 8.8 by 4 of 32. Those of D = 128 spill in any tile.
+        _ if demand.gradient => (64, 1),
+        _ => (128, 1),
     };
     let fixed = caps.class == AdapterClass::Cpu && caps.lanes >= 8 && !small;
     let keys = match caps.class {
         AdapterClass::Cpu if fixed && channels <= 128 => 8,
         AdapterClass::Cpu if !fixed => 2,
-        _ => 4,
+        AdapterClass::Cpu => 4,
+        _ if demand.gradient => 1,
+        _ if channels <= 128 => 4,
+        _ => 2,
     };
     let sums = demand.sums * invocations * 4;
     // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word. But lavapipe reads a tile of one
@@ -329,7 +341,11 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     // | ---                      | ---       | ---       | ---       | ---       | ---       |
     // | D = 64                   | 25.1, 5.3 | 24.4, 5.9 | 27.0, 5.0 | 30.0, 5.8 | 31.1, 7.6 |
     // | D = 128                  | 24.3, 15  | 25.0, 18  | 28.9, 17  | 32.0, 17  | 31.9, 22  |
-    let tiles: &[u32] = if fixed { &[keys, 4] } else { &[32, 16, 8, 4] };
+    let tiles: &[u32] = match caps.class {
+        AdapterClass::Cpu if fixed => &[keys, 4],
+        AdapterClass::Cpu => &[32, 16, 8, 4],
+        _ => &[16, 8, 4],
+    };
     let tile = tiles
         .iter()
         .copied()
