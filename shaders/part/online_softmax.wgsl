@@ -23,11 +23,11 @@ fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
         @unroll for (var c = 0u; c < KEYS; c++) { peak = max(peak, s[r][c]); }
         var sum = 0.0;
         @unroll for (var c = 0u; c < KEYS; c++) {
-            let p = exp2(s[r][c] - peak);
+            let p = weight(s[r][c] - peak);
             next.p[r][c] = p;
             sum += p;
         }
-        let shrink = exp2(rows[r].peak - peak);
+        let shrink = weight(rows[r].peak - peak);
         next.shrink[r] = shrink;
         next.rows[r] = Softmax(peak, rows[r].sum * shrink + sum, 1.0, rows[r].spoilt);
     }
