@@ -102,7 +102,7 @@ pub(super) fn push(
     Ok(())
 }
 
-/// FLOPs of a step at the most: about half a second on lavapipe (46 GFLOP/s measured) and on a small integrated GPU,
+/// FLOPs of a step at the most: about half a second on lavapipe (37 to 72 GFLOP/s measured) and on a small integrated GPU,
 /// well under the 2 s after which Windows and amdgpu reset a device.
 pub(super) fn step_flops(class: AdapterClass) -> u64 {
     match class {
