@@ -196,7 +196,7 @@ pub fn run_and_check_on(
 }
 
 /// Rows outside of a slice are not written: they are still poisoned, and count as 0 from here on.
-fn outside_the_slice(case: &Case, got: &mut Gradients) {
+pub fn outside_the_slice(case: &Case, got: &mut Gradients) {
     let (s, slice) = (&case.problem.shape, case.problem.slice());
     for (values, len, dim, range) in [
         (&mut got.dq, s.q_len, s.head_dim, &slice.q),

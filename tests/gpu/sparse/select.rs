@@ -9,7 +9,7 @@ use wgpu_attention::reference::{selected, selection};
 use wgpu_attention::{Choice, Element, Plan};
 
 use super::case;
-use crate::backward::run::{Given, run_as};
+use crate::backward::run::{Given, outside_the_slice, run_as};
 use crate::device::gpu;
 use crate::run::{Buffers, Output, check, execute, read, run, strategies};
 use crate::support::cases::{Case, Setting, Sizes};
@@ -113,6 +113,23 @@ const SIZES: Sizes = Sizes {
     q_len: 150,
     kv_len: 170,
 };
+
+#[test]
+fn by_lengths_and_offsets_that_live_on_the_gpu() {
+    let mask = Mask {
+        kv_lens: Lengths::Device,
+        q_offset: Offsets::Device,
+        ..Mask::causal()
+    };
+    let name = "lengths and offsets on the device";
+    let mut on_device = selecting(case(name, SIZES, mask), Select::new(16, 4));
+    on_device.kv_lens = Some(vec![71, u32::MAX]);
+    on_device.q_offset = Some(vec![-40, 13]);
+    let inputs = inputs_of(&on_device, 11);
+    for choice in strategies(gpu()) {
+        check_choice(&on_device, &inputs, &choice);
+    }
+}
 
 #[test]
 fn the_choice_is_the_references() {
@@ -306,10 +323,16 @@ fn lists_written_beneath_a_mask_of_the_users() {
 
 #[test]
 fn gradients_take_the_choice_as_given() {
-    for mask in [Mask::default(), Mask::causal()] {
-        let chosen = case(format!("{mask:?}"), SIZES, mask).with(|p| {
+    let part = Slice {
+        q: 37..101,
+        k: 21..133,
+    };
+    let whole = masks().into_iter().map(|mask| (mask, None));
+    for (mask, slice) in whole.chain([(Mask::causal(), Some(part))]) {
+        let chosen = case(format!("{mask:?}, {slice:?}"), SIZES, mask).with(|p| {
             p.mask.blocks = Some(Blocks::Select(Select::new(16, 4)));
             p.position.rotary = Some(Rotary::new(12));
+            p.slice = slice;
         });
         let inputs = inputs_of(&chosen, 7);
         let listed = listed(&chosen, &inputs);
@@ -317,7 +340,9 @@ fn gradients_take_the_choice_as_given() {
         for choice in strategies(gpu()) {
             let (user, own) = ((&chosen, &inputs), (&listed, &inputs));
             let (plan, pass, output) = run_as(gpu(), &gpu().attention, user, own, &given, &choice);
-            let got = (&output.gradients(&pass), given.element);
+            let mut got = output.gradients(&pass);
+            outside_the_slice(&chosen, &mut got);
+            let got = (&got, given.element);
             let d_o = (&given.d_o[..], given.dlse.as_deref());
             let context = format!("{}\n{plan}", chosen.name);
             assert_gradients(&listed, &inputs.tensors(&listed), d_o, got, &context);
