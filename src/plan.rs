@@ -33,8 +33,8 @@ pub use scan::BlockScan;
 pub use schedule::{Interval, Schedule};
 pub use variant::{
     Delta, Gradient, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill,
-    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey, ScoreNumbers,
-    Strategy, T5_PARTS, Tiles, Tiling, Variant,
+    ROTATED_HEADS, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScanBlocks, ScoreBlocks, ScoreKey,
+    ScoreNumbers, Strategy, T5_PARTS, Tiles, Tiling, Variant,
 };
 
 use std::fmt;

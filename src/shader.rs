@@ -7,7 +7,8 @@ mod unroll;
 use crate::error::{Error, Result};
 use crate::plan::{
     CHECK_RUN, Delta, Gradient, Input, ListFrom, MaskKey, Output, Pack, PackRows, Prefill,
-    ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy, Tiles, Variant,
+    ROTATED_HEADS, ROW_KERNEL_INVOCATIONS, Rotate, SINK_ROWS, ScoreKey, ScoreNumbers, Strategy,
+    Tiles, Variant,
 };
 use crate::problem::position::RotaryLayout;
 use crate::problem::{Element, MAX_LEN, ModText};
@@ -154,8 +155,7 @@ fn delta(source: &mut Source, key: &Delta) {
 /// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
 fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
-    // 4-vectors of a chunk.
-    let quads = if tiles.wide { 2 } else { 1 };
+    let quads = add_chunks(source, tiles.wide);
     // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
     // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
     let pieces = if tiles.strategy == Strategy::Workgroup {
@@ -178,15 +178,12 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("ALL_CHUNKS", all[0]),
         ("VALUE_CHUNKS", value_chunks),
         ("ALL_VALUE_CHUNKS", all[1]),
-        ("QUADS", quads),
-        ("CHUNK", 4 * quads),
         ("PIECES", pieces),
         ("PIECE", quads / pieces),
     ] {
         source.constant(name, value);
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
-    source.flag("wide", tiles.wide);
     source.flag("ragged_chunks", !all[0].is_multiple_of(lanes));
     source.flag("ragged_value_chunks", !all[1].is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);
@@ -262,7 +259,9 @@ fn pack(source: &mut Source, key: &Pack) {
 
 fn rotate(source: &mut Source, key: &Rotate) {
     source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
-    source.slot("x_rows", input_modules(&key.input, false));
+    source.constant("HEADS", ROTATED_HEADS);
+    add_chunks(source, key.wide);
+    source.slot("x_rows", input_modules(&key.input, key.wide));
     source.flag("half_pairs", key.layout == RotaryLayout::Half);
     source.flag("whole_chunks", key.whole_chunks);
     source.flag(
@@ -274,7 +273,16 @@ fn rotate(source: &mut Source, key: &Rotate) {
         key.whole_chunks && key.layout == RotaryLayout::Interleaved,
     );
     source.flag("positions_given", key.positions);
-    add_output(source, key.output);
+    add_wide_output(source, key.output, key.wide);
+}
+
+/// The channels that are loaded at once; answers how many 4-vectors they are.
+fn add_chunks(source: &mut Source, wide: bool) -> u32 {
+    let quads = if wide { 2 } else { 1 };
+    source.constant("QUADS", quads);
+    source.constant("CHUNK", 4 * quads);
+    source.flag("wide", wide);
+    quads
 }
 
 fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32) {
@@ -318,7 +326,13 @@ fn element_module(element: Element) -> Option<&'static str> {
 }
 
 fn add_output(source: &mut Source, output: Output) {
+    add_wide_output(source, output, false);
+}
+
+fn add_wide_output(source: &mut Source, output: Output, wide: bool) {
     let address = match (output.element, output.aligned) {
+        (Element::F32, true) if wide => "address::f32_output_wide",
+        (_, true) if wide => "address::half_output_wide",
         (Element::F32, true) => "address::f32_output_aligned",
         (Element::F32, false) => "address::f32_output",
         (_, true) => "address::half_output_aligned",

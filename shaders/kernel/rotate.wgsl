@@ -1,7 +1,9 @@
-// Turns rows by their positions (RoPE, 2104.09864). An invocation owns a 4-vector of channels, or two that turn
-// together.
+// Turns rows by their positions (RoPE, 2104.09864). An invocation owns a chunk of channels, or two that turn together,
+// of a token in HEADS heads: they turn alike, and where an invocation stands takes six divisions to tell.
 
 import part::params;
+import part::numbers;
+import part::chunk;
 import position::table;
 import slot::x_rows for x;
 import slot::o_rows for o;
@@ -10,7 +12,7 @@ import slot::o_rows for o;
 @group(0) @binding(1) var<storage, read> x: array<x_word>;
 @group(0) @binding(2) var<storage, read_write> o: array<o_word>;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
-@group(0) @binding(4) var<storage, read> table: array<vec4<f32>>;
+@group(0) @binding(4) var<storage, read> table: array<Staged>;
 
 fn x_dim() -> u32 { return params.head_dim; }
 fn o_dim() -> u32 { return params.head_dim; }
@@ -23,23 +25,29 @@ fn main(
 ) {
     let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
     if (n >= params.work_end) { return; }
-    let chunks = (params.head_dim + 3u) / 4u;
+    let chunks = (params.head_dim + CHUNK - 1u) / CHUNK;
+    let half = params.rotary_dim / (2u * CHUNK);
     // Of the half layout the first halves come with their partners, then the channels that do not turn.
-    @if(whole_halves) let items = chunks - params.rotary_dim / 8u;
+    @if(whole_halves) let items = chunks - half;
     @if(!whole_halves) let items = chunks;
     let item = n % items;
     let rows = params.q_end - params.q_begin;
     let i = params.q_begin + n / items % rows;
-    let h = n / items / rows % params.q_heads;
-    let b = n / items / rows / params.q_heads;
-    let x_start = row_start(params.q, b, h, i);
-    let o_start = row_start(params.o, b, h, i);
+    let parts = (params.q_heads + HEADS - 1u) / HEADS;
+    let part = n / items / rows;
+    let b = part / parts;
+    let first_head = part % parts * HEADS;
     let turn = table_row(position_of(b, i)) + params.table_side_at;
 
-    @if(whole_halves) turn_halves(x_start, o_start, item, turn);
-    @if(whole_interleaved) let y = x_chunk(x_start, item);
-    @if(whole_interleaved) if (4u * item < params.rotary_dim) { o_store(o_start, item, turn_interleaved(y, turn + 2u * item)); } else { o_store(o_start, item, y); }
-    @if(!whole_chunks) o_store(o_start, item, turn_channels(x_start, 4u * item, turn));
+    @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, half - 1u));
+    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * item);
+    for (var h = first_head; h < min(first_head + HEADS, params.q_heads); h++) {
+        let x_start = row_start(params.q, b, h, i);
+        let o_start = row_start(params.o, b, h, i);
+        @if(whole_halves) turn_halves(x_start, o_start, item, half, turns);
+        @if(whole_interleaved) turn_neighbours(x_start, o_start, item, turns);
+        @if(!whole_chunks) o_store(o_start, item, turn_channels(x_start, 4u * item, turn));
+    }
 }
 
 fn position_of(b: u32, i: u32) -> i32 {
@@ -47,17 +55,29 @@ fn position_of(b: u32, i: u32) -> i32 {
     @if(!positions_given) return bitcast<i32>(aux[params.offsets_at + b]) + i32(i);
 }
 
-@if(whole_halves) fn turn_halves(x_start: u32, o_start: u32, item: u32, turn: u32) {
-    let half = params.rotary_dim / 8u;
+@if(whole_halves) fn turn_halves(x_start: u32, o_start: u32, item: u32, half: u32, turns: Turns) {
+    let y = loaded(x_chunk(x_start, item + half));
     if (item >= half) {
-        o_store(o_start, item + half, x_chunk(x_start, item + half));
+        store(o_start, item + half, y);
         return;
     }
-    let x = x_chunk(x_start, item);
-    let y = x_chunk(x_start, item + half);
-    let t = turns(turn + 4u * item);
-    o_store(o_start, item, x * t.cosine - y * t.sine);
-    o_store(o_start, item + half, y * t.cosine + x * t.sine);
+    let x = loaded(x_chunk(x_start, item));
+    store(o_start, item, turned(x, scaled(y, -1.0), turns));
+    store(o_start, item + half, turned(y, x, turns));
+}
+
+@if(whole_interleaved) fn turn_neighbours(x_start: u32, o_start: u32, item: u32, turns: Turns) {
+    let x = loaded(x_chunk(x_start, item));
+    if (CHUNK * item >= params.rotary_dim) {
+        store(o_start, item, x);
+        return;
+    }
+    store(o_start, item, turned(x, neighbours(x), turns));
+}
+
+@if(whole_chunks) fn store(o_start: u32, chunk: u32, x: Chunk) {
+    @if(!wide) o_store(o_start, chunk, x[0]);
+    @if(wide) o_store(o_start, chunk, x);
 }
 
 // Four channels one by one, for rotary dimensions that do not fall into whole 4-vectors.

@@ -8,8 +8,5 @@ fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
     let is_first = chunk < half;
     let y = loaded(tensor_chunk(row, select(chunk - half, chunk + half, is_first)));
     let at = turn + CHUNK * select(chunk - half, chunk, is_first);
-    let sign = select(1.0, -1.0, is_first);
-    var turned: Chunk;
-    @unroll for (var n = 0u; n < QUADS; n++) { turned[n] = turn_half(x[n], sign * y[n], at + 4u * n); }
-    return turned;
+    return turned(x, scaled(y, select(1.0, -1.0, is_first)), half_turns(at));
 }

@@ -1,4 +1,5 @@
-// Cosines and sines [position][pair], computed by the host: WGSL promises its own to 2⁻¹¹ only, and no range.
+// Cosines and sines [position][pair], computed by the host: WGSL promises its own to 2⁻¹¹ only, and no range. A word of
+// the table is a chunk: CHUNK / 2 pairs.
 
 // The first pair of a position's table row; a position beyond the table gets its nearest row.
 fn table_row(position: i32) -> u32 {
@@ -8,24 +9,45 @@ fn table_row(position: i32) -> u32 {
     return u32(row) * params.table_stride;
 }
 
-struct Turns { cosine: vec4<f32>, sine: vec4<f32> }
+// What a chunk's channels and their partners are multiplied by.
+struct Turns { cosine: Chunk, sine: Chunk }
 
-// Pairs at … at + 3; `at` is even.
-fn turns(at: u32) -> Turns {
-    let low = table[at / 2u];
-    let high = table[at / 2u + 1u];
-    return Turns(vec4<f32>(low.xz, high.xz), params.table_sine * vec4<f32>(low.yw, high.yw));
+fn turned(x: Chunk, partner: Chunk, t: Turns) -> Chunk {
+    var y: Chunk;
+    @unroll for (var n = 0u; n < QUADS; n++) { y[n] = x[n] * t.cosine[n] + partner[n] * t.sine[n]; }
+    return y;
 }
 
-// Four channels of the half layout, whose partners are y, negated for those of the first half.
-fn turn_half(x: vec4<f32>, y: vec4<f32>, at: u32) -> vec4<f32> {
-    let t = turns(at);
-    return x * t.cosine + y * t.sine;
+// Half layout: the CHUNK pairs from `at` on, a whole number of words. Partners of the first half are to be negated.
+fn half_turns(at: u32) -> Turns {
+    let low = unstaged(table[at / (CHUNK / 2u)]);
+    let high = unstaged(table[at / (CHUNK / 2u) + 1u]);
+    var pairs: array<vec4<f32>, 2 * QUADS>;
+    @unroll for (var n = 0u; n < QUADS; n++) {
+        pairs[n] = low[n];
+        pairs[n + QUADS] = high[n];
+    }
+    var t: Turns;
+    @unroll for (var n = 0u; n < QUADS; n++) {
+        t.cosine[n] = vec4<f32>(pairs[2u * n].xz, pairs[2u * n + 1u].xz);
+        t.sine[n] = params.table_sine * vec4<f32>(pairs[2u * n].yw, pairs[2u * n + 1u].yw);
+    }
+    return t;
 }
 
-// Two neighbouring pairs of the interleaved layout.
-fn turn_interleaved(x: vec4<f32>, at: u32) -> vec4<f32> {
-    let pairs = table[at / 2u];
-    let sine = params.table_sine * pairs.yyww * vec4<f32>(-1.0, 1.0, -1.0, 1.0);
-    return x * pairs.xxzz + x.yxwz * sine;
+// Interleaved layout: the CHUNK / 2 pairs from `at` on, one word, for channels whose partners are their neighbours.
+fn neighbour_turns(at: u32) -> Turns {
+    let pairs = unstaged(table[at / (CHUNK / 2u)]);
+    var t: Turns;
+    @unroll for (var n = 0u; n < QUADS; n++) {
+        t.cosine[n] = pairs[n].xxzz;
+        t.sine[n] = params.table_sine * pairs[n].yyww * vec4<f32>(-1.0, 1.0, -1.0, 1.0);
+    }
+    return t;
+}
+
+fn neighbours(x: Chunk) -> Chunk {
+    var y: Chunk;
+    @unroll for (var n = 0u; n < QUADS; n++) { y[n] = x[n].yxwz; }
+    return y;
 }

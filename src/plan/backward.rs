@@ -206,11 +206,10 @@ impl<'a> Pass<'a> {
         if let Some(grid) = self.problem.mask.block_grid(&self.problem.shape) {
             tiles::fit_block(&mut chosen, grid.side, draft)?;
         }
-        for declined in chosen.declined.drain(..) {
-            if !draft.declined.contains(&declined) {
-                draft.declined.push(declined);
-            }
-        }
+        chosen
+            .declined
+            .drain(..)
+            .for_each(|declined| draft.decline(declined));
         Ok(chosen)
     }
 

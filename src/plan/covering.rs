@@ -245,7 +245,9 @@ impl Variant {
             })
         });
         let pack = outputs.clone().flat_map(packs).map(Self::Pack);
-        let rotate = outputs.flat_map(rotations).map(Self::Rotate);
+        let rotate = outputs
+            .flat_map(|element| rotations(element).chain(wide_rotation(element)))
+            .map(Self::Rotate);
         let forward = pairwise(&dimensions()).into_iter().map(prefill);
         forward
             .chain(wide())
@@ -344,8 +346,20 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
         },
         layout,
         whole_chunks,
+        wide: false,
         positions: element == Element::F16,
     })
+}
+
+/// One of them 64 bits at a time, in the layouts by turns.
+fn wide_rotation(element: Element) -> Option<Rotate> {
+    let layout = match element {
+        Element::F16 => RotaryLayout::Interleaved,
+        Element::F32 | Element::BF16 => RotaryLayout::Half,
+    };
+    rotations(element)
+        .find(|key| key.whole_chunks && key.layout == layout)
+        .map(|key| Rotate { wide: true, ..key })
 }
 
 fn prefill(levels: Vec<Level>) -> Prefill {

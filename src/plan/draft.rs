@@ -141,6 +141,13 @@ impl<'a> Draft<'a> {
         Ok(Bound { binding, rows })
     }
 
+    /// Says why a faster path was passed over, once.
+    pub fn decline(&mut self, declined: Declined) {
+        if !self.declined.contains(&declined) {
+            self.declined.push(declined);
+        }
+    }
+
     /// Says something worth knowing, once.
     pub fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {

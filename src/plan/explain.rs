@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::{CHECK_RUN, Gradient, Plan, Prefill, SINK_ROWS, Step, Task, Variant};
+use super::{CHECK_RUN, Gradient, Plan, Prefill, ROTATED_HEADS, SINK_ROWS, Step, Task, Variant};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -110,7 +110,7 @@ impl Step {
             Variant::GradSinks => format!("{SINK_ROWS} rows an invocation"),
             Variant::Reduce => "a number an invocation".into(),
             Variant::Delta(_) => "a row an invocation".into(),
-            Variant::Rotate(_) => "8 channels of a row an invocation".into(),
+            Variant::Rotate(_) => format!("a chunk in {ROTATED_HEADS} heads an invocation"),
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack(_) => "a word an invocation".into(),
             Variant::Check => format!("{CHECK_RUN} words an invocation"),

@@ -25,6 +25,13 @@ impl Rows {
         }
     }
 
+    /// True when every row starts at a multiple of `n` elements.
+    pub(super) fn is_aligned(&self, n: u32) -> bool {
+        [self.start, self.batch, self.head, self.row]
+            .iter()
+            .all(|x| x.is_multiple_of(n))
+    }
+
     /// Contiguous rows of `dim`, of which the first is row `begin` of the whole problem.
     pub(super) fn contiguous(heads: u32, rows: u32, dim: u32, begin: u32) -> Self {
         let row = dim;

@@ -143,7 +143,10 @@ impl<'a> Forward<'a> {
             whole_eights(&[(&q.operand, d), (&k.operand, d), (&v.operand, dv)])
                 && rotary.is_none_or(|rotary| rotate::whole_chunks(rotary, 8)),
         );
-        draft.declined.append(&mut chosen.declined);
+        chosen
+            .declined
+            .drain(..)
+            .for_each(|declined| draft.decline(declined));
         select::steps(draft, problem, &params, mask, &q, &k)?;
         select::copy_lists(draft, problem, &params);
         let mut forward = Self {

@@ -10,8 +10,8 @@ use crate::problem::{Element, Layout, Operand, Positions, Problem};
 use super::draft::{Bound, Draft};
 use super::merge::pack_into;
 use super::params::{Params, Rows};
-use super::variant::{Input, Output, Rotate, Variant};
-use super::{Binding, Choice, Cost, Plan, Role, Slot, Task};
+use super::variant::{Input, Output, ROTATED_HEADS, Rotate, Variant};
+use super::{Binding, Choice, Cost, Plan, Role, Slot, Task, tiles};
 
 /// Rows `[B, H, N, D]` to be turned by their positions, in place or not: what a cache does with its keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -275,9 +275,14 @@ impl Pass<'_> {
         if self.side == Side::Key {
             turn_keys(draft, &mut params);
         }
+        let turn = Turn {
+            rotary: self.rotary,
+            rows: self.operand,
+            positions: self.positions,
+            table: self.table,
+        };
         let output = Output::scratch(self.rotary.head_dim);
-        let key = key(self.rotary, self.operand, output, self.positions);
-        push(draft, params, key, self.source.binding, scratch, self.table)?;
+        turn.push(draft, params, self.source.binding, scratch, output)?;
         Ok(Bound {
             binding: Binding {
                 writable: false,
@@ -327,16 +332,19 @@ impl BackPass<'_> {
             writable: false,
             ..self.from.binding
         };
+        let turn = Turn {
+            rotary: self.rotary,
+            rows: &scratch,
+            positions: self.positions,
+            table: self.table,
+        };
         pack_into(
             draft,
             params,
             operand,
             to,
             what,
-            |draft, params, to, output| {
-                let key = key(self.rotary, &scratch, output, self.positions);
-                push(draft, params, key, from, to, self.table)
-            },
+            |draft, params, to, output| turn.push(draft, params, from, to, output),
         )
     }
 }
@@ -349,45 +357,69 @@ fn turn_keys(draft: &mut Draft<'_>, params: &mut Params) {
     params.table_side_at = params.table_key_at;
 }
 
-fn key(rotary: &Rotary, rows: &Operand, output: Output, positions: &Positions) -> Rotate {
-    Rotate {
-        input: Input::of(&[rows], &[rotary.head_dim]),
-        output,
-        layout: rotary.layout,
-        whole_chunks: whole_chunks(rotary, 4),
-        positions: *positions != Positions::Index,
+/// Rows that a step turns.
+struct Turn<'a> {
+    rotary: &'a Rotary,
+    rows: &'a Operand,
+    positions: &'a Positions,
+    table: Binding,
+}
+
+impl Turn<'_> {
+    /// Adds the step from `from`, whose rows lie as `params.q` says, to `to`, whose rows lie as `params.o` says.
+    fn push(
+        &self,
+        draft: &mut Draft<'_>,
+        mut params: Params,
+        from: Binding,
+        to: Binding,
+        output: Output,
+    ) -> Result<()> {
+        params.value_dim = params.head_dim;
+        let key = self.key(draft, &params, output)?;
+        let tokens = u64::from(params.batch) * u64::from(params.q_end - params.q_begin);
+        let rows = tokens * u64::from(params.q_heads);
+        let bindings = vec![from, to, draft.aux_binding(), self.table];
+        let dim = u64::from(params.head_dim);
+        let cost = Cost {
+            read_bytes: rows * dim * key.input.element.size()
+                + rows * u64::from(params.rotary_dim) * 4,
+            written_bytes: rows * dim * key.output.element.size(),
+            flops: rows * u64::from(params.rotary_dim) * 3,
+            ..Cost::default()
+        };
+        let parts = u64::from(params.q_heads.div_ceil(ROTATED_HEADS));
+        let items = tokens * parts * u64::from(chunks_owned(&params, &key));
+        draft.item_steps(Variant::Rotate(key), params, bindings, items, cost)
+    }
+
+    fn key(&self, draft: &mut Draft<'_>, params: &Params, output: Output) -> Result<Rotate> {
+        let dim = self.rotary.head_dim;
+        let mut declined = Vec::new();
+        let mut wide = tiles::wide_loads(draft.caps, draft.choice, &mut declined)?;
+        let whole = dim.is_multiple_of(8) && params.q.is_aligned(8) && params.o.is_aligned(8);
+        if wide && !(whole && whole_chunks(self.rotary, 8)) {
+            wide = false;
+            declined.push(tiles::not_eights());
+        }
+        declined.into_iter().for_each(|x| draft.decline(x));
+        Ok(Rotate {
+            input: Input::of(&[self.rows], &[dim]),
+            output,
+            layout: self.rotary.layout,
+            whole_chunks: whole_chunks(self.rotary, 4),
+            wide,
+            positions: *self.positions != Positions::Index,
+        })
     }
 }
 
-fn push(
-    draft: &mut Draft<'_>,
-    mut params: Params,
-    key: Rotate,
-    from: Binding,
-    to: Binding,
-    table: Binding,
-) -> Result<()> {
-    params.value_dim = params.head_dim;
-    let rows = u64::from(params.batch)
-        * u64::from(params.q_heads)
-        * u64::from(params.q_end - params.q_begin);
-    let bindings = vec![from, to, draft.aux_binding(), table];
-    let dim = u64::from(params.head_dim);
-    let cost = Cost {
-        read_bytes: rows * dim * key.input.element.size() + rows * u64::from(params.rotary_dim) * 4,
-        written_bytes: rows * dim * key.output.element.size(),
-        flops: rows * u64::from(params.rotary_dim) * 3,
-        ..Cost::default()
-    };
-    let items = rows * u64::from(items_per_row(&params, &key));
-    draft.item_steps(Variant::Rotate(key), params, bindings, items, cost)
-}
-
-/// 4-vectors that an invocation owns, alone or (two partners of the half layout) together.
-fn items_per_row(params: &Params, key: &Rotate) -> u32 {
-    let chunks = params.head_dim.div_ceil(4);
+/// Chunks of a row that have an invocation each: where partners of the half layout lie in whole chunks, one of the two.
+fn chunks_owned(params: &Params, key: &Rotate) -> u32 {
+    let channels = if key.wide { 8 } else { 4 };
+    let chunks = params.head_dim.div_ceil(channels);
     if key.whole_chunks && key.layout == RotaryLayout::Half {
-        chunks - params.rotary_dim / 8
+        chunks - params.rotary_dim / (2 * channels)
     } else {
         chunks
     }
@@ -455,15 +487,18 @@ fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
     let from = draft.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
     let to = draft.output(Role::Turned, &rotation.turned, rotation.sizes(), dim)?;
     params.q = from.rows;
+    let turn = Turn {
+        rotary,
+        rows: &rotation.rows,
+        positions: &rotation.positions,
+        table,
+    };
     pack_into(
         draft,
         params,
         &rotation.turned,
         &to,
         "turned",
-        |draft, params, target, output| {
-            let key = key(rotary, &rotation.rows, output, &rotation.positions);
-            push(draft, params, key, from.binding, target, table)
-        },
+        |draft, params, target, output| turn.push(draft, params, from.binding, target, output),
     )
 }

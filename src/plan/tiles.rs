@@ -24,13 +24,18 @@ impl Chosen {
     pub fn load_wide_if(&mut self, whole: bool) {
         if self.wide && !whole {
             self.wide = false;
-            self.declined.push(Declined {
-                path: "64-bit loads",
-                reason: "they take eight channels at once, and some offset, stride, size or rotary half is no \
-                         multiple of 8 elements"
-                    .into(),
-            });
+            self.declined.push(not_eights());
         }
+    }
+}
+
+/// Why loads of 64 bits were passed over that the device has.
+pub(super) fn not_eights() -> Declined {
+    Declined {
+        path: "64-bit loads",
+        reason: "they take eight channels at once, and some offset, stride, size or rotary half is no multiple of \
+                 8 elements"
+            .into(),
     }
 }
 
@@ -136,7 +141,11 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
 }
 
 /// On lavapipe, whose loads go a lane at a time, they make the forward pass 1.5 times as fast, without subgroups twice.
-fn wide_loads(caps: &Caps, choice: &Choice, declined: &mut Vec<Declined>) -> Result<bool> {
+pub(super) fn wide_loads(
+    caps: &Caps,
+    choice: &Choice,
+    declined: &mut Vec<Declined>,
+) -> Result<bool> {
     let reason = "the device was requested without Features::SHADER_INT64, \
                   which wgpu_attention::wanted() names where it helps";
     let helps = caps.class == AdapterClass::Cpu && caps.lanes >= 8;

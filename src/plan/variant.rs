@@ -175,6 +175,8 @@ pub struct Rotate {
     pub layout: RotaryLayout,
     /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
     pub whole_chunks: bool,
+    /// Moves 64 bits, and eight channels, at a time.
+    pub wide: bool,
     /// Positions are given a token.
     pub positions: bool,
 }
@@ -274,6 +276,8 @@ pub enum ScoreNumbers {
 
 /// Buckets whose sums a workgroup keeps beside its tile.
 pub const T5_PARTS: u32 = 16;
+/// Heads in which an invocation turns its channels.
+pub const ROTATED_HEADS: u32 = 4;
 /// Rows that an invocation adds up for the sinks.
 pub const SINK_ROWS: u32 = 256;
 
@@ -376,7 +380,8 @@ impl Variant {
 
     /// True when the shader needs wgpu's 64-bit integers, which WGSL itself does not have.
     pub fn needs_int64(&self) -> bool {
-        self.tiles().is_some_and(|tiles| tiles.wide)
+        matches!(self, Self::Rotate(key) if key.wide)
+            || self.tiles().is_some_and(|tiles| tiles.wide)
     }
 
     /// Bytes of workgroup memory.

@@ -71,8 +71,10 @@ modules! {
     "address::half_wide" => "address/half_wide",
     "address::f32_output" => "address/f32_output",
     "address::f32_output_aligned" => "address/f32_output_aligned",
+    "address::f32_output_wide" => "address/f32_output_wide",
     "address::half_output" => "address/half_output",
     "address::half_output_aligned" => "address/half_output_aligned",
+    "address::half_output_wide" => "address/half_output_wide",
     "element::f16" => "element/f16",
     "element::bf16" => "element/bf16",
 }

@@ -60,11 +60,12 @@ impl fmt::Display for Variant {
             ),
             Self::Rotate(key) => write!(
                 f,
-                "rotate {}->{} {:?}{}",
+                "rotate {}->{} {:?}{}{}",
                 key.input,
                 key.output,
                 key.layout,
-                if key.whole_chunks { "" } else { " ragged" }
+                if key.whole_chunks { "" } else { " ragged" },
+                if key.wide { " wide" } else { "" }
             ),
             Self::Check => f.write_str("check"),
             Self::Pool(key) => write!(

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use wgpu_attention::caps::AdapterClass;
 use wgpu_attention::plan::{Role, Rotate, Variant};
 use wgpu_attention::problem::position::{Rotary, RotaryLayout, Side, XPos};
 use wgpu_attention::problem::{Layout, Positions};
@@ -248,7 +249,8 @@ fn every_rotate_variant() {
         .filter_map(|variant| match variant {
             Variant::Rotate(key) => Some(key),
             _ => None,
-        });
+        })
+        .filter(|key| !key.wide || moves_64_bits());
     let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
     for key in keys {
         let rows = Rows::new(of_variant(&key));
@@ -273,19 +275,28 @@ fn every_rotate_variant() {
     );
 }
 
+/// Where the planner chooses it; elsewhere the keys that are not wide are all there are.
+fn moves_64_bits() -> bool {
+    let caps = gpu().attention.caps();
+    caps.int64 && caps.class == AdapterClass::Cpu && caps.lanes >= 8
+}
+
 /// A rotation that is planned with this key.
 fn of_variant(key: &Rotate) -> Rotation {
-    let (head_dim, dim) = match (key.whole_chunks, key.layout) {
-        (true, RotaryLayout::Half) => (28, 24),
-        (true, RotaryLayout::Interleaved) => (28, 20),
-        (false, _) => (27, 14),
+    // Rows of 28 channels have no whole eights.
+    let (head_dim, dim) = match (key.whole_chunks, key.wide, key.layout) {
+        (true, false, RotaryLayout::Half) => (28, 24),
+        (true, false, RotaryLayout::Interleaved) => (28, 20),
+        (true, true, RotaryLayout::Half) => (40, 32),
+        (true, true, RotaryLayout::Interleaved) => (40, 24),
+        (false, ..) => (27, 14),
     };
     let rotary = Rotary {
         dim,
         layout: key.layout,
         ..Rotary::new(head_dim)
     };
-    let mut rotation = rotation(rotary, [2, 2, 11], key.input.element);
+    let mut rotation = rotation(rotary, [2, 6, 11], key.input.element);
     rotation.turned.element = key.output.element;
     if key.positions {
         rotation.positions = Positions::Host((0..22).map(|n| 40 - 3 * n).collect());
