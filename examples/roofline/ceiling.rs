@@ -27,6 +27,8 @@ pub struct Ceiling {
     pub read_gbps: f64,
     /// Copying, 10⁹ bytes/s, bytes read and bytes written both counted.
     pub copy_gbps: f64,
+    /// The same by a kernel: what a pass that only moves bytes could reach.
+    pub kernel_copy_gbps: f64,
     /// The fastest arithmetic probe and the fastest copy; they take turns with the rows, whose shares are ratios to them.
     pub chains: Chains,
     pub copy: Copy,
@@ -36,13 +38,19 @@ impl Ceiling {
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let mut chains = fma::probes(gpu)?;
         let mut copies = memory::copies(gpu)?;
-        let (best_chains, fma_gflops) = best(gpu, &chains)?;
-        let (_, read_gbps) = best(gpu, &memory::reads(gpu)?)?;
-        let (best_copy, copy_gbps) = best(gpu, &copies)?;
+        let (best_chains, fma_gflops) = best(&rates(gpu, &chains)?);
+        let (_, read_gbps) = best(&rates(gpu, &memory::reads(gpu)?)?);
+        let copy_rates = rates(gpu, &copies)?;
+        let (best_copy, copy_gbps) = best(&copy_rates);
+        let by_kernels = copies.iter().zip(&copy_rates);
+        let kernel_copy_gbps = by_kernels
+            .filter(|(copy, _)| copy.is_by_kernel())
+            .fold(0.0, |best, (_, &rate)| rate.max(best));
         Ok(Self {
             fma_gflops,
             read_gbps,
             copy_gbps,
+            kernel_copy_gbps,
             chains: chains.swap_remove(best_chains),
             copy: copies.swap_remove(best_copy),
         })
@@ -58,25 +66,31 @@ impl Ceiling {
     pub fn raise(&mut self, [chains, copy]: [Times; 2]) {
         self.fma_gflops = self.fma_gflops.max(rate(&self.chains, chains));
         self.copy_gbps = self.copy_gbps.max(rate(&self.copy, copy));
+        if self.copy.is_by_kernel() {
+            self.kernel_copy_gbps = self.copy_gbps;
+        }
     }
 }
 
-/// Index and rate of the fastest probe.
-fn best<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<(usize, f64)> {
+/// Each probe's rate.
+fn rates<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<Vec<f64>> {
     let turn = |work| Turn { work, first: None };
     let turns: Vec<_> = probes
         .iter()
         .map(|probe| turn(probe as &dyn Work))
         .collect();
     let times = interleaved(gpu, &turns, || ())?;
-    let mut best = (0, 0.0);
-    for (index, (probe, times)) in probes.iter().zip(times).enumerate() {
+    let rated = probes.iter().zip(times).map(|(probe, times)| {
         probe.check(gpu)?;
-        if rate(probe, times) > best.1 {
-            best = (index, rate(probe, times));
-        }
-    }
-    Ok(best)
+        Ok(rate(probe, times))
+    });
+    rated.collect()
+}
+
+/// Index and rate of the fastest.
+fn best(rates: &[f64]) -> (usize, f64) {
+    let faster = |best: (usize, f64), (n, &rate)| if rate > best.1 { (n, rate) } else { best };
+    rates.iter().enumerate().fold((0, 0.0), faster)
 }
 
 /// 10⁹ of the probe's amount a second.

@@ -13,6 +13,7 @@ pub struct Report {
     fma_gflops: f64,
     read_gbps: f64,
     copy_gbps: f64,
+    kernel_copy_gbps: f64,
     rows: Vec<Line>,
 }
 
@@ -43,9 +44,11 @@ struct Line {
     /// This row's time over that of another one in the same group, which `ratio_of` names.
     ratio: Option<f64>,
     ratio_of: Option<&'static str>,
-    /// Of what does little but move bytes: 10⁹ bytes/s read and written, and their share of the copying ceiling.
+    /// Of what does little but move bytes: 10⁹ bytes/s read and written, and their share of the copying ceiling and of
+    /// what a kernel copies.
     gbps: Option<f64>,
     copy_share: Option<f64>,
+    kernel_copy_share: Option<f64>,
     /// Relative to the RMS of the f64 answer.
     max_error: f64,
     scratch_bytes: u64,
@@ -59,6 +62,7 @@ impl Report {
             fma_gflops: ceiling.fma_gflops,
             read_gbps: ceiling.read_gbps,
             copy_gbps: ceiling.copy_gbps,
+            kernel_copy_gbps: ceiling.kernel_copy_gbps,
             rows: measured
                 .iter()
                 .map(|one| Line::new(one, ceiling, measured))
@@ -70,8 +74,8 @@ impl Report {
     pub fn print(&self) {
         println!("{}", self.adapter);
         println!(
-            "ceilings: {:.1} GFLOP/s of multiply-adds, {:.2} GB/s read, {:.2} GB/s copied (read + written)\n",
-            self.fma_gflops, self.read_gbps, self.copy_gbps
+            "ceilings: {:.1} GFLOP/s of multiply-adds, {:.2} GB/s read, {:.2} GB/s copied (read + written), {:.2} by a kernel\n",
+            self.fma_gflops, self.read_gbps, self.copy_gbps, self.kernel_copy_gbps
         );
         println!(
             "{:<21} {:<10} {:<5} {:<13} {:>6} {:>4} {:>9} {:>9} {:>4} {:>8} {:>6} {:>8} {:>9} {:>11} {:>9}  {:<13} ratio",
@@ -128,6 +132,7 @@ impl Line {
             ratio_of: baseline.map(|(name, _)| name),
             gbps,
             copy_share: gbps.map(|gbps| gbps / ceiling.copy_gbps),
+            kernel_copy_share: gbps.map(|gbps| gbps / ceiling.kernel_copy_gbps),
             max_error: measured.accuracy.max_error,
             scratch_bytes: measured.scratch_bytes,
             first_ms: measured.first_ms,
@@ -162,9 +167,10 @@ impl Line {
     fn ratios(&self) -> String {
         let ratio = self.ratio.zip(self.ratio_of);
         let ratio = ratio.map(|(ratio, of)| format!("{ratio:.3} of {of}"));
-        let copying = self
-            .copy_share
-            .map(|share| format!("{share:.2} of the copying ceiling"));
+        let shares = self.copy_share.zip(self.kernel_copy_share);
+        let copying = shares.map(|(share, of_kernel)| {
+            format!("{share:.2} of the copying ceiling, {of_kernel:.2} of a kernel's")
+        });
         let all: Vec<_> = [ratio, copying].into_iter().flatten().collect();
         all.join(", ")
     }

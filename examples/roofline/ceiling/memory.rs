@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use anyhow::{Result, ensure};
-use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePipeline};
+use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePipeline, Features};
 
 use super::Probe;
 use crate::gpu::{Gpu, dispatch};
@@ -15,8 +15,9 @@ const WORKGROUP: u64 = 64;
 const VEC4: u64 = 16;
 /// Loads in a row that are tried.
 const LOADS: [u64; 3] = [4, 16, 64];
-/// Vectors that an invocation of `copy.wgsl` copies.
-const COPIED: u64 = 4;
+/// Words that an invocation of `copy.wgsl` copies, and their bytes: the best of 1, 2 and 4 of each width.
+const COPIED: (u64, u64) = (4, VEC4);
+const COPIED_WIDE: (u64, u64) = (2, 32);
 
 /// A compiled kernel with its buffers.
 struct Kernel {
@@ -48,31 +49,40 @@ pub fn reads(gpu: &Gpu) -> Result<Vec<Read>> {
         .collect()
 }
 
-/// Both ways to copy.
+/// Every way to copy: by a kernel, by one of 64-bit words where the device has them, and by the command.
 pub fn copies(gpu: &Gpu) -> Result<Vec<Copy>> {
     let source = filled(gpu);
-    let destination = || gpu.buffer("copy destination", source.size());
-    let (written, copied) = (destination(), destination());
-    let wgsl = include_str!("copy.wgsl");
-    let by_kernel = Copy {
-        kernel: Some(Kernel::new(gpu, wgsl, [&source, &written], COPIED)?),
-        source: source.clone(),
-        destination: written,
+    let copy = |words: Option<(&str, (u64, u64))>| {
+        let destination = gpu.buffer("copy destination", source.size());
+        let buffers = [&source, &destination];
+        let kernel = words.map(|(word, (count, bytes))| {
+            Kernel::new(gpu, &copy_source(word, count), buffers, count * bytes)
+        });
+        Ok(Copy {
+            kernel: kernel.transpose()?,
+            source: source.clone(),
+            destination,
+        })
     };
-    let by_command = Copy {
-        kernel: None,
-        source,
-        destination: copied,
-    };
-    Ok(vec![by_kernel, by_command])
+    let has_wide = gpu.device.features().contains(Features::SHADER_INT64);
+    let wide = has_wide.then_some(("vec4<u64>", COPIED_WIDE));
+    let kernels = std::iter::once(("vec4<f32>", COPIED)).chain(wide);
+    kernels.map(Some).chain([None]).map(copy).collect()
+}
+
+impl Copy {
+    /// Whether a kernel copies, as any kernel that moves bytes must.
+    pub fn is_by_kernel(&self) -> bool {
+        self.kernel.is_some()
+    }
 }
 
 impl Kernel {
-    /// A kernel each of whose invocations works on `vectors` vec4 of the first buffer.
-    fn new(gpu: &Gpu, wgsl: &str, buffers: [&Buffer; 2], vectors: u64) -> Result<Self> {
+    /// A kernel each of whose invocations works on so many bytes of the first buffer.
+    fn new(gpu: &Gpu, wgsl: &str, buffers: [&Buffer; 2], bytes: u64) -> Result<Self> {
         let pipeline = gpu.pipeline("memory", wgsl, &[])?;
         let bindings = gpu.bind(&pipeline, &buffers.map(|buffer| buffer.as_entire_binding()));
-        let workgroups = buffers[0].size() / (WORKGROUP * VEC4 * vectors);
+        let workgroups = buffers[0].size() / (WORKGROUP * bytes);
         Ok(Self {
             pipeline,
             bindings,
@@ -94,7 +104,7 @@ impl Read {
     fn new(gpu: &Gpu, data: &Buffer, loads: u64) -> Result<Self> {
         let sums = gpu.buffer("sums", data.size() / (VEC4 * loads) * 4);
         Ok(Self {
-            kernel: Kernel::new(gpu, &read_source(loads), [data, &sums], loads)?,
+            kernel: Kernel::new(gpu, &read_source(loads), [data, &sums], loads * VEC4)?,
             sums,
             bytes: data.size(),
         })
@@ -179,5 +189,20 @@ fn read_source(loads: u64) -> String {
         let _ = writeln!(text, "    total += words[first + {load} * WORKGROUP];");
     }
     text.push_str("    return total;\n}\n");
+    text
+}
+
+/// `copy.wgsl` of so many words.
+fn copy_source(word: &str, count: u64) -> String {
+    let mut text = String::from(include_str!("copy.wgsl"));
+    let _ = write!(
+        text,
+        "\nalias Word = {word};\nconst COPIED: u32 = {count};\n\nfn copy(first: u32) {{\n"
+    );
+    for n in 0..count {
+        let at = format!("first + {n} * WORKGROUP");
+        let _ = writeln!(text, "    destination[{at}] = source[{at}];");
+    }
+    text.push_str("}\n");
     text
 }
