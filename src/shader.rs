@@ -178,6 +178,7 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("ALL_CHUNKS", all[0]),
         ("VALUE_CHUNKS", value_chunks),
         ("ALL_VALUE_CHUNKS", all[1]),
+        ("KEY_PAIRS", tiling.keys / 2),
         ("PIECES", pieces),
         ("PIECE", quads / pieces),
     ] {

@@ -35,7 +35,7 @@ import slot::dk_rows for dk;
 @if(!bias) @group(0) @binding(7) var<storage, read_write> dv: array<f32>;
 @if(!bias) @group(0) @binding(8) var<storage, read> aux: array<u32>;
 @if(bias) @group(0) @binding(7) var<storage, read> aux: array<u32>;
-@if(bias) @group(0) @binding(8) var<storage, read> bias: array<f32>;
+@if(bias) @group(0) @binding(8) var<storage, read> bias: array<Biases>;
 
 fn q_dim() -> u32 { return params.head_dim; }
 fn k_dim() -> u32 { return params.head_dim; }

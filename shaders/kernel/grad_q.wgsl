@@ -30,7 +30,7 @@ import slot::dq_rows for dq;
 @group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
 @group(0) @binding(6) var<storage, read_write> dq: array<f32>;
 @group(0) @binding(7) var<storage, read> aux: array<u32>;
-@if(bias) @group(0) @binding(8) var<storage, read> bias: array<f32>;
+@if(bias) @group(0) @binding(8) var<storage, read> bias: array<Biases>;
 
 fn q_dim() -> u32 { return params.head_dim; }
 fn k_dim() -> u32 { return params.head_dim; }

@@ -29,7 +29,7 @@ import part::gradient_rows;
 @group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
 @group(0) @binding(6) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(7) var<storage, read> aux: array<u32>;
-@if(bias) @group(0) @binding(8) var<storage, read> bias: array<f32>;
+@if(bias) @group(0) @binding(8) var<storage, read> bias: array<Biases>;
 
 // A column of sums for each invocation, so that no two write the same word and their order is fixed.
 var<workgroup> sums: array<f32, PART_SUMS>;

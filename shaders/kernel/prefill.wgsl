@@ -28,7 +28,7 @@ import part::online_softmax;
 @group(0) @binding(4) var<storage, read_write> o: array<o_word>;
 @group(0) @binding(5) var<storage, read_write> lse: array<u32>;
 @group(0) @binding(6) var<storage, read> aux: array<u32>;
-@if(bias) @group(0) @binding(7) var<storage, read> bias: array<f32>;
+@if(bias) @group(0) @binding(7) var<storage, read> bias: array<Biases>;
 @if(rotary) @group(0) @binding(TABLE_BINDING) var<storage, read> table: array<Staged>;
 
 fn q_dim() -> u32 { return params.head_dim; }

@@ -1,14 +1,41 @@
 // A dense additive bias [B, Hq, Nq, Nk]; −∞ hides a pair.
 
-@if(bias) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+@if(bias) @if(!bias_pairs) alias Biases = f32;
+@if(bias) @if(bias_pairs) alias Biases = u64;
+
+@if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
     var s = scores;
     @unroll for (var r = 0u; r < ROWS; r++) {
         @if(!transposed) let start = row_start(params.bias, place.b, place.h, place.rows[r]);
         @unroll for (var c = 0u; c < KEYS; c++) {
             @if(!transposed) let x = bias[start + min(column + c, params.kv_len - 1u)];
             @if(transposed) let x = bias[row_start(params.bias, place.b, place.h, min(column + c, params.q_len - 1u)) + place.rows[r]];
-            s[r][c] = select(s[r][c] + x * LOG2_E, MASKED, x < LOWEST);
+            s[r][c] = biased(s[r][c], x);
         }
     }
     return s;
+}
+
+// Two neighbours a load. Where a row starts at an odd element every pair is made of two loads' halves; what lies behind
+// the last key belongs to nobody, and is masked.
+@if(bias) @if(bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+    var s = scores;
+    let last = arrayLength(&bias) - 1u;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let start = row_start(params.bias, place.b, place.h, place.rows[r]) + column;
+        let is_odd = start % 2u == 1u;
+        var low = halves(bias[min(start / 2u, last)]);
+        @unroll for (var n = 0u; n < KEY_PAIRS; n++) {
+            let high = halves(bias[min(start / 2u + n + 1u, last)]);
+            let x = bitcast<vec2<f32>>(select(low, vec2<u32>(low.y, high.x), is_odd));
+            s[r][2u * n] = biased(s[r][2u * n], x.x);
+            s[r][2u * n + 1u] = biased(s[r][2u * n + 1u], x.y);
+            low = high;
+        }
+    }
+    return s;
+}
+
+@if(bias) fn biased(score: f32, x: f32) -> f32 {
+    return select(score + x * LOG2_E, MASKED, x < LOWEST);
 }

@@ -224,7 +224,7 @@ impl<'a> Pass<'a> {
             d_o: Input::of(&[&self.stated.d_o], &[shape.value_dim]),
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
-            score: self.score.key,
+            score: self.score.key_of_rows(chosen),
             mask: self.mask,
             wide: chosen.wide,
             rolled: chosen.rolled,

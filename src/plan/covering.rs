@@ -28,6 +28,7 @@ enum Level {
     Rolled(bool),
     Softcap(bool),
     Bias(bool),
+    BiasPairs,
     Scheme(Scheme),
     /// Which gradient, in the array of the backward pass.
     Gradient(backward::Kernel),
@@ -216,6 +217,7 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Rolled(rolled) => key.rolled = rolled,
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
+        Level::BiasPairs => (key.score.bias, key.score.bias_pairs) = (true, true),
         Level::Scheme(scheme) => set_scheme(key, scheme),
         Level::Gradient(_) => {}
         Level::Mask(mask) => key.mask = mask,
@@ -262,7 +264,8 @@ impl Variant {
 }
 
 /// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
-/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row.
+/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row, with a
+/// bias loaded in pairs and one by one.
 fn wide() -> impl Iterator<Item = Prefill> {
     let subgroup = Level::Strategy(Strategy::Subgroup {
         width: 8,
@@ -278,7 +281,8 @@ fn wide() -> impl Iterator<Item = Prefill> {
         let levels = elements.into_iter().chain(schemes);
         levels.map(move |level| vec![strategy, Level::Dims(64, 64), level])
     });
-    let uneven = [2, 4].map(|lanes| vec![subgroup, Level::Dims(40, 24), Level::Lanes(lanes)]);
+    let uneven = [(2, Level::BiasPairs), (4, Level::Bias(true))]
+        .map(|(lanes, bias)| vec![subgroup, Level::Dims(40, 24), Level::Lanes(lanes), bias]);
     whole.chain(uneven).map(|mut levels| {
         levels.push(Level::Aligned(true));
         Prefill {

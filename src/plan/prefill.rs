@@ -273,7 +273,7 @@ impl<'a> Forward<'a> {
             output,
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
-            score: self.score.key,
+            score: self.score.key_of_rows(&self.chosen),
             mask: self.mask,
             rotary: self.table.and(rotary).map(|rotary| rotary.layout),
             wide: self.chosen.wide,

@@ -5,11 +5,13 @@ use crate::problem::{ModData, Positions, Problem, T5Bias};
 
 use super::draft::Draft;
 use super::params::{NOTHING, Params};
+use super::tiles::Chosen;
 use super::variant::ScoreKey;
 use super::{Binding, Role};
 
 /// The score of a forward or backward kernel.
 pub(super) struct ScorePlan {
+    /// Of a kernel whose lanes own keys.
     pub key: ScoreKey,
     /// The dense bias.
     pub bias: Option<Binding>,
@@ -61,6 +63,7 @@ pub(super) fn plan(
     let key = ScoreKey {
         softcap: score.softcap.is_some(),
         bias: bias.is_some(),
+        bias_pairs: false,
         alibi: score.slopes.is_some(),
         t5: score.t5.is_some(),
         q_positions: given(
@@ -79,6 +82,19 @@ pub(super) fn plan(
             .is_some_and(|mods| mods.text.has_score()),
     };
     Ok(ScorePlan { key, bias })
+}
+
+impl ScorePlan {
+    /// The key of a kernel whose lanes own rows of the bias: they load it in pairs where the tiles have words of 64 bits
+    /// and the bias is made of whole ones.
+    pub fn key_of_rows(&self, tiles: &Chosen) -> ScoreKey {
+        let is_whole = |bias: Binding| bias.size > 0 && bias.size.is_multiple_of(8);
+        let whole = self.bias.is_some_and(is_whole);
+        ScoreKey {
+            bias_pairs: whole && tiles.wide && tiles.tiling.keys.is_multiple_of(2),
+            ..self.key
+        }
+    }
 }
 
 /// Sinks join where all keys are together: in a call over all of them, else in the merge.

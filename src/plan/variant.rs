@@ -58,6 +58,8 @@ pub struct Output {
 pub struct ScoreKey {
     pub softcap: bool,
     pub bias: bool,
+    /// Its rows are loaded two numbers at a time, as one of 64 bits.
+    pub bias_pairs: bool,
     pub alibi: bool,
     pub t5: bool,
     /// Positions are given a token (for the score or for a fused rotation), not told by indices.
@@ -482,10 +484,11 @@ pub fn whole_eights(rows: &[(&Operand, u32)]) -> bool {
 
 impl ScoreKey {
     /// The flags of the shader, and whether each is set.
-    pub fn flags(&self) -> [(&'static str, bool); 9] {
+    pub fn flags(&self) -> [(&'static str, bool); 10] {
         [
             ("softcap", self.softcap),
             ("bias", self.bias),
+            ("bias_pairs", self.bias_pairs),
             ("alibi", self.alibi),
             ("t5", self.t5),
             ("q_positions", self.q_positions),

@@ -8,7 +8,7 @@ use crate::plan::draft::Draft;
 use crate::plan::schedule::{Schedule, Transposed};
 use crate::plan::steps::{cut, tile_steps};
 use crate::plan::tiles::{Chosen, Demand};
-use crate::plan::variant::Variant;
+use crate::plan::variant::{Gradient, Variant};
 use crate::plan::{Cost, Role};
 use crate::problem::position::Side;
 
@@ -33,7 +33,10 @@ impl Pass<'_> {
         let mut params = self.params;
         (params.o, params.dv, params.work_heads) = (dk_target.rows, dv_target.rows, shape.kv_heads);
         push_transposed(draft, self.problem, &mut params)?;
-        let variant = Variant::GradKv(self.key(draft, &chosen));
+        let variant = Variant::GradKv(Gradient {
+            score: self.score.key,
+            ..self.key(draft, &chosen)
+        });
         let bindings = match self.score.bias {
             Some(_) => self.bindings(draft, &[dk_target.whole]),
             None => self.bindings(draft, &[dk_target.binding, dv_target.binding]),

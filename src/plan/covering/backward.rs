@@ -100,8 +100,10 @@ impl Variant {
         let wide = super::wide()
             .filter(|key| key.rotary.is_none())
             .flat_map(|key| {
-                let key = gradient(&key);
-                [Self::GradQ(key), Self::GradKv(key)]
+                let of_rows = gradient(&key);
+                let mut of_keys = of_rows;
+                of_keys.score.bias_pairs = false;
+                [Self::GradQ(of_rows), Self::GradKv(of_keys)]
             });
         gradients
             .chain(wide)
