@@ -152,17 +152,17 @@ fn delta(source: &mut Source, key: &Delta) {
     source.flag("dlse", key.dlse);
 }
 
+/// Rows whose sums of four channels fit a processor's 32 registers beside the factors.
+const MOST_ROWS_OF_FOUR: u32 = 5;
+
 /// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
 fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
     let quads = add_chunks(source, tiles.wide);
     // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
     // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
-    let pieces = if tiles.strategy == Strategy::Workgroup {
-        1
-    } else {
-        quads
-    };
+    let shuffles = tiles.strategy != Strategy::Workgroup;
+    let pieces = if shuffles { quads } else { 1 };
     let all = [tiles.chunks, tiles.value_chunks].map(|of_row| of_row.div_ceil(quads));
     let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
     for (name, value) in [
@@ -188,6 +188,7 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
     source.flag("ragged_chunks", !all[0].is_multiple_of(lanes));
     source.flag("ragged_value_chunks", !all[1].is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);
+    source.flag("by_channel", shuffles && tiling.rows > MOST_ROWS_OF_FOUR);
     for (name, least) in [
         ("lanes_2", 2),
         ("lanes_4", 4),

@@ -264,8 +264,8 @@ impl Variant {
 }
 
 /// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
-/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row, with a
-/// bias loaded in pairs and one by one.
+/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row, with
+/// many rows and a bias loaded in pairs, and with a bias loaded one by one.
 fn wide() -> impl Iterator<Item = Prefill> {
     let subgroup = Level::Strategy(Strategy::Subgroup {
         width: 8,
@@ -281,8 +281,12 @@ fn wide() -> impl Iterator<Item = Prefill> {
         let levels = elements.into_iter().chain(schemes);
         levels.map(move |level| vec![strategy, Level::Dims(64, 64), level])
     });
-    let uneven = [(2, Level::BiasPairs), (4, Level::Bias(true))]
-        .map(|(lanes, bias)| vec![subgroup, Level::Dims(40, 24), Level::Lanes(lanes), bias]);
+    let many_rows = vec![Level::Lanes(2), Level::Rows(6), Level::BiasPairs];
+    let few_rows = vec![Level::Lanes(4), Level::Bias(true)];
+    let uneven = [many_rows, few_rows].map(|mut levels| {
+        levels.extend([subgroup, Level::Dims(40, 24)]);
+        levels
+    });
     whole.chain(uneven).map(|mut levels| {
         levels.push(Level::Aligned(true));
         Prefill {
