@@ -7,7 +7,7 @@ use std::sync::Arc;
 use crate::check::Checked;
 use crate::error::{Error, Result};
 use crate::kernels::{Kernel, Kernels, scoped};
-use crate::plan::{AuxCopy, PARAMS_STRIDE, Plan, Role, Slot, Step};
+use crate::plan::{AuxCopy, PARAMS_STRIDE, Plan, Requirement, Role, Slot, Step};
 use crate::tables::Tables;
 
 /// The buffers of a call.
@@ -105,11 +105,16 @@ impl<'a> Operands<'a> {
         })
     }
 
-    /// Two outputs in one buffer must lie apart; only where one fills its part without gaps can that be told.
+    /// Two outputs in one buffer must lie apart; only where one fills its part without gaps can that be told. So must
+    /// the gradients of the score's numbers and the operands, which are read when the first of those are written.
     fn check_overlap(&self, plan: &Plan) -> Result<()> {
-        let outputs: Vec<_> = plan.requirements().iter().filter(|n| n.output).collect();
-        for (n, a) in outputs.iter().enumerate() {
-            for b in &outputs[n + 1..] {
+        let needs = plan.requirements();
+        let is_early =
+            |need: &Requirement| matches!(need.role, Role::DSlopes | Role::DT5 | Role::DSinks);
+        for (n, a) in needs.iter().enumerate().filter(|(_, a)| a.output) {
+            let others = needs.iter().enumerate();
+            let others = others.filter(|&(m, b)| if b.output { m > n } else { is_early(a) });
+            for (_, b) in others {
                 let shared = self.buffers.get(&a.role) == self.buffers.get(&b.role);
                 let meet = a.start.max(b.start) < a.bytes.min(b.bytes);
                 if shared && meet && (a.dense || b.dense || a.start == b.start) {

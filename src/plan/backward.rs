@@ -130,12 +130,16 @@ struct Pass<'a> {
     table: Option<Binding>,
 }
 
+/// What brings a gradient from scratch to the caller's buffer. It comes after every kernel that reads an operand, for the
+/// buffer may be an operand's.
+type Last<'p> = Box<dyn FnOnce(&mut Draft<'_>) -> Result<()> + 'p>;
+
 impl<'a> Pass<'a> {
     fn new(draft: &mut Draft<'_>, stated: &'a Backward, problem: &'a Problem) -> Result<Self> {
         let (shape, slice) = (&problem.shape, problem.slice());
         let mut params = Params::of(problem);
         params.group_end = shape.group();
-        draft.push_lengths(problem, &mut params);
+        draft.push_lengths(problem, &mut params)?;
         let mask = push_mask(draft, problem, &mut params)?;
         let score = score::plan(draft, problem, &mut params, false)?;
         let [mut q, mut k, v] = bind_inputs(draft, problem)?;
@@ -172,13 +176,15 @@ impl<'a> Pass<'a> {
 
     fn steps(&self, draft: &mut Draft<'_>) -> Result<()> {
         let slice = self.problem.slice();
+        let mut last = Vec::new();
         if !slice.k.is_empty() {
-            self.grad_kv(draft)?;
+            self.grad_kv(draft, &mut last)?;
         }
         if !slice.q.is_empty() {
-            self.grad_q(draft)?;
+            self.grad_q(draft, &mut last)?;
         }
-        self.score_gradients(draft)
+        self.score_gradients(draft, &mut last)?;
+        last.into_iter().try_for_each(|step| step(draft))
     }
 
     fn pairs(&self) -> u64 {
@@ -210,6 +216,7 @@ impl<'a> Pass<'a> {
             .declined
             .drain(..)
             .for_each(|declined| draft.decline(declined));
+        self.score.decline_pairs(&chosen, draft);
         Ok(chosen)
     }
 

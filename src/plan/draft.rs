@@ -245,8 +245,10 @@ impl<'a> Draft<'a> {
     }
 
     /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.
-    pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) {
+    pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) -> Result<()> {
         let shape = &problem.shape;
+        // Before there is room for them: of a batch beyond all bounds not even that is to be had.
+        self.check_binding("the small operands together", 8 * u64::from(shape.batch))?;
         let batches = 0..shape.batch;
         params.lens_at = match &problem.mask.kv_lens {
             Lengths::Device => self.copy_aux(Role::KvLens, shape.batch),
@@ -269,6 +271,7 @@ impl<'a> Draft<'a> {
                 self.push_aux(batches.map(known))
             }
         };
+        Ok(())
     }
 
     /// The workgroups of a step, folded into two dimensions where one does not hold them.

@@ -140,6 +140,49 @@ pub(super) struct Target {
     pub lse: Bound,
 }
 
+/// Results in scratch, while the operands that lie where they are to go are still read.
+pub(super) struct Waiting {
+    params: Params,
+    pub target: Target,
+}
+
+impl Waiting {
+    /// Room for the rows of `params`.
+    pub fn new(draft: &mut Draft<'_>, params: Params) -> Result<Self> {
+        let (heads, dim) = (params.q_heads, params.value_dim);
+        let count = params.q_end - params.q_begin;
+        let (o_bytes, lse_bytes) = slice_bytes(&params);
+        let o = draft.scratch("scratch for all of o", o_bytes)?;
+        let lse = draft.scratch("scratch for all of lse", lse_bytes)?;
+        let bound = |binding, dim| Bound {
+            binding,
+            rows: Rows::contiguous(heads, count, dim, params.q_begin),
+        };
+        let target = Target {
+            operand: Operand::new(Element::F32, Layout::heads_first(heads, count, dim)),
+            o: bound(o, dim),
+            lse: bound(lse, 1),
+        };
+        Ok(Self { params, target })
+    }
+
+    /// Moves them to the caller's tensors.
+    pub fn bring(self, draft: &mut Draft<'_>, target: &Target) -> Result<()> {
+        let Target { o, lse, .. } = self.target;
+        let of_o = Params {
+            o: o.rows,
+            ..self.params
+        };
+        pack(draft, &of_o, o.binding, &target.o, target.operand.element)?;
+        let of_lse = Params {
+            o: lse.rows,
+            value_dim: 1,
+            ..self.params
+        };
+        pack(draft, &of_lse, lse.binding, &target.lse, Element::F32)
+    }
+}
+
 /// The bytes of a slice's rows, o and lse, as contiguous f32.
 fn slice_bytes(params: &Params) -> (u64, u64) {
     let rows = slice_rows(params);

@@ -1,5 +1,7 @@
 //! Forward attention over tiles of query rows.
 
+use std::ops::Range;
+
 use crate::caps::{AdapterClass, Caps};
 use crate::error::{Error, Result};
 use crate::problem::{Element, Layout, Operand, Problem, Slice};
@@ -7,7 +9,7 @@ use crate::problem::{Element, Layout, Operand, Problem, Slice};
 use super::blocks::push_mask;
 use super::draft::Draft;
 use super::inputs::{Source, bind_inputs, rotate_inputs};
-use super::merge::{Target, combine, into_target};
+use super::merge::{Target, Waiting, combine, into_target};
 use super::params::{NOTHING, Params, Rows};
 use super::positions::spelled_out;
 use super::rotate;
@@ -28,7 +30,7 @@ pub(super) fn plan(stated: &Problem, caps: &Caps, choice: &Choice) -> Result<Pla
     let slice = problem.slice();
     if problem.shape.batch > 0 && !slice.q.is_empty() {
         let mut params = Params::of(problem);
-        draft.push_lengths(problem, &mut params);
+        draft.push_lengths(problem, &mut params)?;
         score::push_sinks(&mut draft, problem, &mut params);
         let target = bind_target(&mut draft, problem)?;
         if slice.k.is_empty() {
@@ -147,6 +149,7 @@ impl<'a> Forward<'a> {
             .declined
             .drain(..)
             .for_each(|declined| draft.decline(declined));
+        score.decline_pairs(&chosen, draft);
         select::steps(draft, problem, &params, mask, &q, &k)?;
         select::copy_lists(draft, problem, &params);
         let mut forward = Self {
@@ -163,6 +166,9 @@ impl<'a> Forward<'a> {
             splits: 1,
         };
         forward.splits = forward.choose_splits(draft)?;
+        if draft.choice.splits.is_some_and(|asked| asked > MOST_SPLITS) {
+            draft.note(format!("more than {MOST_SPLITS} splits are never made"));
+        }
         if forward.splits > 1 {
             let splits = forward.splits;
             draft.note(format!(
@@ -173,9 +179,32 @@ impl<'a> Forward<'a> {
     }
 
     fn steps(&self, draft: &mut Draft<'_>, target: &Target) -> Result<()> {
-        let rows = self.rows_per_slice(draft);
+        let q = self.problem.slice().q;
+        let slices: Vec<_> = cut(q.clone(), self.rows_per_slice(draft)).collect();
+        if slices.len() < 2 || !draft.choice.shared_outputs {
+            return self.slices(draft, target, slices);
+        }
+        // The results may lie where later slices read: all of them wait in scratch.
+        let waiting = Waiting::new(
+            draft,
+            Params {
+                q_begin: q.start,
+                q_end: q.end,
+                ..self.params
+            },
+        )?;
+        self.slices(draft, &waiting.target, slices)?;
+        waiting.bring(draft, target)
+    }
+
+    fn slices(
+        &self,
+        draft: &mut Draft<'_>,
+        target: &Target,
+        slices: Vec<Range<u32>>,
+    ) -> Result<()> {
         let mut partial = None;
-        for q in cut(self.problem.slice().q, rows) {
+        for q in slices {
             let params = Params {
                 q_begin: q.start,
                 q_end: q.end,
@@ -291,17 +320,23 @@ impl<'a> Forward<'a> {
         let listed = self.schedule.longest_list(tiling.tile);
         let tiles = there.min(listed.unwrap_or(there)) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
-        if let Some(splits) = draft.choice.splits {
-            if splits == 0 {
-                return Err(Error::size("splits", splits, "at least 1"));
-            }
-            return Ok(splits.min(MOST_SPLITS));
-        }
         let iterations = tiles * tiles::iterations(&self.chosen, self.problem, draft.caps)?;
         let capped = draft
             .caps
             .iterations
             .map_or(1, |cap| iterations.div_ceil(cap - ITERATION_MARGIN));
+        if let Some(splits) = draft.choice.splits {
+            if u64::from(splits) < capped.max(1) {
+                let allowed = match capped {
+                    0 | 1 => "at least 1".into(),
+                    least => format!(
+                        "at least {least}: the driver stops an invocation that loops on and on, without a word"
+                    ),
+                };
+                return Err(Error::size("splits", splits, allowed));
+            }
+            return Ok(splits.min(MOST_SPLITS));
+        }
         let flops = self.most_visited(&slice)
             * u64::from(tiling.tile * tiling.tile_rows())
             * self.pair_flops();

@@ -84,7 +84,7 @@ pub(super) fn plan(scan_of: &BlockScan, caps: &Caps, choice: &Choice) -> Result<
     problem.mask.validate(&problem.shape)?;
     let mut draft = Draft::new(caps, choice);
     let mut params = Params::of(&problem);
-    draft.push_lengths(&problem, &mut params);
+    draft.push_lengths(&problem, &mut params)?;
     params.mods_at = score::push_mods(&mut draft, &scan_of.mods.data)?;
     blocks::push_device_lists(&mut draft, &lists, &mut params, None)?;
     let key = ScanBlocks {

@@ -7,7 +7,7 @@ use super::draft::Draft;
 use super::params::{NOTHING, Params};
 use super::tiles::Chosen;
 use super::variant::ScoreKey;
-use super::{Binding, Role};
+use super::{Binding, Declined, Role};
 
 /// The score of a forward or backward kernel.
 pub(super) struct ScorePlan {
@@ -88,12 +88,29 @@ impl ScorePlan {
     /// The key of a kernel whose lanes own rows of the bias: they load it in pairs where the tiles have words of 64 bits
     /// and the bias is made of whole ones.
     pub fn key_of_rows(&self, tiles: &Chosen) -> ScoreKey {
-        let is_whole = |bias: Binding| bias.size > 0 && bias.size.is_multiple_of(8);
-        let whole = self.bias.is_some_and(is_whole);
         ScoreKey {
-            bias_pairs: whole && tiles.wide && tiles.tiling.keys.is_multiple_of(2),
+            bias_pairs: self.bias_bytes(tiles).is_some_and(|n| n.is_multiple_of(8)),
             ..self.key
         }
+    }
+
+    /// Says so where a bias is loaded number by number that could have been in pairs.
+    pub fn decline_pairs(&self, tiles: &Chosen, draft: &mut Draft<'_>) {
+        if self.bias_bytes(tiles).is_some_and(|n| !n.is_multiple_of(8)) {
+            draft.decline(Declined {
+                path: "a bias in pairs",
+                reason:
+                    "a load of 64 bits takes two numbers, and the bias has an odd number of them"
+                        .into(),
+            });
+        }
+    }
+
+    /// Of the bias, where there is one and the tiles load pairs.
+    fn bias_bytes(&self, tiles: &Chosen) -> Option<u64> {
+        let pairs = tiles.wide && tiles.tiling.keys.is_multiple_of(2);
+        let bytes = self.bias.filter(|_| pairs)?.size;
+        (bytes > 0).then_some(bytes)
     }
 }
 

@@ -388,3 +388,39 @@ fn a_bias_that_many_batches_share_is_refused_before_a_software_adapter_stops() {
     let error = plan(8192).expect_err("8 iterations a batch are not enough");
     assert!(matches!(error, Error::Limit { .. }), "{error}");
 }
+
+/// Fewer splits than a driver's loops allow would give a wrong answer without a word.
+#[test]
+fn splits_that_loop_too_long_are_refused() {
+    let problem = Problem::new(
+        Shape {
+            kv_len: 600_000,
+            ..Shape::square(1, 1, 1, 1)
+        },
+        Element::F32,
+    );
+    let plan = |splits| {
+        let choice = Choice {
+            splits: Some(splits),
+            ..Choice::default()
+        };
+        Plan::attention(&problem, &software(), &choice)
+    };
+    let error = plan(1).expect_err("too many keys for one split");
+    let least = error.to_string();
+    assert!(least.contains("splits is 1"), "{least}");
+    assert!(least.contains("at least"), "{least}");
+    plan(64).expect("short enough");
+}
+
+/// Without as much memory being asked for.
+#[test]
+fn a_batch_beyond_all_bounds_is_refused() {
+    for batch in [1_000_000_000, u32::MAX] {
+        let problem = Problem::new(Shape::square(batch, 1, 1, 1), Element::F32);
+        let planned = Plan::attention(&problem, &software(), &Choice::default());
+        assert!(planned.is_err(), "a batch of {batch}");
+        let backward = Backward::new(problem, Element::F32);
+        assert!(Plan::backward(&backward, &software(), &Choice::default()).is_err());
+    }
+}

@@ -12,12 +12,16 @@ use crate::plan::variant::{Gradient, Variant};
 use crate::plan::{Cost, Role};
 use crate::problem::position::Side;
 
-use super::Pass;
 use super::target::{Target, Tensor};
 use super::walk::{PerHead, parts};
+use super::{Last, Pass};
 
 impl Pass<'_> {
-    pub(super) fn grad_kv(&self, draft: &mut Draft<'_>) -> Result<()> {
+    pub(super) fn grad_kv<'p>(
+        &'p self,
+        draft: &mut Draft<'_>,
+        last: &mut Vec<Last<'p>>,
+    ) -> Result<()> {
         let (shape, slice) = (&self.problem.shape, self.problem.slice());
         let demand = Demand::grad_kv(shape, self.pairs() * self.kv_pair_flops());
         let chosen = self.choose(draft, demand)?;
@@ -58,8 +62,9 @@ impl Pass<'_> {
                 costs.of(b, h, tile)
             })?;
         }
-        dk_target.finish(draft, self, &dk, &self.stated.dk)?;
-        dv_target.finish(draft, self, &dv, &self.stated.dv)
+        last.push(dk_target.finish(self, dk, &self.stated.dk));
+        last.push(dv_target.finish(self, dv, &self.stated.dv));
+        Ok(())
     }
 
     /// S, dP, dK and dV

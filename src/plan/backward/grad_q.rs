@@ -9,12 +9,16 @@ use crate::plan::variant::Variant;
 use crate::plan::{Cost, Role};
 use crate::problem::position::Side;
 
-use super::Pass;
 use super::target::{Target, Tensor};
 use super::walk::{PerHead, parts};
+use super::{Last, Pass};
 
 impl Pass<'_> {
-    pub(super) fn grad_q(&self, draft: &mut Draft<'_>) -> Result<()> {
+    pub(super) fn grad_q<'p>(
+        &'p self,
+        draft: &mut Draft<'_>,
+        last: &mut Vec<Last<'p>>,
+    ) -> Result<()> {
         let (shape, slice) = (&self.problem.shape, self.problem.slice());
         // S, dP and dQ
         let pair_flops = 2 * u64::from(2 * shape.head_dim + shape.value_dim);
@@ -72,6 +76,7 @@ impl Pass<'_> {
                 })?;
             }
         }
-        target.finish(draft, self, &place, &self.stated.dq)
+        last.push(target.finish(self, place, &self.stated.dq));
+        Ok(())
     }
 }

@@ -11,14 +11,18 @@ use crate::plan::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
 use crate::plan::{Binding, Cost, Role};
 use crate::problem::{Element, Layout, Operand};
 
-use super::Pass;
+use super::{Last, Pass};
 
 impl Pass<'_> {
     /// Each only where it is asked for.
-    pub(super) fn score_gradients(&self, draft: &mut Draft<'_>) -> Result<()> {
+    pub(super) fn score_gradients<'p>(
+        &'p self,
+        draft: &mut Draft<'_>,
+        last: &mut Vec<Last<'p>>,
+    ) -> Result<()> {
         let (stated, score) = (self.stated, &self.problem.score);
         if stated.dbias {
-            self.grad_bias(draft)?;
+            self.grad_bias(draft, last)?;
         }
         if stated.dslopes {
             let target = self.numbers(draft, Role::DSlopes, 1)?;
@@ -43,7 +47,7 @@ impl Pass<'_> {
         2 * u64::from(self.problem.shape.head_dim + self.problem.shape.value_dim)
     }
 
-    fn grad_bias(&self, draft: &mut Draft<'_>) -> Result<()> {
+    fn grad_bias<'p>(&'p self, draft: &mut Draft<'_>, last: &mut Vec<Last<'p>>) -> Result<()> {
         let (shape, slice) = (&self.problem.shape, self.problem.slice());
         let Some(layout) = &self.problem.score.bias else {
             return Ok(());
@@ -131,7 +135,9 @@ impl Pass<'_> {
                 value_dim: shape.kv_len,
                 ..params
             };
-            pack(draft, &params, binding, &target, Element::F32)?;
+            last.push(Box::new(move |draft| {
+                pack(draft, &params, binding, &target, Element::F32)
+            }));
         }
         Ok(())
     }
@@ -202,8 +208,8 @@ impl Pass<'_> {
                     visited,
                     of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
                     flops: self.schedule.pairs(b, h, i0, i1) * pair_flops,
+                    read_bytes: self.read_bytes(&chosen, visited),
                     written_bytes: u64::from(stride) * 4,
-                    ..Cost::default()
                 }
             })?;
             let tile = tiles::iterations(&chosen, self.problem, draft.caps)?;

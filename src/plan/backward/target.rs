@@ -11,7 +11,7 @@ use crate::plan::{Binding, OFFSET_ALIGNMENT, Role};
 use crate::problem::position::Side;
 use crate::problem::{Element, Operand};
 
-use super::Pass;
+use super::{Last, Pass};
 
 /// A gradient: which tensor, and the rows of it that the pass makes.
 #[derive(Clone)]
@@ -118,16 +118,20 @@ impl Target {
     }
 
     /// Brings the gradient to where it is to be stored.
-    pub fn finish(
-        self,
+    pub fn finish<'p>(self, pass: &'p Pass<'_>, tensor: Tensor, operand: &'p Operand) -> Last<'p> {
+        Box::new(move |draft| match self.in_place {
+            true => Ok(()),
+            false => self.bring(draft, pass, &tensor, operand),
+        })
+    }
+
+    fn bring(
+        &self,
         draft: &mut Draft<'_>,
         pass: &Pass<'_>,
         tensor: &Tensor,
         operand: &Operand,
     ) -> Result<()> {
-        if self.in_place {
-            return Ok(());
-        }
         let count = tensor.rows.end - tensor.rows.start;
         // Seen from its own binding.
         let rows = Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);

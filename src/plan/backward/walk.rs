@@ -23,10 +23,10 @@ impl Pass<'_> {
         tile_flops: u64,
     ) -> Result<u32> {
         let tiling = &chosen.tiling;
-        if let Some(splits) = draft.choice.splits {
-            return Ok(rows.div_ceil(splits.max(1)).max(1));
-        }
-        let by_flops = draft.step_flops() / tile_flops.max(1);
+        let by_flops = match draft.choice.splits {
+            Some(_) => u64::MAX,
+            None => draft.step_flops() / tile_flops.max(1),
+        };
         let iterations = tiles::iterations(chosen, self.problem, draft.caps)?;
         let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
             let searches = u64::from(heads) * tiles::searches(self.problem);
@@ -34,7 +34,10 @@ impl Pass<'_> {
         });
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
         let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
-        Ok(most.min(u64::from(rows.max(1))) as u32)
+        let asked = rows
+            .div_ceil(draft.choice.splits.unwrap_or(1).max(1))
+            .max(1);
+        Ok(most.min(u64::from(asked)) as u32)
     }
 
     pub(super) fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {

@@ -1,15 +1,16 @@
 //! What every backward pass keeps, whatever its numbers.
 
 use wgpu_attention::plan::{Role, StrategyKind, Tiling, Variant};
-use wgpu_attention::problem::{Layout, Mask, Operand, Slice, Values, alibi_slopes};
+use wgpu_attention::problem::{Layout, Mask, Operand, Score, Slice, Values, alibi_slopes};
 use wgpu_attention::reference::Gradients;
 use wgpu_attention::{Backward, Choice, Element, Error, Operands, Problem, Shape};
 
 use super::run::{Given, Output, run, run_and_check};
 use crate::device::{gpu, say};
-use crate::run::{buffer, strategies};
+use crate::run::{buffer, read, strategies};
 use crate::support::cases::{self, Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
+use crate::support::tensor::{encode, normal};
 
 fn case() -> Case {
     Case::new(
@@ -212,7 +213,61 @@ fn four_rows_in_two_lanes() {
     run_and_check(gpu(), &case, &inputs, &Given::new(&case, 11), &choice);
 }
 
-/// Gradients in the buffers of the inputs, and a NaN that its own row shows.
+/// A gradient may lie where an operand lay: it is written when nothing reads that any more.
+#[test]
+fn gradients_take_the_places_of_operands() {
+    let gpu = gpu();
+    let count = 2 * 40 * 8;
+    let problem = Problem {
+        mask: Mask::causal(),
+        score: Score {
+            slopes: Some(Values::Host(vec![0.5, 0.25])),
+            ..Score::default()
+        },
+        ..Problem::new(Shape::square(1, 2, 40, 8), Element::F32)
+    };
+    let backward = Backward {
+        dslopes: true,
+        ..Backward::new(problem, Element::F32)
+    };
+    let numbers = |seed: u64, count: usize| encode(Element::F32, &normal(seed, count));
+    let of = |bytes: &[u8]| buffer(&gpu.device, bytes);
+    // Which of q, k, v and dO the gradients dq, dk and dv take the place of.
+    let run = |choice: &Choice, places: [Option<usize>; 3]| {
+        let plan = gpu.attention.plan_backward_with(&backward, choice);
+        let read_from = [1, 2, 3, 4].map(|seed| of(&numbers(seed, count)));
+        let written = places.map(|place| match place {
+            Some(n) => read_from[n].clone(),
+            None => of(&vec![0; 4 * count]),
+        });
+        let (o, lse) = (of(&numbers(5, count)), of(&numbers(6, 80)));
+        let dslopes = of(&[0; 8]);
+        let ([q, k, v, d_o], [dq, dk, dv]) = (&read_from, &written);
+        let operands = Operands::new(q, k, v, &o, &lse)
+            .backward(d_o, dq, dk, dv)
+            .with(Role::DSlopes, &dslopes);
+        let plan = plan.expect("a plan");
+        let call = pollster::block_on(gpu.attention.prepare(&plan, &operands)).expect("a call");
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        call.encode(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        read(gpu, [dq, dk, dv, &dslopes])
+    };
+    for choice in strategies(gpu) {
+        let apart = run(&choice, [None; 3]);
+        for places in [
+            [Some(0), None, None],
+            [Some(3), None, None],
+            [None, Some(1), None],
+            [None, Some(3), None],
+            [None, None, Some(2)],
+            [Some(0), Some(1), Some(2)],
+        ] {
+            assert!(run(&choice, places) == apart, "{places:?}, {choice:?}");
+        }
+    }
+}
+
 #[test]
 fn bad_requests_are_typed_errors() {
     let attention = &gpu().attention;
