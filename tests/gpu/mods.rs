@@ -2,7 +2,7 @@
 
 use wgpu_attention::plan::Role;
 use wgpu_attention::problem::{
-    Layout, Lengths, Mask, ModData, Mods, Offsets, Values, alibi_slopes,
+    Layout, Lengths, Mask, ModData, Mods, Offsets, Segments, Values, alibi_slopes,
 };
 use wgpu_attention::{Attention, Backward, Choice, Element, Error};
 
@@ -130,8 +130,17 @@ fn documents_by_data() {
     );
     let data = ModData::Host(ends.map(|x| x as f32).to_vec());
     let document = |n: u32| ends.iter().filter(|&&end| f64::from(n) >= end).count();
-    equals("documents", &mods(&text).with_data(data), |case| {
+    let mods = mods(&text).with_data(data);
+    equals("documents by a bias", &mods, |case| {
         dense(case, |_, _, i, j| hides(document(i) != document(j)))
+    });
+    let ids = |len: u32| (0..2 * len).map(|n| document(n % len) as i32).collect();
+    equals("documents by ids", &mods, |case| {
+        case.problem.mask.segments = Some(Segments::Host {
+            q: ids(Q_LEN),
+            k: ids(KV_LEN),
+        });
+        None
     });
 }
 

@@ -33,7 +33,7 @@ enum Rule {
     Rows(BTreeSet<u32>),
     /// Distances `d − j`.
     Diagonals(BTreeSet<u32>),
-    /// Blocks at most this many from the query's own.
+    /// Blocks at most this many from the one that the query stands in.
     BlockWindow(u32),
     /// The first blocks of keys and of queries.
     GlobalBlocks(u32),
@@ -154,8 +154,8 @@ impl Pattern {
         Self::new(name, false, rules)
     }
 
-    /// BigBird (2007.14062), in blocks: `window` blocks on either side of the query's own, `global` first blocks that
-    /// see and are seen by all, and `random` more a list, drawn by `seed`.
+    /// BigBird (2007.14062), in blocks: `window` blocks on either side of the one that the query stands in, `global` first
+    /// blocks that see and are seen by all, and `random` more a list, drawn by `seed`.
     pub fn big_bird(window: u32, global: u32, random: u32, seed: u64) -> Self {
         let name = format!("BigBird {window}, {global} global, {random} random");
         let count = random;
@@ -269,7 +269,7 @@ impl<'a> Placed<'a> {
             Rule::RandomBlocks { .. } => {
                 self.random[(i / self.grid.side) as usize].contains(&(j / self.grid.side))
             }
-            rule => rule.sees(self.grid.side, d, i, j),
+            rule => rule.sees(self.grid.side, [i, j], d),
         };
         (!self.pattern.causal || i64::from(j) <= d) && self.pattern.rules.iter().any(sees)
     }
@@ -352,6 +352,15 @@ impl Span {
         }
     }
 
+    /// How much is seen where all depends on the block that a query stands in: there are two at the most.
+    fn if_standing(&self, side: u32, seen: impl Fn(i64) -> bool) -> Cover {
+        match self.d.map(|d| seen(d.div_euclid(i64::from(side)))) {
+            [true, true] => Cover::All,
+            [false, false] => Cover::None,
+            _ => Cover::Some,
+        }
+    }
+
     /// How many of the pairs have `low ≤ j − d ≤ high`.
     fn within(&self, low: i64, high: i64) -> Cover {
         let least = i64::from(self.j[0]) - self.d[1];
@@ -376,12 +385,9 @@ fn any_of(set: &BTreeSet<u32>, low: i64, high: i64) -> Cover {
     }
 }
 
-fn all_if(condition: bool) -> Cover {
-    if condition { Cover::All } else { Cover::None }
-}
-
 impl Rule {
-    fn sees(&self, side: u32, d: i64, i: u32, j: u32) -> bool {
+    fn sees(&self, side: u32, [i, j]: [u32; 2], d: i64) -> bool {
+        let block = d.div_euclid(i64::from(side));
         let distance = d - i64::from(j);
         let holds = |set: &BTreeSet<u32>, x: i64| u32::try_from(x).is_ok_and(|x| set.contains(&x));
         match self {
@@ -401,8 +407,8 @@ impl Rule {
             Self::Columns(columns) => columns.contains(&j),
             Self::Rows(rows) => holds(rows, d),
             Self::Diagonals(diagonals) => holds(diagonals, distance),
-            Self::BlockWindow(n) => (i / side).abs_diff(j / side) <= *n,
-            Self::GlobalBlocks(n) => i / side < *n || j / side < *n,
+            Self::BlockWindow(n) => block.abs_diff(i64::from(j / side)) <= u64::from(*n),
+            Self::GlobalBlocks(n) => (0..i64::from(*n)).contains(&block) || j / side < *n,
             Self::RandomBlocks { .. } => false,
             Self::Documents { q, k } => q[i as usize] == k[j as usize],
         }
@@ -442,8 +448,14 @@ impl Rule {
                 span.d[0] - i64::from(span.j[1]),
                 span.d[1] - i64::from(span.j[0]),
             ),
-            Self::BlockWindow(n) => all_if((span.i[0] / side).abs_diff(span.j[0] / side) <= *n),
-            Self::GlobalBlocks(n) => all_if(span.i[0] / side < *n || span.j[0] / side < *n),
+            Self::BlockWindow(n) => {
+                let own = i64::from(span.j[0] / side);
+                span.if_standing(side, |block| block.abs_diff(own) <= u64::from(*n))
+            }
+            Self::GlobalBlocks(n) if span.j[0] / side < *n => Cover::All,
+            Self::GlobalBlocks(n) => {
+                span.if_standing(side, |block| (0..i64::from(*n)).contains(&block))
+            }
             Self::Documents { q, k } => documents(
                 &q[span.i[0] as usize..=span.i[1] as usize],
                 &k[span.j[0] as usize..=span.j[1] as usize],

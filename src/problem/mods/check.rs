@@ -1,7 +1,9 @@
 //! The check of a text by itself, behind a prelude of the helpers' stubs: what is wrong is told by the user's own line
 //! and column.
 
-use naga::valid::{Capabilities, ModuleInfo, ValidationFlags, Validator};
+use naga::valid::{
+    Capabilities, FunctionError, ModuleInfo, ValidationError, ValidationFlags, Validator,
+};
 use naga::{Block, Expression, Function, Module, Scalar, Span, Statement, TypeInner};
 
 use crate::error::{Error, Result};
@@ -36,7 +38,7 @@ pub(super) fn check(text: &str) -> Result<Defined> {
         let labels: Vec<_> = e
             .labels()
             .map(|(_, label)| label)
-            .filter(|l| !l.is_empty())
+            .filter(|label| !matches!(*label, "" | "see msg"))
             .collect();
         let message = match labels.join(", ") {
             labels if labels.is_empty() => e.message().to_string(),
@@ -222,6 +224,9 @@ fn validated(text: &str, module: &Module) -> Result<ModuleInfo> {
     let capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
     let mut validator = Validator::new(ValidationFlags::all(), capabilities);
     validator.validate(module).map_err(|e| {
+        if let Some(fault) = wrong_result(text, module, e.as_inner()) {
+            return fault;
+        }
         let width = |span: &Span| span.to_range().map_or(0, |range| range.len());
         let spans = e
             .spans()
@@ -236,6 +241,23 @@ fn validated(text: &str, module: &Module) -> Result<ModuleInfo> {
     })
 }
 
+/// A result of another type than the function declares, told where it is returned: the front end tells where the value
+/// comes from, be it a parameter, and by numbers of its own.
+fn wrong_result(text: &str, module: &Module, error: &ValidationError) -> Option<Error> {
+    let ValidationError::Function {
+        handle,
+        name,
+        source: FunctionError::InvalidReturnType { expression, .. },
+    } = error
+    else {
+        return None;
+    };
+    let is_it = |statement: &Statement| matches!(statement, Statement::Return { value } if value == expression);
+    let at = find(&module.functions[*handle].body, &is_it);
+    let message = format!("what {name} returns here is not of the type that it declares");
+    Some(fault(text, place(at), ModFault::Wgsl(message)))
+}
+
 /// WGSL asks no more of an implementation than pointers to whole variables, and naga's writers have no others.
 fn pointers(text: &str, module: &Module, info: &ModuleInfo) -> Result<()> {
     for (handle, function) in module.functions.iter() {
@@ -247,26 +269,24 @@ fn pointers(text: &str, module: &Module, info: &ModuleInfo) -> Result<()> {
             let ty = info[handle][argument].ty.inner_with(&module.types);
             partial && ty.pointer_space().is_some()
         };
-        if let Some(span) = part_pointer(&function.body, &is_part) {
+        let passes_part = |statement: &Statement| match statement {
+            Statement::Call { arguments, .. } => arguments.iter().any(|&x| is_part(x)),
+            _ => false,
+        };
+        if let Some(span) = find(&function.body, &passes_part) {
             return Err(fault(text, place(Some(span)), ModFault::PartPointer));
         }
     }
     Ok(())
 }
 
-/// The first call with an argument that `is_part`.
-fn part_pointer(
-    block: &Block,
-    is_part: &impl Fn(naga::Handle<Expression>) -> bool,
-) -> Option<Span> {
-    let inside = |block| part_pointer(block, is_part);
+/// Where the first statement stands that `is_it`.
+fn find(block: &Block, is_it: &impl Fn(&Statement) -> bool) -> Option<Span> {
+    let inside = |block| find(block, is_it);
     block
         .span_iter()
         .find_map(|(statement, span)| match statement {
-            Statement::Call { arguments, .. } => arguments
-                .iter()
-                .any(|&argument| is_part(argument))
-                .then_some(*span),
+            statement if is_it(statement) => Some(*span),
             Statement::Block(block) => inside(block),
             Statement::If { accept, reject, .. } => inside(accept).or_else(|| inside(reject)),
             Statement::Switch { cases, .. } => cases.iter().find_map(|case| inside(&case.body)),

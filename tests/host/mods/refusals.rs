@@ -56,6 +56,16 @@ fn what_does_not_parse_or_type_check() {
     refused(&format!("{MASK}\n@group(0) @binding(0) »x"), wgsl, &["x"]);
 }
 
+/// Not where the parameter stands that is returned, and not by the front end's numbers.
+#[test]
+fn a_result_of_another_type() {
+    refused(
+        "fn mask_mod(b: u32, h: u32,\n  i: u32, j: u32) -> bool {\n  if j < i {\n    »return i;\n  }\n  return true;\n}",
+        wgsl,
+        &["mask_mod", "type"],
+    );
+}
+
 /// Nothing of the library can be named.
 #[test]
 fn names_of_the_library() {

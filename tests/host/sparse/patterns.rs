@@ -100,6 +100,24 @@ fn big_bird() {
     assert_ne!(mask, of(6));
 }
 
+/// Where there are other numbers of keys than of queries, a query's block is the one that it stands in.
+#[test]
+fn big_bird_stands_bottom_right() {
+    for (q_len, kv_len) in [(50, 131), (90, 33)] {
+        let grid = BlockGrid::new(16, q_len, kv_len);
+        let pattern = Pattern::big_bird(1, 2, 0, 0);
+        let mask = BlockMask::from_pattern(grid, &pattern).expect("it fits the grid");
+        let expected: Vec<bool> = pairs(&grid)
+            .map(|(_, _, i, j)| {
+                let stands = (i64::from(i) + i64::from(kv_len) - i64::from(q_len)).div_euclid(16);
+                let of_key = i64::from(j / 16);
+                (0..2).contains(&stands) || of_key < 2 || stands.abs_diff(of_key) <= 1
+            })
+            .collect();
+        assert!(dense(&mask) == expected, "{mask}");
+    }
+}
+
 #[test]
 fn a_pattern_a_head() {
     let grid = BlockGrid {
