@@ -5,6 +5,8 @@ const LN_2 = 0.6931471805599453;
 // Where a running maximum starts; a masked score is lower still, so that its weight is 0 in any row.
 const LOWEST = -3e38;
 const MASKED = -3.4e38;
+// Below this an addend of a score hides its pair: −∞ cannot be told from it, and in powers of 2 it is still a number.
+const HIDING = -2e38;
 const NEGATIVE_INFINITY_BITS = 0xff800000u;
 const NAN_BITS = 0x7fc00000u;
 

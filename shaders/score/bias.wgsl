@@ -1,4 +1,4 @@
-// A dense additive bias [B, Hq, Nq, Nk]; −∞ hides a pair.
+// A dense additive bias [B, Hq, Nq, Nk]; what lies below HIDING, as −∞ does, hides a pair.
 
 @if(bias) @if(!bias_pairs) alias Biases = f32;
 @if(bias) @if(bias_pairs) alias Biases = u64;
@@ -37,5 +37,5 @@
 }
 
 @if(bias) fn biased(score: f32, x: f32) -> f32 {
-    return select(score + x * LOG2_E, MASKED, x < LOWEST);
+    return select(score + x * LOG2_E, MASKED, x < HIDING);
 }

@@ -1,8 +1,5 @@
 // The user's score_mod and its derivative, on scores in natural units.
 
-// Below this a score of the user's hides its pair: −∞ cannot be told from it, and half of it is still a number.
-const HIDING = -2e38;
-
 // A pair that is hidden already stays so, whatever score_mod makes of it.
 fn modify_scores(scores: Scores, place: Place, column: u32) -> Scores {
     @if(!score_mod) return scores;

@@ -25,6 +25,9 @@ pub(super) fn score(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32
     Score { value, ..capped }
 }
 
+/// A bias below this hides its pair, as −∞ does.
+const HIDING_BIAS: f64 = -2e38;
+
 fn bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> f64 {
     let Some(bias) = tensors.bias.filter(|_| problem.score.bias.is_some()) else {
         return 0.0;
@@ -35,7 +38,10 @@ fn bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) ->
         h.min(bias.heads - 1) as usize,
     );
     let row = (b * bias.heads as usize + h) * shape.q_len as usize + i as usize;
-    bias.values[row * shape.kv_len as usize + j as usize]
+    match bias.values[row * shape.kv_len as usize + j as usize] {
+        x if x < HIDING_BIAS => f64::NEG_INFINITY,
+        x => x,
+    }
 }
 
 /// ALiBi and T5: what depends on positions alone.

@@ -18,8 +18,12 @@ const Q_LEN: u32 = 20;
 const KV_LEN: u32 = 37;
 
 fn grouped(name: impl Into<String>) -> Case {
+    grouped_of(12, name)
+}
+
+fn grouped_of(head_dim: u32, name: impl Into<String>) -> Case {
     let sizes = Sizes::two(HEADS, 3, Q_LEN, KV_LEN);
-    Case::new(name, &Setting::new(12, 8, Element::F32), sizes)
+    Case::new(name, &Setting::new(head_dim, 8, Element::F32), sizes)
 }
 
 fn masks() -> [Mask; 3] {
@@ -120,7 +124,8 @@ fn t5_is_a_dense_bias() {
     }
 }
 
-/// Broadcast over batches or heads, padded rows, and all that hides: some pairs, or whole rows.
+/// Broadcast over batches or heads, padded rows, and all that hides: some pairs, or whole rows. Kernels that load eight
+/// channels at a time (D = 16) load two of the bias.
 #[test]
 fn dense_biases_of_every_layout() {
     let whole = Layout::heads_first(HEADS, Q_LEN, KV_LEN);
@@ -140,11 +145,14 @@ fn dense_biases_of_every_layout() {
         Layout::rows_first(HEADS, Q_LEN, KV_LEN + 3).at(77),
     ];
     for (layout, mask) in layouts.into_iter().flat_map(|l| masks().map(|m| (l, m))) {
-        let case = grouped(format!("{layout:?} {mask:?}")).with(|p| {
-            p.mask = mask;
-            p.score.bias = Some(layout);
-        });
-        agree(&case, &strategies(gpu()));
+        for head_dim in [12, 16] {
+            let name = format!("D = {head_dim}, {layout:?} {mask:?}");
+            let case = grouped_of(head_dim, name).with(|p| {
+                p.mask = mask.clone();
+                p.score.bias = Some(layout);
+            });
+            agree(&case, &strategies(gpu()));
+        }
     }
 }
 
@@ -159,6 +167,7 @@ fn rows_that_a_bias_hides_are_dead() {
     });
     let row = |i: u32| {
         (0..KV_LEN).map(move |j| match (i % 4, j) {
+            (0, _) if j % 2 == 0 => f64::from(f32::MIN),
             (0, _) => f64::NEG_INFINITY,
             (1, 0..36) => f64::NEG_INFINITY,
             _ => f64::from(i) - f64::from(j) / 8.0,

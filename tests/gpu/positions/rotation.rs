@@ -180,7 +180,10 @@ fn every_element_and_layout() {
         (Element::BF16, Element::F32),
         (Element::F32, Element::F16),
     ] {
-        for (dim, turning) in [(16, 16), (17, 6), (18, 18), (12, 8)] {
+        let dims = [(16, 16, 3), (17, 6, 3), (18, 18, 3), (12, 8, 3)];
+        // Whole eights of channels, as loads of 64 bits take them.
+        let eights = [(16, 16, 8), (40, 16, 16)];
+        for (dim, turning, padding) in dims.into_iter().chain(eights) {
             let rotary = Rotary {
                 dim: turning,
                 ..Rotary::new(dim)
@@ -188,7 +191,8 @@ fn every_element_and_layout() {
             let mut rotation = rotation(rotary, [2, 2, 9], element);
             rotation.start = -4;
             rotation.turned.element = output;
-            rotation.turned.layout = Layout::rows_first(2, 9, dim + 3).at(5);
+            let offset = if padding == 3 { 5 } else { 8 };
+            rotation.turned.layout = Layout::rows_first(2, 9, dim + padding).at(offset);
             let rows = Rows::new(rotation.clone());
             let expected = rows.expected(|_, i| i as i32 - 4);
             let what = format!("{element} -> {output}, {turning} of {dim}");
@@ -240,6 +244,16 @@ fn positions_on_the_device() {
     rows.positions = Some(positions);
     let error = off(&rows.turn(false).0, &expected);
     assert!(error <= 2e-7, "{error:e}");
+}
+
+#[test]
+fn rows_that_stand_too_far_out() {
+    let rotation = Rotation {
+        start: i32::MAX - 3,
+        ..rotation(Rotary::new(16), [1, 1, 5], Element::F32)
+    };
+    let error = gpu().attention.plan_rotation(&rotation).unwrap_err();
+    assert!(error.to_string().contains("5 rows"), "{error}");
 }
 
 #[test]

@@ -1,10 +1,13 @@
 //! The backward pass against central differences of the forward pass.
 
-use wgpu_attention::problem::{Element, Lengths, Mask, Problem, Shape};
-use wgpu_attention::reference::{Tensors, backward, forward};
+use wgpu_attention::problem::position::RotaryLayout;
+use wgpu_attention::problem::{Element, Lengths, Mask, Problem, Score, Shape, Values};
+use wgpu_attention::reference::{
+    Bias, ScoreGradients, Tensors, backward, forward, score_gradients,
+};
 
 use super::{assert_near, problem};
-use crate::support::cases::{self, Case, Setting};
+use crate::support::cases::{self, Case, Distance, Setting, Sizes, Turning};
 use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::normal;
 
@@ -36,7 +39,13 @@ fn check_directions(case: &Case, seed: u64) {
         let at = |step: f64| {
             let mut y = x.map(Clone::clone);
             y[n] = moved(x[n], &u, step);
-            loss(p, &case.tensors(&y[0], &y[1], &y[2]), &d_o, &dlse)
+            let tensors = Tensors {
+                q: &y[0],
+                k: &y[1],
+                v: &y[2],
+                ..inputs.tensors(case)
+            };
+            loss(p, &tensors, &d_o, &dlse)
         };
         let want = (at(STEP) - at(-STEP)) / (2.0 * STEP);
         let got: f64 = grad.iter().zip(&u).map(|(g, u)| g * u).sum();
@@ -61,6 +70,148 @@ fn every_case_agrees_with_differences() {
             case.problem.slice = None;
             check_directions(&case, 10 * n as u64);
         }
+    }
+}
+
+/// With everything that a score may have: turned q and k, a temperature, distances, a dense bias, sinks.
+#[test]
+fn every_part_of_a_score_agrees_with_differences() {
+    let turning = |temperature| {
+        Some(Turning {
+            layout: RotaryLayout::Half,
+            temperature,
+        })
+    };
+    for setting in [
+        Setting {
+            bias: true,
+            distance: Some(Distance::Alibi),
+            turning: turning(false),
+            ..Setting::new(8, 3, Element::F32)
+        },
+        Setting {
+            softcap: Some(1.5),
+            distance: Some(Distance::T5),
+            turning: turning(true),
+            positions: true,
+            ..Setting::new(8, 3, Element::F32)
+        },
+    ] {
+        for (n, mut case) in cases::all(&setting).into_iter().enumerate() {
+            let heads = case.problem.shape.q_heads;
+            case.problem.slice = None;
+            let sinks = (0..heads).map(|h| 0.5 - h as f32 / 4.0).collect();
+            case.problem.score.sinks = Some(Values::Host(sinks));
+            check_directions(&case, 10 * n as u64);
+        }
+    }
+}
+
+/// The numbers `of` a score, which differences move one by one, against their gradient.
+fn check_numbers(
+    case: &Case,
+    what: &str,
+    numbers: Vec<f32>,
+    grad: fn(ScoreGradients) -> Vec<f64>,
+    set: fn(&mut Score, Vec<f32>),
+) {
+    let (p, inputs) = (&case.problem, Inputs::new(case, Data::Normal(1.0), 7));
+    let rows = p.shape.rows() as usize;
+    let d_o = normal(8, rows * p.shape.value_dim as usize);
+    let dlse = normal(9, rows);
+    let got = grad(score_gradients(p, &inputs.tensors(case), &d_o, Some(&dlse)));
+    assert_eq!(got.len(), numbers.len(), "{what}");
+    // The numbers are f32: a step that these hold exactly.
+    let step = 1.0 / 512.0;
+    for (n, &got) in got.iter().enumerate() {
+        let at = |step: f32| {
+            let mut problem = p.clone();
+            let mut moved = numbers.clone();
+            moved[n] += step;
+            set(&mut problem.score, moved);
+            loss(&problem, &inputs.tensors(case), &d_o, &dlse)
+        };
+        let want = (at(step) - at(-step)) / f64::from(2.0 * step);
+        assert!(
+            (got - want).abs() <= 1e-3 * (1.0 + got.abs()),
+            "{what} [{n}]: {got} instead of {want}"
+        );
+    }
+}
+
+#[test]
+fn the_scores_own_numbers_agree_with_differences() {
+    let of = |distance| {
+        let setting = Setting {
+            distance: Some(distance),
+            ..Setting::new(8, 3, Element::F32)
+        };
+        Case::new("numbers", &setting, Sizes::two(4, 2, 9, 13)).with(|p| {
+            p.mask = Mask::causal();
+            p.score.sinks = Some(Values::Host(vec![0.5, -0.25, 1.0, 0.0]));
+        })
+    };
+    let slopes = vec![0.5, 0.25, 0.125, 1.0];
+    let mut alibi = of(Distance::Alibi);
+    alibi.problem.score.slopes = Some(Values::Host(slopes.clone()));
+    let set = |score: &mut Score, x| score.slopes = Some(Values::Host(x));
+    check_numbers(&alibi, "slopes", slopes, |g| g.dslopes, set);
+    let sinks = vec![0.5, -0.25, 1.0, 0.0];
+    let set = |score: &mut Score, x| score.sinks = Some(Values::Host(x));
+    check_numbers(&alibi, "sinks", sinks, |g| g.dsinks, set);
+    let mut t5 = of(Distance::T5);
+    let buckets = t5
+        .problem
+        .score
+        .t5
+        .as_ref()
+        .expect("a table")
+        .buckets
+        .buckets;
+    let table: Vec<f32> = (0..4 * buckets).map(|n| (n % 7) as f32 / 8.0).collect();
+    let set = |score: &mut Score, x| {
+        if let Some(t5) = &mut score.t5 {
+            t5.table = Values::Host(x);
+        }
+    };
+    set(&mut t5.problem.score, table.clone());
+    check_numbers(&t5, "T5", table, |g| g.dt5, set);
+}
+
+#[test]
+fn a_dense_bias_agrees_with_differences() {
+    let setting = Setting {
+        bias: true,
+        ..Setting::new(8, 3, Element::F32)
+    };
+    let case =
+        Case::new("bias", &setting, Sizes::two(2, 1, 5, 7)).with(|p| p.mask = Mask::causal());
+    let (p, inputs) = (&case.problem, Inputs::new(&case, Data::Normal(1.0), 7));
+    let rows = p.shape.rows() as usize;
+    let (d_o, dlse) = (normal(8, rows * 3), normal(9, rows));
+    let tensors = inputs.tensors(&case);
+    let got = score_gradients(p, &tensors, &d_o, Some(&dlse)).dbias;
+    let bias = tensors.bias.expect("a bias");
+    for (n, &got) in got.iter().enumerate() {
+        // −∞ cannot be moved, and NaN stands behind the mask.
+        if !bias.values[n].is_finite() {
+            assert_eq!(got, 0.0, "[{n}]");
+            continue;
+        }
+        let at = |step: f64| {
+            let mut values = bias.values.to_vec();
+            values[n] += step;
+            let bias = Bias {
+                values: &values,
+                ..bias
+            };
+            let tensors = Tensors {
+                bias: Some(bias),
+                ..tensors
+            };
+            loss(p, &tensors, &d_o, &dlse)
+        };
+        assert_near(got, (at(STEP) - at(-STEP)) / (2.0 * STEP), 1e-8);
     }
 }
 
