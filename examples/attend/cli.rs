@@ -43,17 +43,27 @@ pub struct Args {
     #[arg(long)]
     causal: bool,
     /// A query sees L keys before its own to R after it; a number or inf each
-    #[arg(long, value_name = "L,R", value_parser = window)]
+    #[arg(long, value_name = "L,R", value_parser = window, allow_hyphen_values = true)]
     window: Option<Window>,
     /// Keys before this one are exempt from the window
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     first: u32,
     /// Keys before this one are exempt from causal
-    #[arg(long, value_name = "N", default_value_t = 0)]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 0,
+        allow_negative_numbers = true
+    )]
     prefix: u32,
     /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide, or of --top-k (there 64
     /// if not given): a multiple of 16 to 128
-    #[arg(long, value_name = "b")]
+    #[arg(long, value_name = "b", allow_negative_numbers = true)]
     pub block_size: Option<u32>,
     /// Factor on q·k [default: 1/√D]
     #[arg(long, value_name = "X", allow_negative_numbers = true)]
@@ -189,7 +199,8 @@ impl Args {
     /// False where only the plan is asked for: then nothing is computed.
     pub fn needs_answer(&self) -> bool {
         let plan_only = self.explain || self.json;
-        self.output_file.is_some() || self.time.is_some() || !plan_only
+        let asked = self.output_file.is_some() || self.time.is_some() || self.select.coverage;
+        asked || !plan_only
     }
 }
 

@@ -32,7 +32,7 @@ const READ: &[&str] = &[
     "segments_q",
     "segments_k",
 ];
-/// Tensors that an option reads (`--grad`, `--mod`); without it they change nothing.
+/// Tensors that an option reads: without `--grad` do and dlse change nothing, and mod_data needs `--mod`.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
 const LATER: &[&str] = &["cu_seqlens_k", "cu_seqlens_q", "tree"];

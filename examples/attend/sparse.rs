@@ -29,7 +29,13 @@ pub struct SelectArgs {
     #[arg(long, value_enum, default_value = "mean", requires = "top_k")]
     select: By,
     /// Blocks before the diagonal that are always kept
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "top_k")]
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = 1,
+        requires = "top_k",
+        allow_negative_numbers = true
+    )]
     local: u32,
     /// Prints the share of the whole attention that the kept blocks hold
     #[arg(long, requires = "top_k")]
@@ -48,10 +54,6 @@ impl SelectArgs {
         let Some(count) = self.top_k else {
             return Ok(());
         };
-        ensure!(
-            problem.mask.blocks.is_none(),
-            "--top-k chooses blocks, and the tensor blocks gives them; leave one of the two out"
-        );
         problem.mask.blocks = Some(Blocks::Select(Select {
             by: match self.select {
                 By::Mean => SelectBy::Mean,
@@ -117,7 +119,10 @@ pub fn configure(
     chooses: bool,
 ) -> Result<()> {
     let shape = problem.shape;
-    let chooses = chooses && file.get("blocks").is_none();
+    ensure!(
+        !chooses || file.get("blocks").is_none(),
+        "--top-k chooses blocks, and the tensor blocks gives them; leave one of the two out"
+    );
     problem.mask.blocks = blocks(file, side.filter(|_| !chooses), &shape)?;
     problem.mask.segments = segments(file, &shape)?;
     Ok(())

@@ -29,68 +29,64 @@ pub struct Ceiling {
     pub copy_gbps: f64,
     /// The same by a kernel: what a pass that only moves bytes could reach.
     pub kernel_copy_gbps: f64,
-    /// The fastest arithmetic probe and the fastest copy; they take turns with the rows, whose shares are ratios to them.
+    /// The fastest arithmetic probe, the fastest copy by a kernel and the command's: they take turns with the rows, whose
+    /// shares are ratios to them.
     pub chains: Chains,
-    pub copy: Copy,
+    pub kernel_copy: Copy,
+    pub command_copy: Copy,
 }
 
 impl Ceiling {
     pub fn measure(gpu: &Gpu) -> Result<Self> {
         let mut chains = fma::probes(gpu)?;
-        let mut copies = memory::copies(gpu)?;
-        let (best_chains, fma_gflops) = best(&rates(gpu, &chains)?);
-        let (_, read_gbps) = best(&rates(gpu, &memory::reads(gpu)?)?);
-        let copy_rates = rates(gpu, &copies)?;
-        let (best_copy, copy_gbps) = best(&copy_rates);
-        let by_kernels = copies.iter().zip(&copy_rates);
-        let kernel_copy_gbps = by_kernels
-            .filter(|(copy, _)| copy.is_by_kernel())
-            .fold(0.0, |best, (_, &rate)| rate.max(best));
+        let (mut kernels, command_copy) = memory::copies(gpu)?;
+        let (best_chains, fma_gflops) = best(gpu, &chains)?;
+        let (_, read_gbps) = best(gpu, &memory::reads(gpu)?)?;
+        let (best_kernel, kernel_copy_gbps) = best(gpu, &kernels)?;
+        let (_, command_copy_gbps) = best(gpu, std::slice::from_ref(&command_copy))?;
         Ok(Self {
             fma_gflops,
             read_gbps,
-            copy_gbps,
+            copy_gbps: command_copy_gbps.max(kernel_copy_gbps),
             kernel_copy_gbps,
             chains: chains.swap_remove(best_chains),
-            copy: copies.swap_remove(best_copy),
+            kernel_copy: kernels.swap_remove(best_kernel),
+            command_copy,
         })
     }
 
     /// The probes that take turns with rows; [`raise`](Self::raise) wants their times in this order.
-    pub fn turns(&self) -> [Turn<'_>; 2] {
-        let works: [&dyn Work; 2] = [&self.chains, &self.copy];
+    pub fn turns(&self) -> [Turn<'_>; 3] {
+        let works: [&dyn Work; 3] = [&self.chains, &self.kernel_copy, &self.command_copy];
         works.map(|work| Turn { work, first: None })
     }
 
     /// Raises a ceiling if its probe ran faster beside the rows.
-    pub fn raise(&mut self, [chains, copy]: [Times; 2]) {
+    pub fn raise(&mut self, [chains, kernel, command]: [Times; 3]) {
         self.fma_gflops = self.fma_gflops.max(rate(&self.chains, chains));
-        self.copy_gbps = self.copy_gbps.max(rate(&self.copy, copy));
-        if self.copy.is_by_kernel() {
-            self.kernel_copy_gbps = self.copy_gbps;
-        }
+        let by_kernel = rate(&self.kernel_copy, kernel);
+        self.kernel_copy_gbps = self.kernel_copy_gbps.max(by_kernel);
+        let by_command = rate(&self.command_copy, command);
+        self.copy_gbps = self.copy_gbps.max(by_kernel).max(by_command);
     }
 }
 
-/// Each probe's rate.
-fn rates<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<Vec<f64>> {
+/// Index and rate of the fastest probe.
+fn best<P: Probe>(gpu: &Gpu, probes: &[P]) -> Result<(usize, f64)> {
     let turn = |work| Turn { work, first: None };
     let turns: Vec<_> = probes
         .iter()
         .map(|probe| turn(probe as &dyn Work))
         .collect();
     let times = interleaved(gpu, &turns, || ())?;
-    let rated = probes.iter().zip(times).map(|(probe, times)| {
+    let mut best = (0, 0.0);
+    for (index, (probe, times)) in probes.iter().zip(times).enumerate() {
         probe.check(gpu)?;
-        Ok(rate(probe, times))
-    });
-    rated.collect()
-}
-
-/// Index and rate of the fastest.
-fn best(rates: &[f64]) -> (usize, f64) {
-    let faster = |best: (usize, f64), (n, &rate)| if rate > best.1 { (n, rate) } else { best };
-    rates.iter().enumerate().fold((0, 0.0), faster)
+        if rate(probe, times) > best.1 {
+            best = (index, rate(probe, times));
+        }
+    }
+    Ok(best)
 }
 
 /// 10⁹ of the probe's amount a second.

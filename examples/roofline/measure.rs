@@ -62,10 +62,10 @@ pub fn group(
         first: Some(checked.run_ms),
     }));
     let times = timing::interleaved(gpu, &turns, || progress.tick())?;
-    let [chains, copy, rest @ ..] = &times[..] else {
+    let [chains, kernel_copy, command_copy, rest @ ..] = &times[..] else {
         unreachable!("a time for each turn");
     };
-    ceiling.raise([*chains, *copy]);
+    ceiling.raise([*chains, *kernel_copy, *command_copy]);
     checked
         .into_iter()
         .zip(rest.iter().copied())

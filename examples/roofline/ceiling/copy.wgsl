@@ -1,7 +1,7 @@
-// The copy ceiling as a kernel: COPIED words an invocation, WORKGROUP apart, so that a workgroup copies one contiguous
+// The copy ceiling as a kernel: WORDS words an invocation, WORKGROUP apart, so that a workgroup copies one contiguous
 // block.
 //
-// The alias `Word` and the function `copy(first)` are generated (ceiling/memory.rs).
+// The alias `Word`, WORDS and the function `copy(first)` are generated (ceiling/memory.rs).
 
 const WORKGROUP: u32 = 64;
 
@@ -10,5 +10,5 @@ const WORKGROUP: u32 = 64;
 
 @compute @workgroup_size(WORKGROUP)
 fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(local_invocation_index) lane: u32) {
-    copy(group.x * WORKGROUP * COPIED + lane);
+    copy(group.x * WORKGROUP * WORDS + lane);
 }

@@ -49,32 +49,26 @@ pub fn reads(gpu: &Gpu) -> Result<Vec<Read>> {
         .collect()
 }
 
-/// Every way to copy: by a kernel, by one of 64-bit words where the device has them, and by the command.
-pub fn copies(gpu: &Gpu) -> Result<Vec<Copy>> {
+/// Copies by a kernel, of 64-bit words too where the device has them, and the copy by the command.
+pub fn copies(gpu: &Gpu) -> Result<(Vec<Copy>, Copy)> {
     let source = filled(gpu);
-    let copy = |words: Option<(&str, (u64, u64))>| {
-        let destination = gpu.buffer("copy destination", source.size());
-        let buffers = [&source, &destination];
-        let kernel = words.map(|(word, (count, bytes))| {
-            Kernel::new(gpu, &copy_source(word, count), buffers, count * bytes)
-        });
-        Ok(Copy {
-            kernel: kernel.transpose()?,
-            source: source.clone(),
-            destination,
-        })
+    let to = |destination, kernel| Copy {
+        kernel,
+        source: source.clone(),
+        destination,
+    };
+    let destination = || gpu.buffer("copy destination", source.size());
+    let by_kernel = |(word, (count, bytes))| {
+        let destination = destination();
+        let wgsl = copy_source(word, count);
+        let kernel = Kernel::new(gpu, &wgsl, [&source, &destination], count * bytes)?;
+        Ok(to(destination, Some(kernel)))
     };
     let has_wide = gpu.device.features().contains(Features::SHADER_INT64);
     let wide = has_wide.then_some(("vec4<u64>", COPIED_WIDE));
-    let kernels = std::iter::once(("vec4<f32>", COPIED)).chain(wide);
-    kernels.map(Some).chain([None]).map(copy).collect()
-}
-
-impl Copy {
-    /// Whether a kernel copies, as any kernel that moves bytes must.
-    pub fn is_by_kernel(&self) -> bool {
-        self.kernel.is_some()
-    }
+    let words = std::iter::once(("vec4<f32>", COPIED)).chain(wide);
+    let kernels: Result<_> = words.map(by_kernel).collect();
+    Ok((kernels?, to(destination(), None)))
 }
 
 impl Kernel {
@@ -197,7 +191,7 @@ fn copy_source(word: &str, count: u64) -> String {
     let mut text = String::from(include_str!("copy.wgsl"));
     let _ = write!(
         text,
-        "\nalias Word = {word};\nconst COPIED: u32 = {count};\n\nfn copy(first: u32) {{\n"
+        "\nalias Word = {word};\nconst WORDS: u32 = {count};\n\nfn copy(first: u32) {{\n"
     );
     for n in 0..count {
         let at = format!("first + {n} * WORKGROUP");
