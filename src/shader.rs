@@ -152,7 +152,8 @@ fn delta(source: &mut Source, key: &Delta) {
     source.flag("dlse", key.dlse);
 }
 
-/// Rows whose sums of four channels fit a processor's 32 registers beside the factors.
+/// Rows of which an invocation sums four channels at once: more are more sums than a processor has registers (AVX-512
+/// has 32, AVX2 16). Tiles for GPUs have no more rows.
 const MOST_ROWS_OF_FOUR: u32 = 5;
 
 /// What every kernel that owns tiles is told of them, and how its rows meet what they walk.

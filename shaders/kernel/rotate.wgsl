@@ -26,7 +26,7 @@ fn main(
     let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
     if (n >= params.work_end) { return; }
     let chunks = (params.head_dim + CHUNK - 1u) / CHUNK;
-    let half = params.rotary_dim / (2u * CHUNK);
+    @if(whole_halves) let half = params.rotary_dim / (2u * CHUNK);
     // Of the half layout the first halves come with their partners, then the channels that do not turn.
     @if(whole_halves) let items = chunks - half;
     @if(!whole_halves) let items = chunks;
@@ -40,7 +40,7 @@ fn main(
     let turn = table_row(position_of(b, i)) + params.table_side_at;
 
     @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, half - 1u));
-    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * item);
+    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(item, params.rotary_dim / CHUNK - 1u));
     for (var h = first_head; h < min(first_head + HEADS, params.q_heads); h++) {
         let x_start = row_start(params.q, b, h, i);
         let o_start = row_start(params.o, b, h, i);

@@ -110,7 +110,12 @@ impl Step {
             Variant::GradSinks => format!("{SINK_ROWS} rows an invocation"),
             Variant::Reduce => "a number an invocation".into(),
             Variant::Delta(_) => "a row an invocation".into(),
-            Variant::Rotate(_) => format!("a chunk in {ROTATED_HEADS} heads an invocation"),
+            Variant::Rotate(key) => {
+                let channels = key.chunk_channels();
+                format!(
+                    "{channels} channels, and those that turn with them, in {ROTATED_HEADS} heads an invocation"
+                )
+            }
             Variant::Combine { .. } => "4 channels of a row an invocation".into(),
             Variant::Pack(_) => "a word an invocation".into(),
             Variant::Check => format!("{CHECK_RUN} words an invocation"),

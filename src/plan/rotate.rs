@@ -68,14 +68,22 @@ impl Rotation {
         self.rows.validate("rows", self.sizes(), dim)?;
         self.turned.validate("turned", self.sizes(), dim)?;
         self.turned.validate_output("turned", self.sizes(), dim)?;
-        if let Positions::Host(p) = &self.positions {
-            Error::check_values(
-                "positions",
-                p.len(),
-                self.batch as usize * self.len as usize,
-            )?;
+        match &self.positions {
+            Positions::Host(p) => {
+                let count = self.batch as usize * self.len as usize;
+                Error::check_values("positions", p.len(), count)
+            }
+            Positions::Index if self.start.checked_add_unsigned(self.len).is_none() => {
+                let (start, end) = (self.start, i32::MAX);
+                let allowed = format!("a start from which {} rows end below 2³¹", self.len);
+                Err(Error::Positions {
+                    start,
+                    end,
+                    allowed,
+                })
+            }
+            Positions::Index | Positions::Device => Ok(()),
         }
-        Ok(())
     }
 
     fn known_range(&self) -> Option<RangeInclusive<i32>> {
@@ -379,16 +387,16 @@ impl Turn<'_> {
         let key = self.key(draft, &params, output)?;
         let tokens = u64::from(params.batch) * u64::from(params.q_end - params.q_begin);
         let rows = tokens * u64::from(params.q_heads);
+        let parts = u64::from(params.q_heads.div_ceil(ROTATED_HEADS));
         let bindings = vec![from, to, draft.aux_binding(), self.table];
         let dim = u64::from(params.head_dim);
         let cost = Cost {
             read_bytes: rows * dim * key.input.element.size()
-                + rows * u64::from(params.rotary_dim) * 4,
+                + tokens * parts * u64::from(params.rotary_dim) * 4,
             written_bytes: rows * dim * key.output.element.size(),
             flops: rows * u64::from(params.rotary_dim) * 3,
             ..Cost::default()
         };
-        let parts = u64::from(params.q_heads.div_ceil(ROTATED_HEADS));
         let items = tokens * parts * u64::from(chunks_owned(&params, &key));
         draft.item_steps(Variant::Rotate(key), params, bindings, items, cost)
     }
@@ -416,7 +424,7 @@ impl Turn<'_> {
 
 /// Chunks of a row that have an invocation each: where partners of the half layout lie in whole chunks, one of the two.
 fn chunks_owned(params: &Params, key: &Rotate) -> u32 {
-    let channels = if key.wide { 8 } else { 4 };
+    let channels = key.chunk_channels();
     let chunks = params.head_dim.div_ceil(channels);
     if key.whole_chunks && key.layout == RotaryLayout::Half {
         chunks - params.rotary_dim / (2 * channels)

@@ -482,6 +482,13 @@ pub fn whole_eights(rows: &[(&Operand, u32)]) -> bool {
         .all(|(x, dim)| x.layout.is_aligned(8) && dim.is_multiple_of(8))
 }
 
+impl Rotate {
+    /// Channels that are moved at a time.
+    pub fn chunk_channels(&self) -> u32 {
+        if self.wide { 8 } else { 4 }
+    }
+}
+
 impl ScoreKey {
     /// The flags of the shader, and whether each is set.
     pub fn flags(&self) -> [(&'static str, bool); 10] {

@@ -94,6 +94,11 @@ fn coverage_grows_with_the_blocks() -> Result<()> {
     let (few, half, all) = (share("4")?, share("8")?, share("16")?);
     assert!(0.2 < few && few < half && half < all, "{few} {half} {all}");
     assert!((all - 1.0).abs() < 1e-5, "{all}");
+    // It is computed where nothing else asks for an answer.
+    let options = "--random 1,2,2,64,64,16 --block-size 16 --top-k 4 --coverage --json";
+    let run = attend(&options.split(' ').collect::<Vec<_>>()).succeeded();
+    let report: Value = serde_json::from_str(&run.stdout)?;
+    assert_eq!(report["coverage"]["rows"], 128);
     Ok(())
 }
 
@@ -106,6 +111,11 @@ fn bad_input() {
         ("--top-k 4", 1, "1 to 3, the blocks of 150 keys"),
         ("--top-k 2 --block-size 24", 1, "a multiple of 16"),
         ("--top-k two", 2, "top-k"),
+        (
+            "--top-k 2 --local -1",
+            2,
+            "invalid value '-1' for '--local <N>'",
+        ),
         ("--local 2", 2, "top-k"),
         ("--top-k 1 --select best", 2, "select"),
         ("--block-size 16", 1, "--top-k"),
