@@ -103,10 +103,16 @@ fn main() -> Result<()> {
 fn study(json: &str, target: u32) -> Result<Study> {
     let model = Rotary::from_hf_config(json)?;
     let config: serde_json::Value = serde_json::from_str(json)?;
-    let count = |name: &str| config[name].as_u64().and_then(|x| u32::try_from(x).ok());
+    // A multimodal model's config describes its language model apart.
+    let part = match &config["text_config"] {
+        text if text.is_object() && config["hidden_size"].is_null() => text,
+        _ => &config,
+    };
+    let count = |name: &str| part[name].as_u64().and_then(|x| u32::try_from(x).ok());
     let original = original(&model.kind)
         .or(count("max_position_embeddings"))
-        .context("config field max_position_embeddings is missing")?;
+        .filter(|&n| n > 0)
+        .context("config field max_position_embeddings is missing or no length; it is the training length")?;
     Ok(Study {
         schemes: schemes(&model, original, target)?,
         original,

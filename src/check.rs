@@ -11,7 +11,8 @@ use crate::stage::download;
 
 impl Call {
     /// Checks the values that only the device knows: `kv_lens` against Nk, offsets and positions against what shaders
-    /// tell apart and the stated range of the rotary table, slopes, sinks and T5's table for finite numbers. The error
+    /// tell apart and the stated range of the rotary table, slopes, sinks and T5's table for finite numbers, and a backward call's lse for
+    /// NaN (what was never written may be any other number). The error
     /// is the one that the host would give for the same values: operand, index, actual and allowed.
     ///
     /// A call need not be checked to be safe: what is out of range is clamped in the shader, and gives a wrong row.

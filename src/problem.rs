@@ -61,9 +61,9 @@ impl Shape {
         }
     }
 
-    /// Query heads that share one KV head.
+    /// Query heads that share one KV head; none where there is no KV head.
     pub fn group(&self) -> u32 {
-        self.q_heads / self.kv_heads
+        self.q_heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
     /// Rows of q, o and lse: `B · Hq · Nq`.

@@ -152,6 +152,9 @@ impl<'a> Pass<'a> {
         if let Some(rotary) = &problem.position.rotary {
             let binding = rotate::plan_table(draft, problem, rotary, &mut params)?;
             if !slice.q.is_empty() && !slice.k.is_empty() {
+                draft.note(
+                    "q and k are rotated in a pass before: each gradient reads them anew".into(),
+                );
                 rotate_inputs(draft, problem, &params, binding, &mut q, &mut k)?;
             }
             table = Some(binding);

@@ -25,7 +25,8 @@ impl Rows {
         }
     }
 
-    /// True when every row starts at a multiple of `n` elements.
+    /// True when every row starts at a multiple of `n` elements, of whatever axes: one of size 1 counts too, whose stride
+    /// may be anything.
     pub(super) fn is_aligned(&self, n: u32) -> bool {
         [self.start, self.batch, self.head, self.row]
             .iter()

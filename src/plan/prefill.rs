@@ -120,7 +120,13 @@ impl<'a> Forward<'a> {
         let shape = &problem.shape;
         let schedule = Schedule::new(problem);
         let flops = flops(problem, &schedule);
-        let mut chosen = tiles::choose(Demand::forward(shape, flops), draft.caps, draft.choice)?;
+        let demand = Demand::forward(shape, flops);
+        let mut chosen = tiles::choose(demand, draft.caps, draft.choice)?;
+        if demand.is_small(draft.caps) && draft.choice.tiling.is_none() {
+            draft.note(
+                "so little work takes tiles that compile fast, at about half the speed of larger ones".into(),
+            );
+        }
         if let Some(grid) = problem.mask.block_grid(shape) {
             tiles::fit_block(&mut chosen, grid.side, draft)?;
         }

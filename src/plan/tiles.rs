@@ -72,6 +72,11 @@ impl Demand {
         }
     }
 
+    /// True where a call takes tiles that compile fast.
+    pub fn is_small(&self, caps: &Caps) -> bool {
+        caps.class == AdapterClass::Cpu && self.flops < SMALL_WORK
+    }
+
     /// q, dO and dq of a row, and the keys of a lane.
     pub fn grad_q(shape: &Shape, flops: u64) -> Self {
         Self {

@@ -56,7 +56,7 @@ impl Layout {
         let (heads, rows, dim) = (u64::from(heads), u64::from(rows), u64::from(dim));
         Self {
             offset: 0,
-            batch: heads * rows * dim,
+            batch: (rows * dim).saturating_mul(heads),
             head: rows * dim,
             row: dim,
         }
@@ -67,7 +67,7 @@ impl Layout {
         let (heads, rows, dim) = (u64::from(heads), u64::from(rows), u64::from(dim));
         Self {
             offset: 0,
-            batch: heads * rows * dim,
+            batch: (heads * dim).saturating_mul(rows),
             head: dim,
             row: heads * dim,
         }
@@ -76,7 +76,7 @@ impl Layout {
     /// The same strides, `offset` elements further on.
     pub fn at(self, offset: u64) -> Self {
         Self {
-            offset: self.offset + offset,
+            offset: self.offset.saturating_add(offset),
             ..self
         }
     }

@@ -3,6 +3,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+#[cfg(feature = "wgpu")]
 mod binding;
 mod check;
 mod composition;

@@ -40,8 +40,8 @@ fn lints(stages: &mut Stages) -> Result<()> {
     stages.run("clippy: every target", || {
         clippy(&["--workspace", "--all-targets"])
     })?;
-    stages.run("clippy: the library without wgpu", || {
-        clippy(&["--lib", "--no-default-features"])
+    stages.run("clippy: every target without wgpu", || {
+        clippy(&["--all-targets", "--no-default-features"])
     })?;
     stages.run("rustdoc: every crate", || rustdoc(&["--workspace"]))?;
     stages.run("rustdoc: the library without wgpu", || {

@@ -57,6 +57,8 @@ impl Table {
     /// Makes the table hold `positions` too, for a context that is now `length` tokens long. The range becomes the
     /// smallest that holds both; rows are added at either end, or all made anew where the frequencies depend on length.
     pub fn grow(&mut self, positions: RangeInclusive<i32>, length: u32) -> Result<Growth> {
+        // A range that runs backwards is none, not the one between its ends.
+        check_range(&self.rotary, &positions)?;
         let (start, end) = (*self.positions.start(), *self.positions.end());
         let wanted = start.min(*positions.start())..=end.max(*positions.end());
         if self.rotary.depends_on_length() && self.rotary.inv_freq(length)? != self.inv_freq {
