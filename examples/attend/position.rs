@@ -13,6 +13,9 @@ pub struct PositionArgs {
     /// Turns q and k (RoPE) as a model's config.json says, in Hugging Face's form, old or new
     #[arg(long, value_name = "FILE")]
     rope: Option<PathBuf>,
+    /// Whose RoPE is meant where the config has one for each type of layer, such as full_attention
+    #[arg(long, value_name = "TYPE", requires = "rope")]
+    rope_layer: Option<String>,
     /// Which channels turn together: i and i + d/2, or 2i and 2i + 1
     #[arg(long, value_enum, default_value = "half", requires = "rope")]
     rope_layout: LayoutName,
@@ -64,7 +67,11 @@ impl PositionArgs {
         let file = path.display();
         let json = std::fs::read_to_string(path)
             .map_err(|e| anyhow!("{file} cannot be read: {e}; check the path"))?;
-        let rotary = Rotary::from_hf_config(&json).with_context(|| file.to_string())?;
+        let read = match &self.rope_layer {
+            Some(layer) => Rotary::from_hf_layer(&json, layer),
+            None => Rotary::from_hf_config(&json),
+        };
+        let rotary = read.with_context(|| file.to_string())?;
         ensure!(
             rotary.head_dim == head_dim,
             "{file} has a head size of {} but q has {head_dim} channels; give the config of the model that q and k \

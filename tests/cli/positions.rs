@@ -145,6 +145,28 @@ fn rope_of_either_layout_with_masks_and_forced_paths() -> Result<()> {
         .check(|p| p.position.rotary = Some(rotary(PARTIAL)))
 }
 
+/// A config that has a rotation for each type of layer; without a choice of one it says how to choose.
+#[test]
+fn rope_of_one_type_of_layer() -> Result<()> {
+    const LAYERS: &str = r#"{"head_dim": 12, "rope_parameters": {
+        "full_attention": {"rope_type": "linear", "factor": 2.0, "rope_theta": 500.0},
+        "sliding_attention": {"rope_type": "default", "rope_theta": 100.0}}}"#;
+    for layer in ["full_attention", "sliding_attention"] {
+        Setup::new(layer, &format!("--rope-layer {layer}"))
+            .rope(LAYERS)
+            .check(|p| {
+                let rotary = Rotary::from_hf_layer(LAYERS, layer).expect("a layer of the config");
+                p.position.rotary = Some(rotary);
+            })?;
+    }
+    let directory = directory("positions-no-layer");
+    let input = write(&directory, "in.safetensors", &qkv(Element::F32));
+    let config = directory.join("config.json");
+    std::fs::write(&config, LAYERS)?;
+    attend(&[&input, "--rope", &text(&config)]).refused(1, &["--rope-layer", "sliding_attention"]);
+    Ok(())
+}
+
 #[test]
 fn rope_of_sixteen_bit_types() -> Result<()> {
     for element in [Element::F16, Element::BF16] {

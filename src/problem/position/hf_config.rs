@@ -104,7 +104,10 @@ fn one_layer<'a>(fields: Fields<'a>, layer: Option<&str>) -> Result<Fields<'a>> 
         return Err(Error::ConfigField {
             field: fields.path.trim_end_matches('.').into(),
             actual: layer.map_or("given by layer".into(), |layer| format!("without {layer}")),
-            allowed: format!("a choice of one layer type: {}", layers.join(", ")),
+            allowed: format!(
+                "a choice of one layer type (Rotary::from_hf_layer, attend's --rope-layer): {}",
+                layers.join(", ")
+            ),
         });
     };
     let fields = Fields { object, ..fields };
