@@ -108,7 +108,7 @@ pub enum Error {
         parameter: &'static str,
     },
     #[error(
-        "outputs {what} and {other} share bytes {start} to {end} of one buffer; give each a part of its own (Layout::offset)"
+        "{what} and {other} share bytes {start} to {end} of one buffer; give each a part of its own (Layout::offset)"
     )]
     SharedBytes {
         what: &'static str,

@@ -59,8 +59,8 @@ fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
 
 // O·shrink + P·V in a chunk. The step's part is summed by itself, here and in the gradients: a sum over all keys that
 // grows by one product at a time would round as often as there are keys. Of many rows four channels at once are more
-// sums than a software adapter's processor has registers: `by_channel` takes one channel at a time (D = 64, 8 rows, a Zen 3: 72 to
-// 66 ms).
+// sums than a software adapter's processor has registers: `by_channel` takes one channel at a time (D = 64, 8 rows, a
+// Zen 3: 72 to 66 ms).
 fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
     var sum: Column;
     @if(!by_channel) @unroll for (var n = 0u; n < PIECES; n++) {

@@ -424,3 +424,28 @@ fn a_batch_beyond_all_bounds_is_refused() {
         assert!(Plan::backward(&backward, &software(), &Choice::default()).is_err());
     }
 }
+
+/// A gradient is cut as the caller asks, on a device that caps no loops too.
+#[test]
+fn a_gradient_is_cut_in_the_parts_asked_for() {
+    let steps = |caps: &Caps, splits| {
+        let backward = Backward::new(problem(), Element::F32);
+        let choice = Choice {
+            splits: Some(splits),
+            ..Choice::default()
+        };
+        let plan = Plan::backward(&backward, caps, &choice).expect("a plan");
+        let of_q = |variant: &Variant| matches!(variant, Variant::GradQ(_));
+        plan.steps()
+            .iter()
+            .filter(|step| of_q(&step.variant))
+            .count()
+    };
+    let endless = Caps {
+        iterations: None,
+        ..software()
+    };
+    for caps in [software(), endless] {
+        assert_eq!([1, 2, 3].map(|n| steps(&caps, n)), [1, 2, 3]);
+    }
+}

@@ -33,7 +33,10 @@ impl Pass<'_> {
             (cap - ITERATION_MARGIN).saturating_sub(searches) / iterations
         });
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
-        let most = tiles.saturating_sub(1).max(1) * u64::from(tiling.tile);
+        let most = tiles
+            .saturating_sub(1)
+            .max(1)
+            .saturating_mul(tiling.tile.into());
         let asked = rows
             .div_ceil(draft.choice.splits.unwrap_or(1).max(1))
             .max(1);

@@ -233,6 +233,18 @@ fn gradients_take_the_places_of_operands() {
     let numbers = |seed: u64, count: usize| encode(Element::F32, &normal(seed, count));
     let of = |bytes: &[u8]| buffer(&gpu.device, bytes);
     // Which of q, k, v and dO the gradients dq, dk and dv take the place of.
+    // The sums of a score's numbers are not: where they would write over an operand the call is refused.
+    let q = buffer(&gpu.device, &vec![0; 4 * count]);
+    let [o, lse, d_o, dq, dk, dv] = [0; 6].map(|_| buffer(&gpu.device, &vec![0; 4 * count]));
+    let plan = gpu.attention.plan_backward(&backward).expect("a plan");
+    let operands = Operands::new(&q, &q, &q, &o, &lse)
+        .backward(&d_o, &dq, &dk, &dv)
+        .with(Role::DSlopes, &q);
+    let refused = pollster::block_on(gpu.attention.prepare(&plan, &operands)).err();
+    assert!(
+        matches!(refused, Some(Error::SharedBytes { .. })),
+        "{refused:?}"
+    );
     let run = |choice: &Choice, places: [Option<usize>; 3]| {
         let plan = gpu.attention.plan_backward_with(&backward, choice);
         let read_from = [1, 2, 3, 4].map(|seed| of(&numbers(seed, count)));
