@@ -55,7 +55,7 @@ fn main(
     let j = (params.k_begin / TILE + work.split) * TILE;
     let g = 0u;
 
-    var sum: Scores;
+    var sum = Scores();
     // The batches and heads that one of the bias's stands for.
     for (var b = work.b; b < work.b + params.shared_batches; b++) {
         for (var h = work.h; h < work.h + params.shared_heads; h++) {
@@ -66,12 +66,12 @@ fn main(
             let tile = elements_at(b, h, i_first, j);
             let elements = Elements(tile.partial, tile.bits);
             @if(!subgroup) stage_tile(b, k_head, v_head, j, low, high, elements.partial);
-            var q_rows: array<Column, CHUNKS>;
-            var d_o_rows: array<Column, VALUE_CHUNKS>;
-            var row_stats: Stats;
-            var seen: array<Interval, ROWS>;
-            var i_rows: array<u32, ROWS>;
-            var scales: array<f32, ROWS>;
+            var q_rows = array<Column, CHUNKS>();
+            var d_o_rows = array<Column, VALUE_CHUNKS>();
+            var row_stats = Stats();
+            var seen = array<Interval, ROWS>();
+            var i_rows = array<u32, ROWS>();
+            var scales = array<f32, ROWS>();
             @unroll for (var r = 0u; r < ROWS; r++) {
                 let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
                 i_rows[r] = i;
@@ -91,8 +91,8 @@ fn main(
             }
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            var s: Scores;
-            var dp: Scores;
+            var s = Scores();
+            var dp = Scores();
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let v_start = v_head + j_own * params.v.row;

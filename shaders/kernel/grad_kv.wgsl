@@ -60,13 +60,13 @@ fn main(
     let j_last = min(j_tile + TILE_ROWS, params.k_end) - 1u;
     let j_own = j_tile + invocation / LANES;
 
-    var k_rows: array<Column, CHUNKS>;
-    var v_rows: array<Column, VALUE_CHUNKS>;
-    var dk_rows: array<Column, CHUNKS>;
-    var dv_rows: array<Column, VALUE_CHUNKS>;
-    var spoilt: Flags;
-    var seen: array<Interval, ROWS>;
-    var j_rows: array<u32, ROWS>;
+    var k_rows = array<Column, CHUNKS>();
+    var v_rows = array<Column, VALUE_CHUNKS>();
+    var dk_rows = array<Column, CHUNKS>();
+    var dv_rows = array<Column, VALUE_CHUNKS>();
+    var spoilt = Flags();
+    var seen = array<Interval, ROWS>();
+    var j_rows = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let j = clamp(j_own + r * ROW_STRIDE, j_first, j_last);
         j_rows[r] = j;
@@ -104,12 +104,12 @@ fn main(
                 @if(subgroup) let q_start = q_head + i_own * params.q.row;
                 @if(subgroup) let d_o_start = d_o_head + i_own * params.d_o.row;
                 @if(subgroup) let scale = query_scale(work.b, i_own);
-                @if(subgroup) var queries: array<Shared, CHUNKS>;
-                @if(subgroup) var gradients: array<Shared, VALUE_CHUNKS>;
+                @if(subgroup) var queries = array<Shared, CHUNKS>();
+                @if(subgroup) var gradients = array<Shared, VALUE_CHUNKS>();
                 @if(subgroup) var own_spoils = false;
 
                 // Sᵀ = K·Qᵀ
-                var s: Scores;
+                var s = Scores();
                 @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
                     let own = scaled(q_load(q_start, d * LANES + part, 0u), scale);
                     let spoils = is_spoilt(own, masked);
@@ -119,7 +119,7 @@ fn main(
                 }
                 @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, k_rows[d], g * KEYS * CHUNKS + d); }
                 // dPᵀ = V·dOᵀ
-                var dp: Scores;
+                var dp = Scores();
                 @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
                     let own = d_o_load(d_o_start, d * LANES + part);
                     let spoils = is_spoilt(own, masked);
@@ -157,8 +157,8 @@ fn main(
         }
     }
 
-    var dk_starts: array<u32, ROWS>;
-    var dv_starts: array<u32, ROWS>;
+    var dk_starts = array<u32, ROWS>();
+    var dv_starts = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let j = j_own + r * ROW_STRIDE;
         let owned = j >= j_first && j <= j_last;
@@ -168,12 +168,12 @@ fn main(
     }
     @if(count_tiles) @unroll for (var d = 0u; d < CHUNKS; d++) { dk_rows[d] = counted(visited); }
     for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
-        var column: Column;
+        var column = Column();
         @unroll for (var d = 0u; d < CHUNKS; d++) { column = select_column(column, dk_rows[d], d == n); }
         store_key_gradients(dk_starts, n * LANES + part, column, spoilt);
     }
     for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
-        var column: Column;
+        var column = Column();
         @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { column = select_column(column, dv_rows[d], d == n); }
         store_value_gradients(dv_starts, n * LANES + part, column, spoilt);
     }
@@ -181,26 +181,26 @@ fn main(
 
 // Gradients of keys that tell the number of visited tiles, whatever their rows' factor.
 @if(count_tiles) fn counted(visited: u32) -> Column {
-    var x: Column;
+    var x = Column();
     @unroll for (var r = 0u; r < ROWS; r++) { x[r][0] = vec4<f32>(f32(visited) / LN_2); }
     return x;
 }
 
 fn load_keys(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
-    var column: Column;
+    var column = Column();
     @unroll for (var r = 0u; r < ROWS; r++) { column[r] = k_load(row_start(params.k, b, h, rows[r]), chunk, 0u); }
     return column;
 }
 
 fn load_values(b: u32, h: u32, rows: array<u32, ROWS>, chunk: u32) -> Column {
-    var column: Column;
+    var column = Column();
     @unroll for (var r = 0u; r < ROWS; r++) { column[r] = v_load(row_start(params.v, b, h, rows[r]), chunk); }
     return column;
 }
 
 // (lse, Δ) of the queries from i on.
 fn load_stats(b: u32, h: u32, i: u32) -> Stats {
-    var columns: Stats;
+    var columns = Stats();
     let start = row_start(params.stats, b, h, 0u);
     @if(subgroup) let own = stats[start + min(i + own_key(), params.q_len - 1u)];
     @if(subgroup) @unroll for (var c = 0u; c < KEYS; c++) { columns[c] = share_pair(own, c); }

@@ -58,14 +58,14 @@ fn main(
     let k_head = row_start(params.k, work.b, kv_head, 0u);
     let v_head = row_start(params.v, work.b, kv_head, 0u);
 
-    var q_rows: array<Column, CHUNKS>;
-    var d_o_rows: array<Column, VALUE_CHUNKS>;
-    var dq_rows: array<Column, CHUNKS>;
-    var row_stats: Stats;
-    var spoilt: Flags;
-    var seen: array<Interval, ROWS>;
-    var i_rows: array<u32, ROWS>;
-    var scales: array<f32, ROWS>;
+    var q_rows = array<Column, CHUNKS>();
+    var d_o_rows = array<Column, VALUE_CHUNKS>();
+    var dq_rows = array<Column, CHUNKS>();
+    var row_stats = Stats();
+    var spoilt = Flags();
+    var seen = array<Interval, ROWS>();
+    var i_rows = array<u32, ROWS>();
+    var scales = array<f32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
         i_rows[r] = i;
@@ -98,11 +98,11 @@ fn main(
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let v_start = v_head + j_own * params.v.row;
-            @if(subgroup) var keys: array<Shared, CHUNKS>;
+            @if(subgroup) var keys = array<Shared, CHUNKS>();
             @if(subgroup) var own_spoils = false;
 
             // S = Q·Kᵀ
-            var s: Scores;
+            var s = Scores();
             @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
                 let own = k_load(k_start, d * LANES + part, 0u);
                 let spoils = is_spoilt(own, masked);
@@ -112,7 +112,7 @@ fn main(
             }
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
             // dP = dO·Vᵀ
-            var dp: Scores;
+            var dp = Scores();
             @if(rolled) let products = key_products(q_rows, d_o_rows, keys, chunks_of_value(v_start, part));
             @if(rolled) s = products.s;
             @if(rolled) dp = products.dp;
@@ -140,7 +140,7 @@ fn main(
         }
     }
 
-    var dq_starts: array<u32, ROWS>;
+    var dq_starts = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = i_own + r * ROW_STRIDE;
         dq_starts[r] = select(NOT_OWNED, row_start(params.o, work.b, work.h, i), i >= i_first && i <= i_last);
@@ -150,7 +150,7 @@ fn main(
         @if(count_tiles) scales[r] = f32(walk.end - walk.begin);
     }
     for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
-        var column: Column;
+        var column = Column();
         @unroll for (var d = 0u; d < CHUNKS; d++) { column = select_column(column, dq_rows[d], d == n); }
         store_gradients(dq_starts, n * LANES + part, column, scales, spoilt);
     }

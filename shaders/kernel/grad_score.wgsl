@@ -61,12 +61,12 @@ fn main(
     let v_head = row_start(params.v, work.b, kv_head, 0u);
 
     for (var n = 0u; n < PARTS; n++) { sums[n * INVOCATIONS + invocation] = 0.0; }
-    var q_rows: array<Column, CHUNKS>;
-    var d_o_rows: array<Column, VALUE_CHUNKS>;
-    var row_stats: Stats;
-    var seen: array<Interval, ROWS>;
-    var i_rows: array<u32, ROWS>;
-    var scales: array<f32, ROWS>;
+    var q_rows = array<Column, CHUNKS>();
+    var d_o_rows = array<Column, VALUE_CHUNKS>();
+    var row_stats = Stats();
+    var seen = array<Interval, ROWS>();
+    var i_rows = array<u32, ROWS>();
+    var scales = array<f32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
         i_rows[r] = i;
@@ -98,8 +98,8 @@ fn main(
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            var s: Scores;
-            var dp: Scores;
+            var s = Scores();
+            var dp = Scores();
             @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
             @if(subgroup) let k_start = k_head + j_own * params.k.row;
             @if(subgroup) let v_start = v_head + j_own * params.v.row;

@@ -46,7 +46,7 @@ fn source_index(at: u32) -> u32 {
     if (at < params.o.start) { return NOT_THERE; }
     // Strides are nested, so the coordinates come off from the largest stride down.
     var left = at - params.o.start;
-    var place: array<u32, 3>;
+    var place = array<u32, 3>();
     @unroll for (var n = 0u; n < 3u; n++) {
         let axis = axis_of(n);
         if (axis.size > 1u) {

@@ -57,12 +57,12 @@ fn main(
     let k_head = row_start(params.k, work.b, kv_head, 0u);
     let v_head = row_start(params.v, work.b, kv_head, 0u);
 
-    var q_rows: array<Column, CHUNKS>;
-    var o_rows: array<Column, VALUE_CHUNKS>;
-    var softmax: array<Softmax, ROWS>;
-    var seen: array<Interval, ROWS>;
-    var queries: array<Query, ROWS>;
-    var i_rows: array<u32, ROWS>;
+    var q_rows = array<Column, CHUNKS>();
+    var o_rows = array<Column, VALUE_CHUNKS>();
+    var softmax = array<Softmax, ROWS>();
+    var seen = array<Interval, ROWS>();
+    var queries = array<Query, ROWS>();
+    var i_rows = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
         i_rows[r] = i;
@@ -95,11 +95,11 @@ fn main(
             @if(subgroup) let v_start = v_head + j_own * params.v.row;
 
             // S = Q·Kᵀ
-            var s: Scores;
-            @if(rolled) var keys: array<Chunk, CHUNKS>;
+            var s = Scores();
+            @if(rolled) var keys = array<Chunk, CHUNKS>();
             @if(rolled) @unroll for (var d = 0u; d < CHUNKS; d++) { keys[d] = k_load(k_start, d * LANES + part, k_turn); }
             @if(rolled) for (var c = 0u; c < KEYS; c++) {
-                var x: KeyScores;
+                var x = KeyScores();
                 @unroll for (var d = 0u; d < CHUNKS; d++) { x = add_key_scores(x, q_rows[d], keys[d], c); }
                 s = put_key_scores(s, x, c);
             }
@@ -107,7 +107,7 @@ fn main(
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
             @if(shared_rows) s = sum_over_rows(s);
             s = shape_scores(s, place, j);
-            var visible: Flags;
+            var visible = Flags();
             if (masked) {
                 visible = mask_elements(visible_flags(seen, place, j), elements, place, j);
                 s = mask_scores(s, visible);
@@ -139,7 +139,7 @@ fn main(
         let sink = bitcast<f32>(aux[params.sinks_at + work.h]) * LOG2_E;
         @unroll for (var r = 0u; r < ROWS; r++) { softmax[r] = softmax_sink(softmax[r], sink); }
     }
-    var o_starts: array<u32, ROWS>;
+    var o_starts = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = i_own + r * ROW_STRIDE;
         o_starts[r] = NOT_OWNED;
@@ -154,7 +154,7 @@ fn main(
     }
     // As the rows of q were loaded: stores are long text, too.
     for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
-        var column: Column;
+        var column = Column();
         @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { column = select_column(column, o_rows[d], d == n); }
         store_outputs(o_starts, n * LANES + part, column, softmax);
     }
@@ -167,7 +167,7 @@ const NOT_OWNED = 0xffffffffu;
 struct Query { start: u32, turn: u32, scale: f32 }
 
 fn load_queries(queries: array<Query, ROWS>, chunk: u32) -> Column {
-    var column: Column;
+    var column = Column();
     @unroll for (var r = 0u; r < ROWS; r++) { column[r] = scaled(q_load(queries[r].start, chunk, queries[r].turn), queries[r].scale); }
     return column;
 }

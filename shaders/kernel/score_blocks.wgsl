@@ -32,15 +32,15 @@ fn main(
     // Of queries and of keys; read from `aux`: a loop bound straight from a uniform is dear on lavapipe.
     let chunks = aux[params.chunks_at];
 
-    var q_at: array<u32, 4>;
-    var k_at: array<u32, 4>;
+    var q_at = array<u32, 4>();
+    var k_at = array<u32, 4>();
     @unroll for (var r = 0u; r < FOUR; r++) {
         q_at[r] = (head * params.pool_blocks + min(row + r, params.q_tiles - 1u) + params.block_begin - params.pool_begin) * chunks;
         k_at[r] = (kv_head * params.block_columns + min(column + r, params.block_columns - 1u)) * chunks;
     }
-    var s: array<vec4<f32>, 4>;
+    var s = array<vec4<f32>, 4>();
     for (var d = 0u; d < chunks; d++) {
-        var means: array<vec4<f32>, 4>;
+        var means = array<vec4<f32>, 4>();
         @unroll for (var r = 0u; r < FOUR; r++) { means[r] = q[q_at[r] + d]; }
         @if(!extremes) @unroll for (var c = 0u; c < FOUR; c++) {
             let k_mean = k[k_at[c] + d];

@@ -29,19 +29,19 @@ alias Chunk = array<vec4<f32>, QUADS>;
 @if(wide) fn loaded(x: Chunk) -> Chunk { return x; }
 
 fn scaled(x: Chunk, scale: f32) -> Chunk {
-    var y: Chunk;
+    var y = Chunk();
     @unroll for (var n = 0u; n < QUADS; n++) { y[n] = scale * x[n]; }
     return y;
 }
 
 fn sum_of(x: Chunk, y: Chunk) -> Chunk {
-    var z: Chunk;
+    var z = Chunk();
     @unroll for (var n = 0u; n < QUADS; n++) { z[n] = x[n] + y[n]; }
     return z;
 }
 
 fn select_chunk(x: Chunk, y: Chunk, second: bool) -> Chunk {
-    var z: Chunk;
+    var z = Chunk();
     @unroll for (var n = 0u; n < QUADS; n++) { z[n] = select(x[n], y[n], second); }
     return z;
 }

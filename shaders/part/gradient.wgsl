@@ -7,7 +7,7 @@
 
 // P = exp(S − lse)
 fn probabilities(s: Scores, stats: Stats) -> Scores {
-    var p: Scores;
+    var p = Scores();
     @unroll for (var r = 0u; r < ROWS; r++) {
         @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = weight(s[r][c] - stats[c].x); }
         @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = weight(s[r][c] - stats[r].x); }
@@ -17,7 +17,7 @@ fn probabilities(s: Scores, stats: Stats) -> Scores {
 
 // dS = P∘(dP − Δ)
 fn score_gradients(p: Scores, dp: Scores, stats: Stats) -> Scores {
-    var ds: Scores;
+    var ds = Scores();
     @unroll for (var r = 0u; r < ROWS; r++) {
         @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { ds[r][c] = p[r][c] * (dp[r][c] - stats[c].y); }
         @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { ds[r][c] = p[r][c] * (dp[r][c] - stats[r].y); }
@@ -52,10 +52,10 @@ fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
 @if(rolled) struct Products { s: Scores, dp: Scores }
 
 @if(rolled) fn key_products(q: array<Column, CHUNKS>, d_o: array<Column, VALUE_CHUNKS>, keys: array<Chunk, CHUNKS>, values: array<Chunk, VALUE_CHUNKS>) -> Products {
-    var products: Products;
+    var products = Products();
     for (var c = 0u; c < KEYS; c++) {
-        var s: KeyScores;
-        var dp: KeyScores;
+        var s = KeyScores();
+        var dp = KeyScores();
         @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_key_scores(s, q[d], keys[d], c); }
         @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_key_scores(dp, d_o[d], values[d], c); }
         products.s = put_key_scores(products.s, s, c);
@@ -66,7 +66,7 @@ fn add_value_scores(scores: Scores, rows: Column, values: Shared) -> Scores {
 
 // dQ + dS·K in a chunk.
 fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
-    var sum: Column;
+    var sum = Column();
     @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_key(keys, c, n);
@@ -81,7 +81,7 @@ fn add_weighted_keys(column: Column, weights: Scores, keys: Shared) -> Column {
 
 // dV + Pᵀ·dO in a chunk.
 @if(transposed) fn add_weighted_values(column: Column, weights: Scores, values: Shared) -> Column {
-    var sum: Column;
+    var sum = Column();
     @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_value(values, c, n);

@@ -32,7 +32,7 @@ fn column_position(b: u32, n: u32) -> i32 {
 }
 
 fn place_rows(b: u32, h: u32, rows: array<u32, ROWS>) -> Place {
-    var place: Place;
+    var place = Place();
     place.b = b;
     place.h = h;
     place.rows = rows;

@@ -37,7 +37,7 @@ fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
 @if(rolled) alias KeyScores = array<f32, ROWS>;
 
 @if(rolled) fn add_key_scores(scores: KeyScores, q: Column, keys: Shared, c: u32) -> KeyScores {
-    var s: KeyScores;
+    var s = KeyScores();
     @unroll for (var n = 0u; n < PIECES; n++) {
         let x = share_key(keys, c, n);
         @unroll for (var m = 0u; m < PIECE; m++) {
@@ -62,7 +62,7 @@ fn add_scores(scores: Scores, q: Column, keys: Shared) -> Scores {
 // sums than a software adapter's processor has registers: `by_channel` takes one channel at a time (D = 64, 8 rows, a
 // Zen 3: 72 to 66 ms).
 fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Shared) -> Column {
-    var sum: Column;
+    var sum = Column();
     @if(!by_channel) @unroll for (var n = 0u; n < PIECES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = share_value(values, c, n);
@@ -79,7 +79,7 @@ fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Share
             }
         }
     }
-    var o: Column;
+    var o = Column();
     @unroll for (var r = 0u; r < ROWS; r++) { o[r] = sum_of(scaled(column[r], shrink[r]), sum[r]); }
     return o;
 }
@@ -95,7 +95,7 @@ fn add_values(column: Column, shrink: array<f32, ROWS>, p: Scores, values: Share
 
 // Which of the keys from j on the rows see.
 fn visible_flags(seen: array<Interval, ROWS>, place: Place, j: u32) -> Flags {
-    var flags: Flags;
+    var flags = Flags();
     @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(0u, 1u << c, is_visible(seen[r], j + c)); }
     }

@@ -2,7 +2,7 @@
 // the cluster reads them by shuffle. Assumes that a subgroup holds whole clusters (WIDTH ≤ subgroup_min_size) and
 // that invocations of a workgroup are numbered along its subgroups.
 
-var<private> lane: u32;
+var<private> lane: u32 = 0u;
 
 fn start_strategy(subgroup_lane: u32) {
     lane = subgroup_lane;

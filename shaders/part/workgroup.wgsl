@@ -6,9 +6,9 @@ var<workgroup> value_tile: array<Staged, TILE_VALUE_CHUNKS>;
 // one is emptied while the other is filled.
 var<workgroup> spoils: array<atomic<u32>, 2>;
 
-var<private> invocation_index: u32;
+var<private> invocation_index: u32 = 0u;
 // Which word is the tile's.
-var<private> spoils_turn: u32;
+var<private> spoils_turn: u32 = 0u;
 
 fn start_strategy(invocation: u32) {
     invocation_index = invocation;

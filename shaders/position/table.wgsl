@@ -13,7 +13,7 @@ fn table_row(position: i32) -> u32 {
 struct Turns { cosine: Chunk, sine: Chunk }
 
 fn turned(x: Chunk, partner: Chunk, t: Turns) -> Chunk {
-    var y: Chunk;
+    var y = Chunk();
     @unroll for (var n = 0u; n < QUADS; n++) { y[n] = x[n] * t.cosine[n] + partner[n] * t.sine[n]; }
     return y;
 }
@@ -22,12 +22,12 @@ fn turned(x: Chunk, partner: Chunk, t: Turns) -> Chunk {
 fn half_turns(at: u32) -> Turns {
     let low = unstaged(table[at / (CHUNK / 2u)]);
     let high = unstaged(table[at / (CHUNK / 2u) + 1u]);
-    var pairs: array<vec4<f32>, 2 * QUADS>;
+    var pairs = array<vec4<f32>, 2 * QUADS>();
     @unroll for (var n = 0u; n < QUADS; n++) {
         pairs[n] = low[n];
         pairs[n + QUADS] = high[n];
     }
-    var t: Turns;
+    var t = Turns();
     @unroll for (var n = 0u; n < QUADS; n++) {
         t.cosine[n] = vec4<f32>(pairs[2u * n].xz, pairs[2u * n + 1u].xz);
         t.sine[n] = params.table_sine * vec4<f32>(pairs[2u * n].yw, pairs[2u * n + 1u].yw);
@@ -38,7 +38,7 @@ fn half_turns(at: u32) -> Turns {
 // Interleaved layout: the CHUNK / 2 pairs from `at` on, one word, for channels whose partners are their neighbours.
 fn neighbour_turns(at: u32) -> Turns {
     let pairs = unstaged(table[at / (CHUNK / 2u)]);
-    var t: Turns;
+    var t = Turns();
     @unroll for (var n = 0u; n < QUADS; n++) {
         t.cosine[n] = pairs[n].xxzz;
         t.sine[n] = params.table_sine * pairs[n].yyww * vec4<f32>(-1.0, 1.0, -1.0, 1.0);
@@ -47,7 +47,7 @@ fn neighbour_turns(at: u32) -> Turns {
 }
 
 fn neighbours(x: Chunk) -> Chunk {
-    var y: Chunk;
+    var y = Chunk();
     @unroll for (var n = 0u; n < QUADS; n++) { y[n] = x[n].yxwz; }
     return y;
 }

@@ -39,7 +39,7 @@ fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> 
     let start = tiles_before(list, length, next);
     let end = select(start, max(start, tiles_before(list, length, tiles_to(high.end))), high.end > low.begin);
     let count = head_end - head_start + end - start;
-    var walk: Walk;
+    var walk = Walk();
     walk.begin = split_at(count, s);
     walk.end = split_at(count, s + 1u);
     walk.head = head_end - head_start;
@@ -100,7 +100,7 @@ fn walk_to(walk: Walk, n: u32) -> Walk {
 // one.
 fn run_of(walk: Walk, n: u32, at: Entry) -> Run {
     let block = min(listed_block(walk.list, at.listed), params.block_columns - 1u);
-    var run: Run;
+    var run = Run();
     run.end = n + params.block_side / TILE - at.within;
     run.shift = block * params.block_side + at.within * TILE - n * TILE;
     run.listed = at.listed;

@@ -145,7 +145,7 @@ impl ModText {
         let defined = check::check(wgsl)?;
         Ok(Self(Arc::new(Checked {
             wgsl: wgsl.to_string(),
-            renamed: text::renamed(wgsl),
+            renamed: text::renamed(&text::initialised(wgsl)),
             defined,
             words: text::tokens(wgsl).len() as u64,
         })))
@@ -177,7 +177,7 @@ impl ModText {
             .sum()
     }
 
-    /// The text with each of its names behind `user_`, line by line.
+    /// The text with each of its names behind `user_` and an initial value for each variable, line by line.
     pub(crate) fn renamed(&self) -> &str {
         &self.0.renamed
     }

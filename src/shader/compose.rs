@@ -84,6 +84,13 @@ impl Source {
         };
         joiner.constants();
         joiner.module(&format!("kernel::{}", self.kernel), None, "the variant")?;
+        for line in &joiner.lines {
+            if is_bare_variable(&line.text) {
+                let message = "a variable stands without its initial value, which Tint does not make 0 on each turn of a \
+                               loop; write var x = T()";
+                return Err(Error::compose(&line.module, line.number, message));
+            }
+        }
         let lines = unroll::unroll(joiner.lines, &self.constants)?;
         let mut wgsl = String::with_capacity(lines.iter().map(|line| line.text.len() + 1).sum());
         for line in &lines {
@@ -257,6 +264,27 @@ pub(super) fn braces(text: &str) -> i64 {
             _ => 0,
         })
         .sum()
+}
+
+/// `var x: T;`, of a function or private: variables of other address spaces cannot have an initial value.
+fn is_bare_variable(text: &str) -> bool {
+    let code = text.split("//").next().unwrap_or("");
+    let mut rest = code;
+    while let Some(at) = rest.find("var") {
+        let before = rest[..at].chars().next_back();
+        rest = &rest[at + 3..];
+        let declares = rest.starts_with(' ') || rest.starts_with("<private>");
+        if declares && !before.is_some_and(|c| c.is_ascii_alphanumeric() || c == '_') {
+            // One that goes on in the next line is a user's, who was given a value there.
+            if rest
+                .split_once(';')
+                .is_some_and(|(statement, _)| !statement.contains('='))
+            {
+                return true;
+            }
+        }
+    }
+    false
 }
 
 fn rename_tensor(text: &str, tensor: &str) -> String {

@@ -29,6 +29,13 @@ fn modules(name: &str) -> Option<&'static str> {
         "kernel::unfilled" => Some("import slot::nothing;"),
         "kernel::endless" => Some("fn f() {\n@unroll for (var i = 0u; i < UNKNOWN; i++) { }\n}"),
         "kernel::wrong" => Some("import part::a;\nfn f() -> u32 {\n    return 1.5;\n}"),
+        "kernel::bare" => {
+            Some("var<workgroup> w: u32;\nfn f() {\n    @if(!loud) var x: f32; // = 1\n}")
+        }
+        "kernel::bare_private" => Some("var<private> x: u32;"),
+        "kernel::initialised" => {
+            Some("fn f() { var x = f32(); for (var i: u32 = 0u; i < 2u; i++) {} }")
+        }
         "kernel::broken" => Some("import part::a;\n\nfn f( {}"),
         _ => None,
     }
@@ -64,6 +71,15 @@ fn modules_stand_once_before_what_imports_them() {
     assert!(at("fn b()") < at("fn a()"));
     assert_eq!(text.matches("fn a()").count(), 1);
     assert!(text.contains("alias q_word = f32;\nfn q_at() {}"));
+}
+
+#[test]
+fn every_variable_has_its_initial_value() {
+    for (kernel, line) in [("bare", 3), ("bare_private", 1)] {
+        let (module, number) = refused(compose(kernel).expect_err(kernel));
+        assert_eq!((module, number), (format!("kernel::{kernel}"), line));
+    }
+    compose("initialised").expect("every variable has a value");
 }
 
 #[test]

@@ -2,8 +2,9 @@
 
 mod refusals;
 
-use wgpu_attention::problem::{MAX_MODS_BYTES, ModText};
-use wgpu_attention::{Error, problem::ModFault};
+use wgpu_attention::plan::Plan;
+use wgpu_attention::problem::{MAX_MODS_BYTES, ModFault, ModText, Mods};
+use wgpu_attention::{Caps, Choice, Element, Error, Problem, Shape, shader};
 
 const MASK: &str = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return j <= i; }";
 const SCORE: &str =
@@ -69,6 +70,38 @@ fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
     return near(Pair(sides[0], sides[1], 1.0), &reach);
 }",
     );
+}
+
+/// Tint keeps what a variable without one held when a loop comes by again.
+#[test]
+fn every_variable_of_a_text_gets_its_initial_value() {
+    let mods = Mods::new(
+        "struct Pair { i: u32, j: u32 }
+fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
+    var count: u32;
+    for (var n: u32 = 0u; n < 3u; n++) {
+        var /* a comment: = */ seen
+            : array<Pair, 2> ;
+        var var_: f32 = 1.0;
+        seen[n % 2u].i += u32(var_);
+        count += seen[n % 2u].i;
+    }
+    return count == 3u + i * 0u;
+}",
+    );
+    let mut problem = Problem::new(Shape::square(1, 1, 8, 8), Element::F32);
+    problem.mods = Some(mods.expect("a sound text"));
+    let text = problem.mods.as_ref().map(|mods| &mods.text);
+    let plan = Plan::attention(&problem, &Caps::BASELINE, &Choice::default()).expect("a plan");
+    let shader = shader::compose_with(&plan.steps()[0].variant, text).expect("composed");
+    shader.validate(&plan.steps()[0].variant).expect("valid");
+    for line in [
+        "var count: u32 = u32()",
+        ": array<user_Pair, 2> = array < user_Pair , 2 >()",
+        "var var_: f32 = 1.0",
+    ] {
+        assert!(shader.wgsl().contains(line), "no {line}");
+    }
 }
 
 #[test]

@@ -137,6 +137,36 @@ pub fn declared<'a>(tokens: &[Token<'a>]) -> BTreeSet<&'a str> {
         .collect()
 }
 
+/// The text with `var name: T;` as `var name: T = T();`: Tint keeps what such a variable held when a loop comes by
+/// again, where WGSL says that it is 0.
+pub fn initialised(text: &str) -> String {
+    let tokens = tokens(text);
+    let mut out = String::with_capacity(text.len() + 64);
+    let mut end = 0;
+    for n in 0..tokens.len() {
+        let Some(kind) = bare_type(&tokens[n..]) else {
+            continue;
+        };
+        let behind = kind[kind.len() - 1];
+        let until = behind.at + behind.text.len();
+        let words: Vec<_> = kind.iter().map(|token| token.text).collect();
+        out.push_str(&text[end..until]);
+        out.push_str(&format!(" = {}()", words.join(" ")));
+        end = until;
+    }
+    out.push_str(&text[end..]);
+    out
+}
+
+/// The type in tokens that begin `var name: type;`.
+fn bare_type<'a>(tokens: &'a [Token<'a>]) -> Option<&'a [Token<'a>]> {
+    if tokens.first()?.text != "var" || tokens.get(2)?.text != ":" {
+        return None;
+    }
+    let end = tokens.iter().position(|x| matches!(x.text, "=" | ";"))?;
+    (tokens[end].text == ";" && end > 3).then(|| &tokens[3..end])
+}
+
 /// The text with every name of its own behind [`PREFIX`], comments taken out, lines where they were.
 pub fn renamed(text: &str) -> String {
     let tokens = tokens(text);
