@@ -207,7 +207,7 @@ fn add_score(source: &mut Source, key: &ScoreKey, mask: &MaskKey, rotary: Option
         source.flag(name, value);
     }
     source.flag("positions", key.alibi || key.t5);
-    source.flag("any_score", key.bias || key.alibi || key.t5);
+    source.flag("hiding_scores", key.bias || key.score_mod);
     source.flag("mods", key.mask_mod || key.score_mod);
     source.flag("asked_everywhere", key.mask_mod && !mask.marked);
     source.slot("mods", Vec::new());

@@ -33,29 +33,38 @@ fn main(
     // Read from `aux` at the batch: a loop bound straight from a uniform is dear on lavapipe.
     let partials = aux[params.partials_at + b];
     var peak = LOWEST;
-    for (var s = 0u; s < partials; s++) { peak = max(peak, partial_lse[s * params.lse_split + row]); }
+    for (var s = 0u; s < partials; s++) {
+        let part_lse = partial_lse[s * params.lse_split + row];
+        if (!is_empty(part_lse)) { peak = max(peak, part_lse); }
+    }
     var sum = 0.0;
     if (params.sinks_at != NOWHERE) {
         // A sink joins the sum with no value of its own.
         let sink = bitcast<f32>(aux[params.sinks_at + h]);
         peak = max(peak, sink);
-        sum = exp2((sink - peak) * LOG2_E);
+        sum = weight(sink - peak);
     }
     var x = vec4<f32>();
     for (var s = 0u; s < partials; s++) {
         let part_lse = partial_lse[s * params.lse_split + row];
-        if (bitcast<u32>(part_lse) != NEGATIVE_INFINITY_BITS) {
-            let weight = exp2((part_lse - peak) * LOG2_E);
-            sum += weight;
-            x += weight * part_chunk(s * params.o_split + row * params.value_dim, chunk);
+        if (!is_empty(part_lse)) {
+            let w = weight(part_lse - peak);
+            sum += w;
+            x += w * part_chunk(s * params.o_split + row * params.value_dim, chunk);
         }
     }
 
-    let dead = sum == 0.0;
+    // A partial that saw a key adds to the sum, be it a NaN.
+    let dead = bitcast<u32>(sum) == 0u;
     o_store(row_start(params.o, b, h, i), chunk, select(x / sum, vec4<f32>(), dead));
     if (chunk == 0u) {
         lse[row_start(params.lse, b, h, i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
     }
+}
+
+// No key was visible to the partial.
+fn is_empty(part_lse: f32) -> bool {
+    return bitcast<u32>(part_lse) == NEGATIVE_INFINITY_BITS;
 }
 
 fn part_chunk(row: u32, chunk: u32) -> vec4<f32> {

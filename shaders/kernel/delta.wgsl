@@ -1,4 +1,4 @@
-// What the gradient kernels need of each query: (lse·log2 e, Δ = Σ dO∘O − dlse). An invocation owns a row.
+// What the gradient kernels need of each query: (lse, Δ = Σ dO∘O − dlse). An invocation owns a row.
 
 import part::params;
 import part::numbers;
@@ -39,5 +39,5 @@ fn main(
     @if(dlse) delta -= dlse[at];
     // A dead row has no visible pair, so any finite lse does; −∞ would enter arithmetic.
     let dead = bitcast<u32>(lse[at]) == NEGATIVE_INFINITY_BITS;
-    stats[row_start(params.stats, b, h, i)] = vec2<f32>(select(lse[at] * LOG2_E, 0.0, dead), delta);
+    stats[row_start(params.stats, b, h, i)] = vec2<f32>(select(lse[at], 0.0, dead), delta);
 }

@@ -1,6 +1,6 @@
 // dK = scale·dXᵀ·Q and dV = Pᵀ·dO (FlashAttention's backward by recomputation). A workgroup owns a tile of key rows of
 // one KV head and walks, for each query head of its group in turn, the query tiles that see any of them: rows are keys
-// here, the columns of a step queries. Scores are in units of log 2.
+// here, the columns of a step queries.
 
 import part::params;
 import part::numbers;
@@ -95,7 +95,7 @@ fn main(
             walk = walk_to(walk, n);
             let i_tile = tile_key(walk, n);
             let elements = tile_elements(walk);
-            @if(!subgroup) stage_tile(work.b, q_head, d_o_head, i_tile, by.all, by.all, elements.partial);
+            @if(!subgroup) stage_tile(work.b, q_head, d_o_head, i_tile, by.all, by.all, elements.partial || HIDING_SCORES);
             @unroll_one for (var g = 0u; g < GROUPS; g++) {
                 let i = i_tile + g * KEYS;
                 let masked = elements.partial || !all_visible(by.all, by.all, i, i + KEYS - 1u);
@@ -112,7 +112,7 @@ fn main(
                 var s = Scores();
                 @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
                     let own = scaled(q_load(q_start, d * LANES + part, 0u), scale);
-                    let spoils = is_spoilt(own, masked);
+                    let spoils = is_spoilt(own, masked || HIDING_SCORES);
                     own_spoils = own_spoils || spoils;
                     queries[d] = select_chunk(own, Chunk(), spoils);
                     @if(!rolled) s = add_scores(s, k_rows[d], queries[d]);
@@ -122,7 +122,7 @@ fn main(
                 var dp = Scores();
                 @if(subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
                     let own = d_o_load(d_o_start, d * LANES + part);
-                    let spoils = is_spoilt(own, masked);
+                    let spoils = is_spoilt(own, masked || HIDING_SCORES);
                     own_spoils = own_spoils || spoils;
                     gradients[d] = select_chunk(own, Chunk(), spoils);
                     @if(!rolled) dp = add_value_scores(dp, v_rows[d], gradients[d]);
@@ -137,10 +137,12 @@ fn main(
                 // P = exp(S − lse), dS = P∘(dP − Δ)
                 let capped = cap_scores(s);
                 let biased = add_biases(capped, place, i);
-                var p = probabilities(modify_scores(biased, place, i), column_stats);
+                s = modify_scores(biased, place, i);
+                if (masked) { s = mask_scores(s, mask_elements(visible_flags(seen, place, i), elements, place, i)); }
+                var p = probabilities(s, column_stats);
                 var dx = uncap_gradients(modify_gradients(score_gradients(p, dp, column_stats), biased, place, i), capped);
-                if (masked) {
-                    let visible = mask_elements(visible_flags(seen, place, i), elements, place, i);
+                if (masked || HIDING_SCORES) {
+                    let visible = seen_scores(s);
                     p = hide(p, visible);
                     dx = hide(dx, visible);
                     @if(subgroup) let spoils = share_flags(own_spoils);
@@ -182,7 +184,7 @@ fn main(
 // Gradients of keys that tell the number of visited tiles, whatever their rows' factor.
 @if(count_tiles) fn counted(visited: u32) -> Column {
     var x = Column();
-    @unroll for (var r = 0u; r < ROWS; r++) { x[r][0] = vec4<f32>(f32(visited) / LN_2); }
+    @unroll for (var r = 0u; r < ROWS; r++) { x[r][0] = vec4<f32>(f32(visited)); }
     return x;
 }
 
@@ -208,11 +210,10 @@ fn load_stats(b: u32, h: u32, i: u32) -> Stats {
     return columns;
 }
 
-// q is scaled to units of log 2; dK is not.
 fn store_key_gradients(starts: array<u32, ROWS>, chunk: u32, dk: Column, spoilt: Flags) {
     @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return; }
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let x = scaled(dk[r], LN_2);
+        let x = dk[r];
         if (starts[r] != NOT_OWNED) {
             @unroll for (var n = 0u; n < QUADS; n++) { dk_sum(starts[r], chunk * QUADS + n, params.head_dim, spoil_gradient(x[n], spoilt[r])); }
         }

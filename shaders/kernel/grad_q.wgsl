@@ -1,6 +1,6 @@
 // dQ = scale·dX·K (FlashAttention's backward by recomputation, 2205.14135 algorithm 4, in 2307.08691's order). A
 // workgroup owns a tile of query rows of one head and walks the key tiles that any of them sees, as the forward
-// kernel does; P comes from lse. Scores are in units of log 2.
+// kernel does; P comes from lse.
 
 import part::params;
 import part::numbers;
@@ -91,7 +91,7 @@ fn main(
         walk = walk_to(walk, n);
         let j_tile = tile_key(walk, n);
         let elements = tile_elements(walk);
-        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial || HIDING_SCORES);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
             let masked = elements.partial || !all_visible(low, high, j, j + KEYS - 1u);
@@ -105,7 +105,7 @@ fn main(
             var s = Scores();
             @if(subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) {
                 let own = k_load(k_start, d * LANES + part, 0u);
-                let spoils = is_spoilt(own, masked);
+                let spoils = is_spoilt(own, masked || HIDING_SCORES);
                 own_spoils = own_spoils || spoils;
                 keys[d] = select_chunk(own, Chunk(), spoils);
                 @if(!rolled) s = add_scores(s, q_rows[d], keys[d]);
@@ -124,10 +124,12 @@ fn main(
             // P = exp(S − lse), dS = P∘(dP − Δ)
             let capped = cap_scores(s);
             let biased = add_biases(capped, place, j);
-            let p = probabilities(modify_scores(biased, place, j), row_stats);
+            s = modify_scores(biased, place, j);
+            if (masked) { s = mask_scores(s, mask_elements(visible_flags(seen, place, j), elements, place, j)); }
+            let p = probabilities(s, row_stats);
             var dx = uncap_gradients(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), capped);
-            if (masked) {
-                let visible = mask_elements(visible_flags(seen, place, j), elements, place, j);
+            if (masked || HIDING_SCORES) {
+                let visible = seen_scores(s);
                 dx = hide(dx, visible);
                 @if(subgroup) let spoils = share_flags(own_spoils);
                 @if(!subgroup) let spoils = staged_spoils(g * KEYS);
@@ -144,8 +146,6 @@ fn main(
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = i_own + r * ROW_STRIDE;
         dq_starts[r] = select(NOT_OWNED, row_start(params.o, work.b, work.h, i), i >= i_first && i <= i_last);
-        // scale·τ in units of its own.
-        scales[r] *= LN_2;
         @if(shared_rows) spoilt[r] = or_over_row(spoilt[r]);
         @if(count_tiles) scales[r] = f32(walk.end - walk.begin);
     }

@@ -20,12 +20,12 @@ fn main(
     let tile = n % params.q_tiles;
     let h = n / params.q_tiles % params.q_heads;
     let b = n / params.q_tiles / params.q_heads;
-    let sink = bitcast<f32>(aux[params.sinks_at + h]) * LOG2_E;
+    let sink = bitcast<f32>(aux[params.sinks_at + h]);
     let begin = params.q_begin + tile * PART_ROWS;
     var sum = 0.0;
     for (var i = begin; i < min(begin + PART_ROWS, params.q_end); i++) {
         let row = stats[row_start(params.stats, b, h, i)];
-        sum -= exp2(sink - row.x) * row.y;
+        sum -= weight(sink - row.x) * row.y;
     }
     partials[n] = sum;
 }

@@ -1,6 +1,5 @@
 // Exact attention forward (FlashAttention-2's loop order). A workgroup owns a tile of query rows of one head and
 // walks the key tiles that any of them sees; an invocation holds ROWS rows of q and o, or its part of their channels.
-// Scores are in units of log 2.
 
 import part::params;
 import part::numbers;
@@ -85,7 +84,7 @@ fn main(
         walk = walk_to(walk, n);
         let j_tile = tile_key(walk, n);
         let elements = tile_elements(walk);
-        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial);
+        @if(!subgroup) stage_tile(work.b, k_head, v_head, j_tile, low, high, elements.partial || HIDING_SCORES);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
             let masked = elements.partial || !all_visible(low, high, j, j + KEYS - 1u);
@@ -107,11 +106,7 @@ fn main(
             @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
             @if(shared_rows) s = sum_over_rows(s);
             s = shape_scores(s, place, j);
-            var visible = Flags();
-            if (masked) {
-                visible = mask_elements(visible_flags(seen, place, j), elements, place, j);
-                s = mask_scores(s, visible);
-            }
+            if (masked) { s = mask_scores(s, mask_elements(visible_flags(seen, place, j), elements, place, j)); }
 
             // P = exp(S − max)
             let step = softmax_step(softmax, s);
@@ -121,12 +116,13 @@ fn main(
             @if(subgroup) var own_spoils = false;
             @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) {
                 @if(subgroup) let own = v_load(v_start, d * LANES + part);
-                @if(subgroup) let spoils = masked && is_unbounded(own);
+                @if(subgroup) let spoils = (masked || HIDING_SCORES) && is_unbounded(own);
                 @if(subgroup) own_spoils = own_spoils || spoils;
                 @if(subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, select_chunk(own, Chunk(), spoils));
                 @if(!subgroup) o_rows[d] = add_values(o_rows[d], step.shrink, step.p, g * KEYS * VALUE_CHUNKS + d);
             }
-            if (masked) {
+            if (masked || HIDING_SCORES) {
+                let visible = seen_scores(s);
                 @if(subgroup) let spoilt = share_flags(own_spoils);
                 @if(!subgroup) let spoilt = staged_spoils(g * KEYS);
                 @unroll for (var r = 0u; r < ROWS; r++) { softmax[r].spoilt |= visible[r] & spoilt; }
@@ -136,7 +132,7 @@ fn main(
 
     // O = O / Σ P
     if (params.sinks_at != NOWHERE) {
-        let sink = bitcast<f32>(aux[params.sinks_at + work.h]) * LOG2_E;
+        let sink = bitcast<f32>(aux[params.sinks_at + work.h]);
         @unroll for (var r = 0u; r < ROWS; r++) { softmax[r] = softmax_sink(softmax[r], sink); }
     }
     var o_starts = array<u32, ROWS>();

@@ -3,6 +3,10 @@
 import mask::block_bits;
 import mask::segments;
 
+// A dense bias and a score_mod may hide any pair, by its score: then nothing behind it may matter, in any tile.
+@if(hiding_scores) const HIDING_SCORES = true;
+@if(!hiding_scores) const HIDING_SCORES = false;
+
 // Whether a tile's pairs must be asked, and where their bits lie in `aux`.
 struct Elements { partial: bool, bits: u32 }
 

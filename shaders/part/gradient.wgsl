@@ -1,7 +1,7 @@
 // What the gradient kernels do with the scores of an invocation's rows and the KEYS columns of a step. The rows are
 // queries and the columns keys, or (`transposed`) the other way round.
 
-// (lse·log2 e, Δ) of each query.
+// (lse, Δ) of each query.
 @if(transposed) alias Stats = array<vec2<f32>, KEYS>;
 @if(!transposed) alias Stats = array<vec2<f32>, ROWS>;
 

@@ -1,4 +1,4 @@
-// The running softmax of an invocation's rows (Milakov and Gimelshein, 1805.02867), scores in units of log 2.
+// The running softmax of an invocation's rows (Milakov and Gimelshein, 1805.02867).
 
 // `shrink` is what o is still to be multiplied by; `spoilt` is not 0 when a visible value was no finite number where
 // it could not be multiplied (see the kernel).
@@ -34,16 +34,17 @@ fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
     return next;
 }
 
-// No key was visible.
+// No key was visible, and there is no sink: a visible one adds 1 to the sum at least once, or a NaN. By bits, and never by
+// the maximum: max(LOWEST, NaN) may be LOWEST.
 fn is_dead(x: Softmax) -> bool {
-    return x.peak == LOWEST;
+    return bitcast<u32>(x.sum) == 0u;
 }
 
 // A learned sink joins the sum with no value of its own.
 fn softmax_sink(x: Softmax, sink: f32) -> Softmax {
     let peak = max(x.peak, sink);
-    let shrink = exp2(x.peak - peak);
-    return Softmax(peak, x.sum * shrink + exp2(sink - peak), shrink, x.spoilt);
+    let shrink = weight(x.peak - peak);
+    return Softmax(peak, x.sum * shrink + weight(sink - peak), shrink, x.spoilt);
 }
 
 // What turns Σ P·V into o; 0 for a dead row.
@@ -53,7 +54,7 @@ fn softmax_factor(x: Softmax) -> f32 {
 
 // The natural logarithm of Σ e^s, as bits.
 fn softmax_lse(x: Softmax) -> u32 {
-    return select(bitcast<u32>((x.peak + log2(x.sum)) * LN_2), NEGATIVE_INFINITY_BITS, is_dead(x));
+    return select(bitcast<u32>(x.peak + log2(x.sum) * LN_2), NEGATIVE_INFINITY_BITS, is_dead(x));
 }
 
 fn spoil(o: vec4<f32>, x: Softmax) -> vec4<f32> {

@@ -36,9 +36,8 @@ struct Params {
     lse: Rows,
 
     lse_split: u32,
-    // scale · log2 e: scores are kept in units of log 2.
     scale: f32,
-    // c · log2 e of the softcap, and its inverse.
+    // The softcap and its inverse.
     softcap: f32,
     softcap_inverse: f32,
 

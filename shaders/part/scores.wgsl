@@ -103,6 +103,15 @@ fn visible_flags(seen: array<Interval, ROWS>, place: Place, j: u32) -> Flags {
     return flags;
 }
 
+// Which of the keys of a step the rows see, by scores that masks, bias and score_mod have had their say in. A NaN is seen.
+fn seen_scores(scores: Scores) -> Flags {
+    var flags = Flags();
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(1u << c, 0u, scores[r][c] < LOWEST); }
+    }
+    return flags;
+}
+
 fn mask_scores(scores: Scores, visible: Flags) -> Scores {
     var s = scores;
     @unroll for (var r = 0u; r < ROWS; r++) {

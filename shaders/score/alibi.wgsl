@@ -1,7 +1,7 @@
 // ALiBi (2108.12409): −slope_h·|p_i − p_j|
 
 @if(alibi) fn alibi_slope(h: u32) -> f32 {
-    return bitcast<f32>(aux[params.slopes_at + h]) * LOG2_E;
+    return bitcast<f32>(aux[params.slopes_at + h]);
 }
 
 @if(alibi) fn add_alibi(scores: Scores, place: Place, column: u32) -> Scores {

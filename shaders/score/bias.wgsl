@@ -37,5 +37,5 @@
 }
 
 @if(bias) fn biased(score: f32, x: f32) -> f32 {
-    return select(score + x * LOG2_E, MASKED, x < HIDING);
+    return select(score + x, MASKED, x < HIDING);
 }

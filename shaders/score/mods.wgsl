@@ -1,4 +1,4 @@
-// The user's score_mod and its derivative, on scores in natural units.
+// The user's score_mod and its derivative.
 
 // A pair that is hidden already stays so, whatever score_mod makes of it.
 fn modify_scores(scores: Scores, place: Place, column: u32) -> Scores {
@@ -6,8 +6,8 @@ fn modify_scores(scores: Scores, place: Place, column: u32) -> Scores {
     @if(score_mod) var s = scores;
     @if(score_mod) @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
-            let x = user_score_mod(s[r][c] * LN_2, place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
-            s[r][c] = select(x * LOG2_E, MASKED, x < HIDING || s[r][c] < LOWEST);
+            let x = user_score_mod(s[r][c], place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
+            s[r][c] = select(x, MASKED, x < HIDING || s[r][c] < LOWEST);
         }
     }
     @if(score_mod) return s;
@@ -19,7 +19,7 @@ fn modify_scores(scores: Scores, place: Place, column: u32) -> Scores {
     @if(score_mod) var ds = gradients;
     @if(score_mod) @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
-            let slope = user_score_mod_grad(scores[r][c] * LN_2, place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
+            let slope = user_score_mod_grad(scores[r][c], place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
             ds[r][c] = select(ds[r][c] * slope, 0.0, ds[r][c] == 0.0);
         }
     }

@@ -6,7 +6,7 @@
 }
 
 @if(t5) fn t5_bias(h: u32, relative: i32) -> f32 {
-    return bitcast<f32>(aux[params.t5_at + t5_bucket(relative) * params.q_heads + h]) * LOG2_E;
+    return bitcast<f32>(aux[params.t5_at + t5_bucket(relative) * params.q_heads + h]);
 }
 
 @if(t5) fn add_t5(scores: Scores, place: Place, column: u32) -> Scores {

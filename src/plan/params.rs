@@ -2,8 +2,6 @@
 
 use crate::problem::{Layout, MAX_LEN, Problem};
 
-use std::f32::consts::LOG2_E;
-
 /// Element strides of a tensor, as the shaders add them up (modulo 2³²).
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
@@ -152,7 +150,7 @@ impl Params {
         let (shape, mask, slice) = (&problem.shape, &problem.mask, problem.slice());
         let side = |side: Option<u32>| side.map_or(UNBOUNDED, |n| n.min(UNBOUNDED));
         let (left, right) = mask.window.map_or((None, None), |w| (w.left, w.right));
-        let softcap = problem.score.softcap.unwrap_or(1.0) * LOG2_E;
+        let softcap = problem.score.softcap.unwrap_or(1.0);
         Self {
             batch: shape.batch,
             q_heads: shape.q_heads,
@@ -167,7 +165,7 @@ impl Params {
             q_end: slice.q.end,
             k_begin: slice.k.start,
             k_end: slice.k.end,
-            scale: problem.scale() * LOG2_E,
+            scale: problem.scale(),
             softcap,
             softcap_inverse: 1.0 / softcap,
             causal: mask.causal.into(),

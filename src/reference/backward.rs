@@ -78,7 +78,7 @@ fn backward_row(
     }
 }
 
-/// What a visible pair weighs, and the loss's gradient by its score.
+/// What a visible pair weighs (one that a bias hides is none), and the loss's gradient by its score.
 struct Pair {
     j: u32,
     p: f64,
@@ -96,16 +96,13 @@ fn pairs(
     let (o, lse) = turned_row(&all_keys(problem), tensors, b, h, i);
     let delta = dot(d_o, &o) - dlse;
     visible_keys(problem, tensors, b, h, i)
-        .map(|j| {
-            let s = score(problem, tensors, b, h, i, j);
-            // A pair that the bias hides weighs nothing, in a dead row too.
-            let hidden = s.value == f64::NEG_INFINITY;
-            let p = if hidden { 0.0 } else { (s.value - lse).exp() };
+        .map(|j| (j, score(problem, tensors, b, h, i, j)))
+        // A pair that the bias hides gives nothing, in a fully masked row too, whatever stands behind it.
+        .filter(|(_, s)| s.value != f64::NEG_INFINITY)
+        .map(|(j, s)| {
             // ds = P∘(dP − Δ), dP = dO·Vᵀ
-            let ds = match hidden {
-                true => 0.0,
-                false => p * (dot(d_o, tensors.value(problem, b, h, j)) - delta),
-            };
+            let p = (s.value - lse).exp();
+            let ds = p * (dot(d_o, tensors.value(problem, b, h, j)) - delta);
             Pair {
                 j,
                 p,

@@ -13,15 +13,22 @@ pub(super) struct Score {
 
 /// `x = scale·⟨q_i, k_j⟩` of q and k as they are turned already, `t = c·tanh(x/c)` under a softcap c, else `t = x`;
 /// `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`.
+///
+/// −∞ of a pair that the bias hides, whatever q and k are there.
 pub(super) fn score(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> Score {
+    let bias = bias(problem, tensors, b, h, i, j);
+    if bias == f64::NEG_INFINITY {
+        return Score {
+            value: bias,
+            slope: 0.0,
+        };
+    }
     let product = dot(
         tensors.query(problem, b, h, i),
         tensors.key(problem, b, h, j),
     );
     let capped = softcap(problem, scale(problem) * product);
-    let value = capped.value
-        + bias(problem, tensors, b, h, i, j)
-        + distance_bias(problem, tensors, b, h, i, j);
+    let value = capped.value + bias + distance_bias(problem, tensors, b, h, i, j);
     Score { value, ..capped }
 }
 

@@ -1,6 +1,7 @@
 //! The gradients against the f64 reference.
 
 mod covering;
+mod hidden;
 mod mods;
 mod parameters;
 mod properties;

@@ -15,6 +15,7 @@ mod covering;
 mod cuts;
 mod download;
 mod golden;
+mod hidden;
 mod limits;
 mod mods;
 mod nan;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::problem::{Lengths, Mask};
+use wgpu_attention::problem::{Lengths, Mask, Mods, Slice};
 use wgpu_attention::reference::visible;
 use wgpu_attention::{Choice, Element};
 
@@ -154,6 +154,113 @@ fn a_nan_stays_in_the_rows_that_see_it() {
                 };
                 hold(&case, &choice, input, j, shows);
             }
+        }
+    }
+}
+
+fn nan_in(case: &Case, slot: usize, rows: std::ops::Range<usize>) -> Inputs {
+    let mut inputs = Inputs::new(case, Data::Normal(1.0), 2);
+    let dim = case.problem.shape.head_dim as usize;
+    let values = if slot == 0 {
+        &mut inputs.q
+    } else {
+        &mut inputs.k
+    };
+    values[rows.start * dim..rows.end * dim].fill(f64::NAN);
+    inputs.buffers[slot] = encode(Element::F32, values);
+    inputs
+}
+
+fn assert_all_nan(case: &Case, out: &Output, context: &str) {
+    let got = out.forward(case);
+    let lost = |x: &[f64]| x.iter().any(|x| !x.is_nan());
+    assert!(!lost(&got.o), "a NaN is lost in o: {context}");
+    assert!(!lost(&got.lse), "a NaN is lost in lse: {context}");
+}
+
+/// Rows all of whose scores are NaN, in one part of the keys or in all of them, split and merged: no maximum tells them
+/// from fully masked rows.
+#[test]
+fn a_nan_shows_where_keys_are_split() {
+    let setting = Setting::new(8, 8, Element::F32);
+    let case = Case::new("split", &setting, Sizes::one(5, 64));
+    for choice in strategies(gpu()) {
+        if !keeps_nan(&choice, Input::Key) {
+            say("this driver drops NaN: that one shows where keys are split is not tested there");
+            continue;
+        }
+        for (slot, rows) in [(0, 0..5), (1, 0..32), (1, 32..64), (1, 0..64), (1, 40..41)] {
+            let inputs = nan_in(&case, slot, rows.clone());
+            for splits in [None, Some(2), Some(5)] {
+                let choice = Choice {
+                    splits,
+                    ..choice.clone()
+                };
+                let (plan, out) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
+                assert_all_nan(&case, &out, &format!("{slot} {rows:?}\n{plan}"));
+            }
+            let (mut o, mut lse) = (Vec::new(), Vec::new());
+            for k in [0..32, 32..64] {
+                let part = case.clone().with(|p| p.slice = Some(Slice { q: 0..5, k }));
+                let (_, out) = run(gpu(), &gpu().attention, &part, &inputs, &choice);
+                o.extend(out.o);
+                lse.extend(out.lse);
+            }
+            let merged = crate::cuts::merge(&case, Element::F32, &o, &lse);
+            assert_all_nan(
+                &case,
+                &merged,
+                &format!("merged, {slot} {rows:?}, {choice:?}"),
+            );
+        }
+    }
+}
+
+/// One row of many keys, which the plan splits by itself.
+#[test]
+fn a_nan_shows_where_the_plan_splits_keys() {
+    let setting = Setting::new(8, 8, Element::F32);
+    let case = Case::new("many keys", &setting, Sizes::one(1, 60_000));
+    for choice in strategies(gpu()) {
+        if keeps_nan(&choice, Input::Key) {
+            let (plan, out) = run(
+                gpu(),
+                &gpu().attention,
+                &case,
+                &nan_in(&case, 0, 0..1),
+                &choice,
+            );
+            assert_all_nan(&case, &out, &plan.to_string());
+        }
+    }
+}
+
+/// What a score_mod answers is a score like another.
+#[test]
+fn a_nan_of_a_score_mod_shows() {
+    let text = "fn score_mod(x: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {
+    var bits = select(bitcast<u32>(x), 0x7fc00000u, j >= 32u && i > 0u);
+    return bitcast<f32>(bits);
+}";
+    let setting = Setting::new(8, 8, Element::F32);
+    let case = Case::new("score_mod", &setting, Sizes::one(3, 64))
+        .with(|p| p.mods = Some(Mods::new(text).expect("a sound text")));
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 2);
+    for choice in strategies(gpu()) {
+        if !keeps_nan(&choice, Input::Key) {
+            continue;
+        }
+        for splits in [None, Some(2)] {
+            let choice = Choice {
+                splits,
+                ..choice.clone()
+            };
+            let (plan, out) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
+            let got = out.forward(&case);
+            let nan: Vec<bool> = got.lse.iter().map(|x| x.is_nan()).collect();
+            assert_eq!(nan, [false, true, true], "{plan}");
+            assert!(got.o[..8].iter().all(|x| x.is_finite()), "{plan}");
+            assert!(got.o[8..].iter().all(|x| x.is_nan()), "{plan}");
         }
     }
 }

@@ -12,7 +12,9 @@ use super::run::{Given, run_as};
 use crate::device::gpu;
 use crate::run::strategies;
 use crate::support::cases::{Case, Setting, Sizes};
+use crate::support::compare::assert_gradients;
 use crate::support::inputs::{Data, DenseBias, Inputs};
+use crate::support::tensor::encode;
 
 const HEADS: u32 = 4;
 const Q_LEN: u32 = 37;
@@ -194,4 +196,54 @@ fn parameters_beneath_a_users_function() {
             expected.check(&user, &output.score, &plan);
         }
     }
+}
+
+/// A constant that every score gains moves lse and no gradient; it may cost what f32 costs a plain program, and no more.
+#[test]
+fn gradients_keep_their_digits_where_lse_is_large() {
+    for constant in [0.0, 10.0, 30.0, -30.0, 100.0] {
+        let setting = Setting::new(64, 64, Element::F32);
+        let own = Case::new(format!("{constant} more"), &setting, Sizes::one(96, 128)).with(|p| {
+            p.score.bias = Some(Layout::heads_first(1, 96, 128));
+        });
+        let user = own.clone().with(|p| {
+            p.score.bias = None;
+            p.mods = Some(Mods::new(&plus(constant)).expect("a sound text"));
+        });
+        let inputs = Inputs::new(&user, Data::Normal(1.0), 5);
+        let own_inputs = Inputs {
+            bias: Some(DenseBias {
+                values: vec![constant; 96 * 128],
+                buffer: encode(Element::F32, &vec![constant; 96 * 128]),
+            }),
+            ..inputs.clone()
+        };
+        let given = Given::new(&own, 0);
+        for choice in strategies(gpu()) {
+            for (case, inputs) in [(&user, &inputs), (&own, &own_inputs)] {
+                let (plan, backward, output) = run_as(
+                    gpu(),
+                    &gpu().attention,
+                    (case, inputs),
+                    (&own, &own_inputs),
+                    &given,
+                    &choice,
+                );
+                assert_gradients(
+                    &own,
+                    &own_inputs.tensors(&own),
+                    (&given.d_o, given.dlse.as_deref()),
+                    (&output.gradients(&backward), Element::F32),
+                    &format!("{}\n{plan}", own.name),
+                );
+            }
+        }
+    }
+}
+
+fn plus(constant: f64) -> String {
+    format!(
+        "fn score_mod(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return score + ({constant:?}); }}
+fn score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return 1.0; }}"
+    )
 }
