@@ -108,7 +108,7 @@ fn main(
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let biased = add_biases(cap_scores(s), place, j);
-            s = mask_scores(modify_scores(biased, place, j), seen_scores(s));
+            s = mask_scores(modify_scores(biased, place, j), mask_elements(visible_flags(seen, place, j), elements, place, j));
             let p = probabilities(s, row_stats);
             var ds = hide(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), seen_scores(s));
             if (!tile.listed) { ds = Scores(); }
