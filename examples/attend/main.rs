@@ -71,11 +71,21 @@ fn run(args: &Args) -> Result<()> {
     if let Some(backward) = &backward {
         plans.push(gpu.attention.plan_backward_with(backward, &choice)?);
     }
-    let mut report = Report::new(&gpu.info, &plans);
+    positions_hint(args, &problem);
+    let mut report = Report::new(&gpu.info, &problem, &plans);
     if args.needs_answer() {
         answer(args, &gpu, &problem, &plans, &input, &mut report)?;
     }
     report.print(args, &plans)
+}
+
+/// What a model does beside its rotation and the options do not say; the plan says it too.
+fn positions_hint(args: &Args, problem: &Problem) {
+    let rotary = problem.position.rotary.as_ref();
+    let hint = rotary.and_then(|rotary| rotary.scale_hint(problem.scale()));
+    if let (Some(hint), None, false) = (hint, problem.scale, args.explain) {
+        eprintln!("note: {hint} (--scale)");
+    }
 }
 
 /// Runs the plans, the forward one first: for the output file, for the coverage and for the time.

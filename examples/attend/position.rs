@@ -10,15 +10,19 @@ use wgpu_attention::problem::{T5, Values, alibi_slopes};
 
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
-    /// Turns q and k (RoPE) as a model's config.json says, in Hugging Face's form, old or new
+    /// Rotates q and k (RoPE) as a model's config.json says, in Hugging Face's form, old or new
     #[arg(long, value_name = "FILE")]
     rope: Option<PathBuf>,
-    /// Whose RoPE is meant where the config has one for each type of layer, such as full_attention
+    /// Whose RoPE is meant where the config's types of layers rotate differently, such as full_attention
     #[arg(long, value_name = "TYPE", requires = "rope")]
     rope_layer: Option<String>,
-    /// Which channels turn together: i and i + d/2, or 2i and 2i + 1
-    #[arg(long, value_enum, default_value = "half", requires = "rope")]
-    rope_layout: LayoutName,
+    /// Which channels rotate together: i and i + d/2, or 2i and 2i + 1 [default: as the config or its model type says,
+    /// else half]
+    #[arg(long, value_enum, requires = "rope")]
+    rope_layout: Option<LayoutName>,
+    /// k holds keys that were rotated before, as caches do: only q is rotated
+    #[arg(long, requires = "rope")]
+    rotated_keys: bool,
     /// Context length that length-dependent kinds of RoPE assume [default: largest position of the call + 1]
     #[arg(long, value_name = "N", requires = "rope", value_parser = clap::value_parser!(u32).range(1..))]
     rope_length: Option<u32>,
@@ -59,6 +63,7 @@ impl PositionArgs {
         if let Some(path) = &self.rope {
             problem.position.rotary = Some(self.rotary(path, problem.shape.head_dim)?);
             problem.position.length = self.rope_length;
+            problem.position.k_rotated = self.rotated_keys;
         }
         Ok(())
     }
@@ -74,13 +79,14 @@ impl PositionArgs {
         let rotary = read.with_context(|| file.to_string())?;
         ensure!(
             rotary.head_dim == head_dim,
-            "{file} has a head size of {} but q has {head_dim} channels; give the config of the model that q and k \
-             come from",
-            rotary.head_dim
+            "{file} has a head size of {} but q has {head_dim} channels; {}",
+            rotary.head_dim,
+            way_out(&rotary)
         );
         let layout = match self.rope_layout {
-            LayoutName::Half => RotaryLayout::Half,
-            LayoutName::Interleaved => RotaryLayout::Interleaved,
+            Some(LayoutName::Half) => RotaryLayout::Half,
+            Some(LayoutName::Interleaved) => RotaryLayout::Interleaved,
+            None => rotary.layout,
         };
         Ok(Rotary { layout, ..rotary })
     }
@@ -96,4 +102,16 @@ impl PositionArgs {
             bidirectional: matches!(direction, T5Name::Both),
         })
     }
+}
+
+/// What to do about rows that are not of the config's size.
+fn way_out(rotary: &Rotary) -> String {
+    if rotary.start == 0 {
+        return "give the config of the model that q and k come from".into();
+    }
+    let (still, rotated) = (rotary.start, rotary.dim);
+    format!(
+        "its rows are {still} channels (qk_nope_head_dim) and after them {rotated} that rotate (qk_rope_head_dim): give q \
+         and k both parts, k's rotary part repeated for each head, and not the compressed rows"
+    )
 }

@@ -1,9 +1,9 @@
 //! What is printed: the plan, the time, and both as JSON.
 
 use serde::{Serialize, Serializer};
-use wgpu_attention::Plan;
 use wgpu_attention::plan::{Declined, PARAMS_STRIDE, Slot, Step};
-use wgpu_attention::problem::Coverage;
+use wgpu_attention::problem::{Coverage, Position};
+use wgpu_attention::{Plan, Problem};
 
 use crate::cli::Args;
 use crate::timing::Timing;
@@ -11,6 +11,8 @@ use crate::timing::Timing;
 #[derive(Serialize)]
 pub struct Report {
     adapter: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    rotation: Option<RotationReport>,
     steps: Vec<StepReport>,
     declined: Vec<DeclinedReport>,
     pub time: Option<Timing>,
@@ -32,6 +34,24 @@ fn shares<S: Serializer>(coverage: &Option<Coverage>, to: S) -> Result<S::Ok, S:
         rows: c.rows,
     });
     shares.serialize(to)
+}
+
+/// How q and k rotate.
+#[derive(Serialize)]
+struct RotationReport {
+    kind: &'static str,
+    base: f64,
+    factor: Option<f64>,
+    /// The first rotary channel and how many rotate, of how many.
+    start: u32,
+    dim: u32,
+    head_dim: u32,
+    layout: String,
+    attention_factor: f64,
+    softmax_factor: f64,
+    rotated_keys: bool,
+    /// What the model's config said.
+    config: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -56,13 +76,14 @@ struct DeclinedReport {
 }
 
 impl Report {
-    pub fn new(adapter: &wgpu::AdapterInfo, plans: &[Plan]) -> Self {
+    pub fn new(adapter: &wgpu::AdapterInfo, problem: &Problem, plans: &[Plan]) -> Self {
         let steps = |plan: &Plan| -> Vec<_> {
             let costs = plan.steps().iter().zip(scratch(plan));
             costs.map(StepReport::new).collect()
         };
         Self {
             adapter: adapter.name.clone(),
+            rotation: RotationReport::new(&problem.position),
             steps: plans.iter().flat_map(steps).collect(),
             declined: declined(plans),
             time: None,
@@ -95,6 +116,25 @@ impl Report {
             println!("{time} on {}", self.adapter);
         }
         Ok(())
+    }
+}
+
+impl RotationReport {
+    fn new(position: &Position) -> Option<Self> {
+        let rotary = position.rotary.as_ref()?;
+        Some(Self {
+            kind: rotary.kind.name(),
+            base: rotary.base,
+            factor: rotary.kind.factor(),
+            start: rotary.start,
+            dim: rotary.dim,
+            head_dim: rotary.head_dim,
+            layout: rotary.layout.to_string(),
+            attention_factor: rotary.attention_factor(),
+            softmax_factor: rotary.softmax_factor(),
+            rotated_keys: position.k_rotated,
+            config: rotary.origin.0.clone(),
+        })
     }
 }
 

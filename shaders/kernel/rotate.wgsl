@@ -27,6 +27,7 @@ fn main(
     if (n >= params.work_end) { return; }
     let chunks = (params.head_dim + CHUNK - 1u) / CHUNK;
     @if(whole_halves) let half = params.rotary_dim / (2u * CHUNK);
+    @if(whole_chunks) let start = params.rotary_start / CHUNK;
     // Of the half layout the first halves come with their partners, then the channels that do not turn.
     @if(whole_halves) let items = chunks - half;
     @if(!whole_halves) let items = chunks;
@@ -40,12 +41,14 @@ fn main(
     let turn = table_row(position_of(b, i)) + params.table_side_at;
 
     @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, half - 1u));
-    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(item, params.rotary_dim / CHUNK - 1u));
+    // The interleaved layout's chunk among those that turn; before the first this wraps beyond the last.
+    @if(whole_interleaved) let turning = item - start;
+    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(turning, params.rotary_dim / CHUNK - 1u));
     for (var h = first_head; h < min(first_head + HEADS, params.q_heads); h++) {
         let x_start = row_start(params.q, b, h, i);
         let o_start = row_start(params.o, b, h, i);
-        @if(whole_halves) turn_halves(x_start, o_start, item, half, turns);
-        @if(whole_interleaved) turn_neighbours(x_start, o_start, item, turns);
+        @if(whole_halves) turn_halves(x_start, o_start, item, start, half, turns);
+        @if(whole_interleaved) turn_neighbours(x_start, o_start, item, turning, turns);
         @if(!whole_chunks) o_store(o_start, item, turn_channels(x_start, 4u * item, turn));
     }
 }
@@ -55,20 +58,23 @@ fn position_of(b: u32, i: u32) -> i32 {
     @if(!positions_given) return bitcast<i32>(aux[params.offsets_at + b]) + i32(i);
 }
 
-@if(whole_halves) fn turn_halves(x_start: u32, o_start: u32, item: u32, half: u32, turns: Turns) {
-    let y = loaded(x_chunk(x_start, item + half));
+@if(whole_halves) fn turn_halves(x_start: u32, o_start: u32, item: u32, start: u32, half: u32, turns: Turns) {
     if (item >= half) {
-        store(o_start, item + half, y);
+        let still = item - half;
+        let chunk = select(still + 2u * half, still, still < start);
+        store(o_start, chunk, loaded(x_chunk(x_start, chunk)));
         return;
     }
-    let x = loaded(x_chunk(x_start, item));
-    store(o_start, item, turned(x, scaled(y, -1.0), turns));
-    store(o_start, item + half, turned(y, x, turns));
+    let first = start + item;
+    let x = loaded(x_chunk(x_start, first));
+    let y = loaded(x_chunk(x_start, first + half));
+    store(o_start, first, turned(x, scaled(y, -1.0), turns));
+    store(o_start, first + half, turned(y, x, turns));
 }
 
-@if(whole_interleaved) fn turn_neighbours(x_start: u32, o_start: u32, item: u32, turns: Turns) {
+@if(whole_interleaved) fn turn_neighbours(x_start: u32, o_start: u32, item: u32, turning: u32, turns: Turns) {
     let x = loaded(x_chunk(x_start, item));
-    if (CHUNK * item >= params.rotary_dim) {
+    if (turning >= params.rotary_dim / CHUNK) {
         store(o_start, item, x);
         return;
     }
@@ -92,15 +98,17 @@ fn position_of(b: u32, i: u32) -> i32 {
 
 @if(!whole_chunks) fn turn_channel(x_start: u32, c: u32, turn: u32) -> f32 {
     let x = channel(x_start, c);
-    if (c >= params.rotary_dim) { return x; }
+    // Among the channels that turn; before the first this wraps beyond the last.
+    let r = c - params.rotary_start;
+    if (r >= params.rotary_dim) { return x; }
     let half = params.rotary_dim / 2u;
-    @if(half_pairs) let is_first = c < half;
-    @if(half_pairs) let partner = select(c - half, c + half, is_first);
-    @if(half_pairs) let at = turn + select(c - half, c, is_first);
-    @if(!half_pairs) let is_first = c % 2u == 0u;
-    @if(!half_pairs) let partner = c ^ 1u;
-    @if(!half_pairs) let at = turn + c / 2u;
-    let y = channel(x_start, partner);
+    @if(half_pairs) let is_first = r < half;
+    @if(half_pairs) let partner = select(r - half, r + half, is_first);
+    @if(half_pairs) let at = turn + select(r - half, r, is_first);
+    @if(!half_pairs) let is_first = r % 2u == 0u;
+    @if(!half_pairs) let partner = r ^ 1u;
+    @if(!half_pairs) let at = turn + r / 2u;
+    let y = channel(x_start, params.rotary_start + partner);
     let pair = table[at / 2u];
     let t = select(pair.xy, pair.zw, at % 2u == 1u);
     return x * t.x + select(y, -y, is_first) * params.table_sine * t.y;

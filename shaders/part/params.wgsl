@@ -92,7 +92,7 @@ struct Params {
     // The position of the table's first row, and its rows.
     table_start: i32,
     table_rows: u32,
-    // d, the channels that turn.
+    // d, the channels that turn, from `rotary_start` on.
     rotary_dim: u32,
 
     // Pairs of a table row, and where in it the keys' begin (xPos), and those of a rotation pass.
@@ -145,7 +145,7 @@ struct Params {
     list_capacity: u32,
     // Where the number of 4-vectors of a row of q lies in `aux`.
     chunks_at: u32,
-    list_unused: u32,
+    rotary_start: u32,
 }
 
 const NOWHERE = 0xffffffffu;

@@ -149,12 +149,13 @@ impl<'a> Pass<'a> {
         let stats = delta(draft, stated, problem, &mut params, &d_o)?;
         params.q = q.bound.rows;
         let mut table = None;
-        if let Some(rotary) = &problem.position.rotary {
+        if let Some(rotary) = problem.position.rotation() {
             let binding = rotate::plan_table(draft, problem, rotary, &mut params)?;
             if !slice.q.is_empty() && !slice.k.is_empty() {
-                draft.note(
-                    "q and k are rotated in a pass before: each gradient reads them anew".into(),
-                );
+                let rows = rotate::rotated_rows(&problem.position);
+                draft.note(format!(
+                    "{rows} in a pass before: each gradient reads them anew"
+                ));
                 rotate_inputs(draft, problem, &params, binding, &mut q, &mut k)?;
             }
             table = Some(binding);

@@ -2,11 +2,14 @@
 
 use std::fmt;
 
+use crate::problem::Position;
+
 use super::{CHECK_RUN, Gradient, Plan, Prefill, ROTATED_HEADS, SINK_ROWS, Step, Task, Variant};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task(f)?;
+        self.explain_rotation(f)?;
         for (n, step) in self.steps.iter().enumerate() {
             step.explain(n + 1, f)?;
         }
@@ -35,6 +38,29 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// How q and k rotate, and what the model's config said.
+    fn explain_rotation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rotary, whose) = match &self.task {
+            Task::Attention(problem) => {
+                (problem.position.rotary.as_ref(), whose(&problem.position))
+            }
+            Task::Backward(backward) => {
+                let position = &backward.problem.position;
+                (position.rotary.as_ref(), whose(position))
+            }
+            Task::Rotation(rotation) => (Some(&rotation.rotary), "rotation"),
+            Task::Embedding(_) | Task::Scan(_) | Task::Merge(_) => return Ok(()),
+        };
+        let Some(rotary) = rotary else {
+            return Ok(());
+        };
+        writeln!(f, "  {whose}: {rotary}")?;
+        match &rotary.origin.0 {
+            Some(said) => writeln!(f, "  config: {said}"),
+            None => Ok(()),
+        }
+    }
+
     fn task(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
             Task::Attention(problem) => {
@@ -95,6 +121,13 @@ impl Plan {
                 m.parts, m.batch, m.heads, m.q_len, m.value_dim, self.caps.class,
             ),
         }
+    }
+}
+
+fn whose(position: &Position) -> &'static str {
+    match position.k_rotated {
+        true => "rotation of q, k being rotated",
+        false => "rotation of q and k",
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn rotate_inputs(
 ) -> Result<()> {
     let (shape, position) = (&problem.shape, &problem.position);
     let looked_at = rows_looked_at(problem);
-    let Some(rotary) = &position.rotary else {
+    let Some(rotary) = position.rotation() else {
         return Ok(());
     };
     let sides = [
@@ -64,6 +64,9 @@ pub(super) fn rotate_inputs(
         ),
     ];
     for (side, source, heads, rows, positions) in sides {
+        if !position.rotates(side) {
+            continue;
+        }
         let mut params = *params;
         params.q = source.bound.rows;
         let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);

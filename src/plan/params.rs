@@ -135,7 +135,7 @@ pub struct Params {
     pub list_columns: u32,
     pub list_capacity: u32,
     pub chunks_at: u32,
-    pub list_unused: u32,
+    pub rotary_start: u32,
 }
 
 /// Where nothing lies in `aux`.

@@ -59,14 +59,15 @@ fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
 /// Whether the kernel rotates q and k as it loads them. Each tile of queries then rotates every key anew, which pays
 /// only where there are few: a pass before reads and writes each row once.
 fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> Result<bool> {
-    let Some(rotary) = &problem.position.rotary else {
+    let Some(rotary) = problem.position.rotation() else {
         return Ok(false);
     };
     let shape = &problem.shape;
     let slice = problem.slice();
     let reads = (slice.q.end - slice.q.start).div_ceil(chosen.tiling.tile_rows()) * shape.group();
     let input = Input::of(&[&problem.q, &problem.k], &[shape.head_dim]);
-    let able = rotate::whole_chunks(rotary, 4);
+    let whole = rotate::whole_chunks(rotary, 4);
+    let able = whole && !problem.position.k_rotated;
     let selects = problem.mask.selected_blocks().is_some();
     let fused = match draft.choice.rotate {
         Some(RotateWhere::Fused) if selects => {
@@ -78,10 +79,14 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
             });
         }
         Some(RotateWhere::Fused) if !able => {
-            let reason = format!(
-                "a rotary dimension of {} does not fall into whole 4-vectors",
-                rotary.dim
-            );
+            let reason = if whole {
+                "kernels that rotate as they load rotate keys too, and k holds rotated keys".into()
+            } else {
+                format!(
+                    "a rotary dimension of {} from channel {} on does not fall into whole 4-vectors",
+                    rotary.dim, rotary.start
+                )
+            };
             return Err(Error::Strategy {
                 strategy: "fused rotation",
                 reason,
@@ -91,10 +96,11 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
         None => able && reads == 1 && !selects,
     };
     let how = if input.aligned { "" } else { ", unaligned" };
+    let rows = rotate::rotated_rows(&problem.position);
     draft.note(if fused {
-        format!("q and k are rotated as they are loaded: each key is read {reads} times{how}")
+        format!("{rows} as they are loaded: each key is read {reads} times{how}")
     } else {
-        format!("q and k are rotated in a pass before: each key is read {reads} times{how}")
+        format!("{rows} in a pass before: each key is read {reads} times{how}")
     });
     Ok(fused)
 }
@@ -136,7 +142,7 @@ impl<'a> Forward<'a> {
         let [mut q, mut k, v] = bind_inputs(draft, problem)?;
         (params.q, params.k, params.v) = (q.bound.rows, k.bound.rows, v.bound.rows);
         let mut table = None;
-        if let Some(rotary) = &problem.position.rotary {
+        if let Some(rotary) = problem.position.rotation() {
             let binding = rotate::plan_table(draft, problem, rotary, &mut params)?;
             if fused {
                 table = Some(binding);
@@ -145,7 +151,7 @@ impl<'a> Forward<'a> {
                 (params.q, params.k) = (q.bound.rows, k.bound.rows);
             }
         }
-        let rotary = problem.position.rotary.as_ref().filter(|_| fused);
+        let rotary = problem.position.rotation().filter(|_| fused);
         let (d, dv) = (shape.head_dim, shape.value_dim);
         chosen.load_wide_if(
             whole_eights(&[(&q.operand, d), (&k.operand, d), (&v.operand, dv)])
@@ -299,7 +305,7 @@ impl<'a> Forward<'a> {
 
     fn key(&self, output: Output, count_tiles: bool) -> Prefill {
         let shape = &self.problem.shape;
-        let rotary = self.problem.position.rotary.as_ref();
+        let rotary = self.problem.position.rotation();
         Prefill {
             strategy: self.chosen.strategy,
             tiling: self.chosen.tiling,

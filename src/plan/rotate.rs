@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::problem::position::{Rotary, RotaryLayout, Side};
-use crate::problem::{Element, Layout, Operand, Positions, Problem};
+use crate::problem::{Element, Layout, Operand, Position, Positions, Problem};
 
 use super::draft::{Bound, Draft};
 use super::merge::pack_into;
@@ -190,6 +190,7 @@ fn bind_table(
     params.table_key_at = if split { pairs } else { 0 };
     params.table_start = rows.start();
     params.table_rows = rows.len() as u32;
+    params.rotary_start = rotary.start;
     params.rotary_dim = rotary.dim;
     params.table_sine = 1.0;
     let size = (rows.len() * u64::from(stride) * 8).next_multiple_of(16);
@@ -218,13 +219,17 @@ pub(super) fn plan_table(
     let known = position.known_range(shape, &problem.mask);
     let range = position.range.clone().or(known).ok_or(Error::Unstated)?;
     let length = position.length(&range);
+    rotary
+        .scale_hint(problem.scale())
+        .into_iter()
+        .for_each(|hint| draft.note(hint));
+    let k_positions = match position.rotates(Side::Key) {
+        true => &position.k_positions,
+        false => &Positions::Index,
+    };
     let rows = match &position.range {
         Some(range) => TableRows::Range(range.clone()),
-        None => TableRows::new(
-            rotary,
-            range,
-            &[&position.q_positions, &position.k_positions],
-        ),
+        None => TableRows::new(rotary, range, &[&position.q_positions, k_positions]),
     };
     let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
         Positions::Index => 0,
@@ -234,16 +239,26 @@ pub(super) fn plan_table(
     };
     let (q_at, k_at) = (params.q_positions_at, params.k_positions_at);
     params.q_rotations_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at);
-    params.k_rotations_at = push(Role::KPositions, &position.k_positions, shape.kv_len, k_at);
+    params.k_rotations_at = push(Role::KPositions, k_positions, shape.kv_len, k_at);
     bind_table(draft, params, rotary, rows, length)
 }
 
 /// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.
 pub(super) fn whole_chunks(rotary: &Rotary, channels: u32) -> bool {
-    rotary.dim.is_multiple_of(match rotary.layout {
+    let whole = rotary.dim.is_multiple_of(match rotary.layout {
         RotaryLayout::Half => 2 * channels,
         RotaryLayout::Interleaved => channels,
-    })
+    });
+    whole && rotary.start.is_multiple_of(channels)
+}
+
+/// Which rows a call rotates, for its notes.
+pub(super) fn rotated_rows(position: &Position) -> &'static str {
+    if position.k_rotated {
+        "k holds rotated keys; queries are rotated"
+    } else {
+        "q and k are rotated"
+    }
 }
 
 /// One side's rows turned into contiguous f32 scratch, before the attention kernel.

@@ -44,7 +44,7 @@ fn host_and_shader_agree_on_every_field() {
         table_side_at table_sine temperature_scale temperature_floor temperature_offset work_heads d_o stats dv
         group_begin group_end accumulate part_begin part_stride shared_batches shared_heads mods_at pool_ends_at pool_blocks
         pool_begin block_begin keep_blocks local_blocks lists_at list_rows list_columns list_capacity chunks_at
-        list_unused
+        rotary_start
     );
     let (shader, span) = reflected();
     assert_eq!(host, shader);

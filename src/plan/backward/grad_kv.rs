@@ -73,10 +73,10 @@ impl Pass<'_> {
     }
 
     fn kv_tensors(&self) -> [Tensor; 2] {
-        let shape = &self.problem.shape;
+        let (shape, position) = (&self.problem.shape, &self.problem.position);
         let dk = Tensor {
             role: Role::DK,
-            side: Some(Side::Key),
+            side: position.rotates(Side::Key).then_some(Side::Key),
             heads: shape.kv_heads,
             rows: self.problem.slice().k,
             len: shape.kv_len,
