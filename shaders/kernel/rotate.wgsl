@@ -40,10 +40,10 @@ fn main(
     let first_head = part % parts * HEADS;
     let turn = table_row(position_of(b, i)) + params.table_side_at;
 
-    @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, half - 1u));
+    @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, max(half, 1u) - 1u));
     // The interleaved layout's chunk among those that turn; before the first this wraps beyond the last.
     @if(whole_interleaved) let turning = item - start;
-    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(turning, params.rotary_dim / CHUNK - 1u));
+    @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(turning, max(params.rotary_dim / CHUNK, 1u) - 1u));
     for (var h = first_head; h < min(first_head + HEADS, params.q_heads); h++) {
         let x_start = row_start(params.q, b, h, i);
         let o_start = row_start(params.o, b, h, i);

@@ -64,10 +64,16 @@ pub(super) fn rotate_inputs(
         ),
     ];
     for (side, source, heads, rows, positions) in sides {
-        if !position.rotates(side) {
+        let rotates = position.rotates(side);
+        if !rotates && source.operand.element == Element::F32 {
             continue;
         }
         let mut params = *params;
+        if !rotates {
+            // Kernels read q and k in one type, and rotated rows are f32: the pass rotates no channel.
+            draft.note("k's rows are widened to f32, as rotated q is".into());
+            params.rotary_dim = 0;
+        }
         params.q = source.bound.rows;
         let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
         let operand = source.operand;

@@ -5,6 +5,7 @@ mod hidden;
 mod mods;
 mod parameters;
 mod properties;
+mod rotations;
 pub mod run;
 mod sparse;
 

@@ -170,6 +170,41 @@ fn there_and_back() {
     }
 }
 
+/// Rotary channels at the end of a row and in its middle, in whole chunks (of four, of eight) and not, in place too.
+#[test]
+fn channels_from_any_on() {
+    for [head_dim, start, dim] in [
+        [24, 8, 16],
+        [48, 32, 16],
+        [48, 16, 16],
+        [28, 20, 8],
+        [20, 4, 8],
+        [18, 12, 6],
+        [13, 5, 8],
+        [192, 128, 64],
+    ] {
+        for layout in LAYOUTS {
+            let rotary = Rotary {
+                start,
+                dim,
+                layout,
+                ..Rotary::new(head_dim)
+            };
+            for element in [Element::F32, Element::F16] {
+                let mut rotation = rotation(rotary.clone(), [2, 3, 5], element);
+                rotation.turned.element = Element::F32;
+                let rows = Rows::new(rotation);
+                let expected = rows.expected(|_, i| i as i32);
+                let what = format!("{dim} of {head_dim} from {start} on, {layout:?}, {element}");
+                assert_stored(&rows.turn(false).0, &expected, Element::F32, &what);
+                if element == Element::F32 {
+                    assert_stored(&rows.turn(true).0, &expected, Element::F32, &what);
+                }
+            }
+        }
+    }
+}
+
 /// Sixteen-bit rows, in words of their own or shared, to f32 and to their own type, in place and not.
 #[test]
 fn every_element_and_layout() {
