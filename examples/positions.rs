@@ -158,7 +158,7 @@ fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
             },
         ),
     ];
-    let own = format!("this model ({})", name(&model.kind));
+    let own = format!("this model ({})", model.kind.name());
     let mut schemes = vec![Scheme::new(own, model, target)?];
     for (name, kind) in kinds {
         let rotary = model.clone().with_kind(kind);
@@ -170,18 +170,4 @@ fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
     };
     schemes.push(Scheme::new("xPos", &xpos, target)?);
     Ok(schemes)
-}
-
-fn name(kind: &RopeKind) -> &'static str {
-    match kind {
-        RopeKind::Default => "default",
-        RopeKind::Linear { .. } => "linear",
-        RopeKind::NtkAware { .. } => "ntk",
-        RopeKind::DynamicNtk { .. } => "dynamic",
-        RopeKind::Yarn(_) => "yarn",
-        RopeKind::LongRope(_) => "longrope",
-        RopeKind::Llama3(_) => "llama3",
-        RopeKind::Proportional { .. } => "proportional",
-        RopeKind::Custom { .. } => "custom",
-    }
 }

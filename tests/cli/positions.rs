@@ -1,6 +1,7 @@
 //! Position schemes and biases: every option and tensor against the reference.
 
 mod bad_input;
+mod configs;
 
 use std::path::PathBuf;
 
@@ -163,7 +164,13 @@ fn rope_of_one_type_of_layer() -> Result<()> {
     let input = write(&directory, "in.safetensors", &qkv(Element::F32));
     let config = directory.join("config.json");
     std::fs::write(&config, LAYERS)?;
-    attend(&[&input, "--rope", &text(&config)]).refused(1, &["--rope-layer", "sliding_attention"]);
+    let config = text(&config);
+    let run = |more: &[&str]| attend(&[&[&input, "--rope", &config], more].concat());
+    run(&[]).refused(1, &["--rope-layer", "sliding_attention"]);
+    let named = ["no layer type other", "full_attention, sliding_attention"];
+    run(&["--rope-layer", "other"]).refused(1, &named);
+    std::fs::write(&config, PARTIAL)?;
+    run(&["--rope-layer", "full_attention"]).refused(1, &["one rotation", "leave the choice out"]);
     Ok(())
 }
 

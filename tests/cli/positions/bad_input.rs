@@ -48,6 +48,22 @@ fn configs_that_are_refused() {
         r#"{"head_dim": 12, "rope_scaling": {"type": "linear", "factor": 2.0, "wobble": 1}}"#,
         &["rope_scaling.wobble", "not known"],
     );
+    refused_config(
+        "not-known",
+        r#"{"head_dim": 12, "rope_wobble": 1}"#,
+        &["config.json", "rope_wobble", "not known"],
+    );
+    refused_config(
+        "latent",
+        r#"{"qk_nope_head_dim": 128, "qk_rope_head_dim": 64, "hidden_size": 7168, "num_attention_heads": 128}"#,
+        &[
+            "head size of 192",
+            "12 channels",
+            "qk_nope_head_dim",
+            "qk_rope_head_dim",
+            "repeated for each head",
+        ],
+    );
     let none = directory("config-none");
     let options = ["--rope".into(), text(&none.join("none.json"))];
     refused(
@@ -138,6 +154,7 @@ fn options_that_need_another() {
     for option in [
         "--rope-layout=half",
         "--rope-length=5",
+        "--rotated-keys",
         "--t5-distance=4",
         "--t5=maybe",
     ] {
