@@ -219,9 +219,7 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         let (name, wanted) = name
             .strip_prefix('!')
             .map_or((name, true), |name| (name, false));
-        let value = *self.source.flags.get(name).ok_or_else(|| {
-            format!("asks for {name}, a condition that the variant does not know")
-        })?;
+        let value = self.source.flags.get(name).copied().unwrap_or(false);
         let indent = &text[..text.len() - body.len()];
         if value == wanted {
             // Conditions may follow each other.
