@@ -8,6 +8,8 @@
 mod adam;
 #[path = "support/calls.rs"]
 mod calls;
+#[path = "support/canvas.rs"]
+mod canvas;
 #[path = "support/curve.rs"]
 mod curve;
 #[path = "support/device.rs"]

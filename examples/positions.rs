@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use wgpu_attention::problem::position::{Llama3, RopeKind, Rotary, XPos, Yarn};
 
+#[path = "support/canvas.rs"]
+mod canvas;
 #[path = "positions/draw.rs"]
 mod draw;
 #[path = "support/font.rs"]

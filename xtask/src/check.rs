@@ -6,6 +6,7 @@ use crate::{
     adapter, portability, second,
     shell::{self, cargo},
     stages::Stages,
+    suites,
 };
 
 /// Every suite, the examples' own tests and the doc tests; a failing suite does not hide the next.
@@ -79,5 +80,7 @@ fn rustdoc(what: &[&str]) -> Result<()> {
 
 /// In this run a portability tool that is missing is a failure.
 fn tests() -> Result<Vec<String>> {
-    shell::run_tests(cargo(TESTS).env("WGPU_ATTENTION_REQUIRE_TOOLS", "1"))
+    suites::run(TESTS, |command| {
+        command.env("WGPU_ATTENTION_REQUIRE_TOOLS", "1");
+    })
 }

@@ -4,9 +4,11 @@ mod adapter;
 mod apt;
 mod check;
 mod portability;
+mod progress;
 mod second;
 mod shell;
 mod stages;
+mod suites;
 
 use std::process::ExitCode;
 
@@ -53,10 +55,14 @@ fn dispatch(args: &[String]) -> Result<()> {
 
 fn demo(rest: &[&str]) -> Result<()> {
     adapter::ensure()?;
-    shell::run(cargo(&["run", "--release", "--example", "demo", "--"]).args(rest))
+    shell::run(cargo(&["run", "--profile", "demo", "--package", "demo", "--"]).args(rest))
 }
 
 fn test(rest: &[&str]) -> Result<()> {
     adapter::ensure()?;
-    shell::run(cargo(check::TESTS).args(rest))
+    let args = [check::TESTS, rest].concat();
+    let results = suites::run(&args, |_| ())?;
+    println!("\nall suites passed");
+    results.iter().for_each(|line| println!("  {line}"));
+    Ok(())
 }

@@ -13,7 +13,7 @@ use crate::device::Gpu;
 use crate::tensors::TensorFile;
 use crate::timing::time;
 
-const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/examples/data");
+const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../data");
 /// A difference beyond this is no rounding: the answer is wrong.
 const TOLERANCE: f64 = 1e-4;
 

@@ -1,15 +1,13 @@
 //! The tool `attend` as a process, the way a person or a script meets it. Needs an adapter, software is fine.
 
-#[path = "../support/mod.rs"]
+#[path = "../../../../tests/support/mod.rs"]
 mod support;
 
 mod bad_input;
-mod fit;
 mod golden;
 mod gradients;
 mod mods;
 mod options;
-mod patterns;
 mod positions;
 mod report;
 mod select;

@@ -2,16 +2,14 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow};
-use plotters::coord::Shift;
+use anyhow::{Context, Result};
 use plotters::prelude::*;
 use plotters::style::FontTransform;
 use plotters::style::text_anchor::{HPos, Pos, VPos};
 
+use crate::canvas::{self, Area};
 use crate::font::{self, FAMILY};
 use crate::map::Map;
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Pixels of one pair's cell.
 const CELL: i32 = 17;
@@ -42,14 +40,10 @@ pub fn draw(map: &Map, path: &Path) -> Result<()> {
     }
     let side = map.tokens.len() as i32 * CELL;
     let size = ((LEFT + side + RIGHT) as u32, (TOP + side + BOTTOM) as u32);
-    let area = BitMapBackend::new(path, size).into_drawing_area();
-    paint(&area, map, side).map_err(|e| anyhow!("{} cannot be drawn: {e}", path.display()))
+    canvas::draw(path, size, |area| paint(area, map, side))
 }
 
-type Painted = Result<(), Box<dyn std::error::Error>>;
-
-fn paint(area: &Area, map: &Map, side: i32) -> Painted {
-    area.fill(&WHITE)?;
+fn paint(area: &Area, map: &Map, side: i32) -> Result<()> {
     write(area, &map.title, (LEFT, 26), 19, INK, HPos::Left)?;
     write(
         area,
@@ -64,12 +58,17 @@ fn paint(area: &Area, map: &Map, side: i32) -> Painted {
     cells(area, map)?;
     let frame = [(LEFT - 1, TOP - 1), (LEFT + side, TOP + side)];
     area.draw(&Rectangle::new(frame, FAINT))?;
-    scale(area, map.peak(), LEFT + side + 28)?;
-    area.present()?;
-    Ok(())
+    scale(area, map.peak(), LEFT + side + 28)
 }
 
-fn write(area: &Area, text: &str, at: (i32, i32), size: i32, color: RGBColor, x: HPos) -> Painted {
+fn write(
+    area: &Area,
+    text: &str,
+    at: (i32, i32),
+    size: i32,
+    color: RGBColor,
+    x: HPos,
+) -> Result<()> {
     let style = (FAMILY, size)
         .into_font()
         .color(&color)
@@ -77,7 +76,7 @@ fn write(area: &Area, text: &str, at: (i32, i32), size: i32, color: RGBColor, x:
     Ok(area.draw_text(text, &style, at)?)
 }
 
-fn tokens(area: &Area, map: &Map) -> Painted {
+fn tokens(area: &Area, map: &Map) -> Result<()> {
     let upwards = (FAMILY, 13).into_font().transform(FontTransform::Rotate270);
     let upwards = upwards.color(&INK).pos(Pos::new(HPos::Left, VPos::Center));
     for (n, token) in map.tokens.iter().enumerate() {
@@ -88,7 +87,7 @@ fn tokens(area: &Area, map: &Map) -> Painted {
     Ok(())
 }
 
-fn cells(area: &Area, map: &Map) -> Painted {
+fn cells(area: &Area, map: &Map) -> Result<()> {
     let peak = map.peak();
     for (i, row) in map.shares.iter().enumerate() {
         for (j, share) in row.iter().enumerate() {
@@ -101,7 +100,7 @@ fn cells(area: &Area, map: &Map) -> Painted {
 }
 
 /// The scale of colours beside the map.
-fn scale(area: &Area, peak: f64, x: i32) -> Painted {
+fn scale(area: &Area, peak: f64, x: i32) -> Result<()> {
     const HEIGHT: i32 = 260;
     for y in 0..HEIGHT {
         let depth = 1.0 - f64::from(y) / f64::from(HEIGHT);

@@ -4,24 +4,24 @@
 //! line, or a tensor or an option that is not supported yet; 1: any other error, one sentence on stderr.
 
 mod adapter;
-#[path = "../support/calls.rs"]
+#[path = "../../support/calls.rs"]
 mod calls;
 mod cli;
-#[path = "../support/device.rs"]
+#[path = "../../support/device.rs"]
 mod device;
 mod gradient;
 mod input;
 mod mods;
 mod output;
 mod position;
-#[path = "../support/random.rs"]
+#[path = "../../support/random.rs"]
 mod random;
 mod report;
 mod score;
 mod sparse;
-#[path = "../support/tensors.rs"]
+#[path = "../../support/tensors.rs"]
 mod tensors;
-#[path = "../support/timing.rs"]
+#[path = "../../support/timing.rs"]
 mod timing;
 
 use std::process::ExitCode;

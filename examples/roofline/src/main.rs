@@ -5,8 +5,8 @@
 //! against f64 before it is timed.
 //!
 //! ```text
-//! cargo run --release --example roofline
-//! cargo run --release --example roofline -- --only "forward D=64" --json > roofline.json
+//! cargo run --release -p roofline
+//! cargo run --release -p roofline -- --only "forward D=64" --json > roofline.json
 //! ```
 //!
 //! A time is the minimum of seven runs after two, or of fewer where these take seconds (`timing.rs`; the column `runs`

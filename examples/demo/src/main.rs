@@ -1,23 +1,25 @@
 //! What the library does, on whatever adapter is here: attention of a real model against that model's own output, a
 //! long context whose score matrix is never made, and a picture of where the tokens look.
 //!
-//! `cargo run --release --example demo [PICTURE.png]` (default `out/attention.png`).
+//! `cargo run --release -p demo [PICTURE.png]` (default `out/attention.png`).
 
-#[path = "../support/calls.rs"]
+#[path = "../../support/calls.rs"]
 mod calls;
-#[path = "../support/device.rs"]
+#[path = "../../support/canvas.rs"]
+mod canvas;
+#[path = "../../support/device.rs"]
 mod device;
-#[path = "../support/font.rs"]
+#[path = "../../support/font.rs"]
 mod font;
 mod long;
 mod map;
 mod model;
 mod picture;
-#[path = "../support/random.rs"]
+#[path = "../../support/random.rs"]
 mod random;
-#[path = "../support/tensors.rs"]
+#[path = "../../support/tensors.rs"]
 mod tensors;
-#[path = "../support/timing.rs"]
+#[path = "../../support/timing.rs"]
 mod timing;
 
 use std::path::PathBuf;

@@ -16,27 +16,14 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// Runs the tool, which `cargo test` builds beside the tests.
+/// Runs the tool.
 pub fn attend<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Run {
-    example("attend", args)
-}
-
-/// Runs an example by its name.
-pub fn example<S: AsRef<std::ffi::OsStr>>(name: &str, args: &[S]) -> Run {
-    let test = std::env::current_exe().expect("the test's own path");
-    let profile = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/<profile>/deps");
-    let exe = profile
-        .join("examples")
-        .join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
-    let output = Command::new(&exe)
+    let output = Command::new(env!("CARGO_BIN_EXE_attend"))
         .args(args)
         // Some drivers complain on stderr where this is not set.
         .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
         .output()
-        .unwrap_or_else(|e| panic!("{}: {e}; build it with --example {name}", exe.display()));
+        .expect("cargo builds the tool for its tests");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();
     Run {
         status: output.status.code(),

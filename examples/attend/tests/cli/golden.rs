@@ -7,10 +7,12 @@ use super::support::compare::{FORWARD_FLOOR, GRADIENT_FLOOR, error};
 use super::support::golden::Golden;
 use super::tool::{attend, directory, text};
 
-const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/golden/attention");
+const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden/attention");
 
 fn check(name: &str, extra: &[&str]) -> Result<()> {
-    let cases: Vec<Value> = serde_json::from_str(include_str!("../golden/attention/cases.json"))?;
+    let cases: Vec<Value> = serde_json::from_str(include_str!(
+        "../../../../tests/golden/attention/cases.json"
+    ))?;
     let case = cases
         .iter()
         .find(|case| case["name"] == name)

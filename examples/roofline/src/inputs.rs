@@ -1,7 +1,7 @@
 //! Random operands, as numbers for the reference and as bytes for the device.
 
 #[allow(dead_code)] // The tests use the rest.
-#[path = "../../tests/support/tensor.rs"]
+#[path = "../../../tests/support/tensor.rs"]
 mod tensor;
 
 use wgpu_attention::problem::{Element, Problem};
