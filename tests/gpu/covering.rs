@@ -6,7 +6,7 @@ use std::time::Instant;
 use wgpu_attention::plan::{PackRows, Prefill, RotateWhere, Strategy, StrategyKind, Variant};
 use wgpu_attention::{Caps, Choice, Element};
 
-use crate::device::{Gpu, gpu, is_part, left_out, say};
+use crate::device::{Gpu, Pace, gpu, is_part, left_out, say};
 use crate::run::{check, run, variants};
 use crate::support::cases::{self, Case, Distance, Setting, Turning};
 use crate::support::inputs::{Data, Inputs};
@@ -148,7 +148,10 @@ fn every_case_with_every_variant_that_can_run_here() {
     left_out("four of five cases of the table, for each variant");
     let mut seen = BTreeSet::new();
     let (mut runs, mut expected) = (0, BTreeSet::new());
-    for (number, variant) in Variant::covering().into_iter().enumerate() {
+    let variants = Variant::covering();
+    let mut pace = Pace::new("forward variants", variants.len());
+    for (number, variant) in variants.into_iter().enumerate() {
+        pace.at(number);
         let Variant::Prefill(key) = variant else {
             continue;
         };

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use wgpu_attention::{Attention, Caps, wanted};
 
@@ -101,6 +102,29 @@ pub fn left_out(what: &str) -> bool {
         say(&format!("WGPU_ATTENTION_PART=1 leaves out: {what}"));
     }
     is_part()
+}
+
+/// How far a long test is, said now and then: to the harness it is one test.
+pub struct Pace {
+    what: &'static str,
+    of: usize,
+    last: Instant,
+}
+
+impl Pace {
+    const SILENCE: Duration = Duration::from_secs(20);
+
+    pub fn new(what: &'static str, of: usize) -> Self {
+        let last = Instant::now();
+        Self { what, of, last }
+    }
+
+    pub fn at(&mut self, number: usize) {
+        if self.last.elapsed() >= Self::SILENCE {
+            self.last = Instant::now();
+            say(&format!("{}: at {number} of {}", self.what, self.of));
+        }
+    }
 }
 
 /// Past the harness, which swallows what a passing test prints.

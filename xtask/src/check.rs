@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    adapter, portability, second,
+    adapter, package, portability, second,
     shell::{self, cargo},
     stages::Stages,
     suites,
@@ -47,7 +47,11 @@ fn lints(stages: &mut Stages) -> Result<()> {
     stages.run("rustdoc: every crate", || rustdoc(&["--workspace"]))?;
     stages.run("rustdoc: the library without wgpu", || {
         rustdoc(&["--lib", "--no-default-features"])
-    })
+    })?;
+    stages.run(
+        "package: what is published, and that it forces no backend",
+        package::check,
+    )
 }
 
 fn components() -> Result<()> {

@@ -3,6 +3,7 @@
 mod adapter;
 mod apt;
 mod check;
+mod package;
 mod portability;
 mod progress;
 mod second;

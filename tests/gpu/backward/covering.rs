@@ -7,7 +7,7 @@ use wgpu_attention::{Caps, Choice, Element};
 
 use super::run::{Given, run_and_check_on};
 use crate::covering::{SOFTCAP, channels};
-use crate::device::{Gpu, gpu, left_out, say};
+use crate::device::{Gpu, Pace, gpu, left_out, say};
 use crate::run::variants;
 use crate::support::cases::{self, Case, Distance, Setting, Turning};
 use crate::support::inputs::{Data, Inputs};
@@ -122,7 +122,10 @@ fn is_too_long(key: &Gradient, caps: &Caps) -> bool {
 fn every_gradient_variant_that_can_run_here() {
     let gpu = gpu();
     let mut ran = BTreeSet::new();
-    for (number, variant) in Variant::covering_backward().into_iter().enumerate() {
+    let variants = Variant::covering_backward();
+    let mut pace = Pace::new("gradient variants", variants.len());
+    for (number, variant) in variants.into_iter().enumerate() {
+        pace.at(number);
         let Some(key) = key(&variant) else { continue };
         if !can_run(&variant, &key, gpu.attention.caps()) {
             continue;
