@@ -129,5 +129,6 @@ impl Pace {
 
 /// Past the harness, which swallows what a passing test prints.
 pub fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "\n{message}");
+    // In one piece, so that no other line comes between.
+    let _ = std::io::stderr().write_all(format!("\n{message}\n").as_bytes());
 }

@@ -56,35 +56,32 @@ impl Suite {
             println!("\n{}: {tests} tests", self.name);
         }
     }
+
+    fn end_of(&mut self, test: &str, outcome: &str) {
+        self.done += 1;
+        self.slow.retain(|(slow, _)| slow != test);
+        if outcome.starts_with("FAILED") {
+            self.failed += 1;
+            println!("  {test} failed");
+        }
+    }
 }
 
 impl Progress {
-    /// A line from cargo's stderr; what a test printed there is handed on.
-    pub fn cargo(&mut self, line: &str) {
-        match suite_name(line.trim_start()) {
-            Some(name) => self.suite = Suite::new(name),
-            None if is_chatter(line) => {}
-            None => println!("{line}"),
-        }
-    }
-
-    /// A line from a suite's stdout. Passed tests are counted, all else is handed on.
-    pub fn libtest(&mut self, line: &str) {
+    /// A line of the run. Passed tests are counted, all else is handed on.
+    pub fn take(&mut self, line: &str) {
         let suite = &mut self.suite;
-        if let Some(count) = tests(line) {
+        if let Some(name) = suite_name(line.trim_start()) {
+            *suite = Suite::new(name);
+        } else if let Some(count) = tests(line) {
             suite.begin(count);
         } else if let Some(name) = slow(line) {
             suite.slow.push((name.into(), Instant::now()));
         } else if let Some((name, outcome)) = outcome(line) {
-            suite.done += 1;
-            suite.slow.retain(|(slow, _)| slow != name);
-            if outcome.starts_with("FAILED") {
-                suite.failed += 1;
-                println!("{line}");
-            }
+            suite.end_of(name, outcome);
         } else if let Some(result) = line.strip_prefix("test result: ") {
             self.end(result);
-        } else if !line.is_empty() {
+        } else if !is_chatter(line) {
             println!("{line}");
         }
         if self.silent_for() >= SILENCE {
@@ -187,8 +184,8 @@ mod tests {
 
     fn told(lines: &[&str]) -> Progress {
         let mut progress = Progress::default();
-        progress.cargo("     Running tests/gpu/main.rs (target/release/deps/gpu-1)");
-        lines.iter().for_each(|line| progress.libtest(line));
+        progress.take("     Running tests/gpu/main.rs (target/release/deps/gpu-1)");
+        lines.iter().for_each(|line| progress.take(line));
         progress
     }
 
