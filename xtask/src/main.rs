@@ -18,9 +18,10 @@ use anyhow::{Result, bail};
 use crate::shell::cargo;
 
 const USAGE: &str = "\
-cargo xtask demo   attention of a real model on this machine's adapter
-cargo xtask test   every test, in release
-cargo xtask check  what CI runs: lints, docs, tests, portability tools, second adapters
+cargo xtask demo     attention of a real model on this machine's adapter
+cargo xtask test     every test, in release
+cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, second adapters
+cargo xtask package  what would be published: which files, how large, without a backend of wgpu
 
 demo and test hand further arguments on; both install a software Vulkan driver where they may.";
 
@@ -46,6 +47,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ["demo", rest @ ..] => demo(rest),
         ["test", rest @ ..] => test(rest),
         ["check"] => check::run(),
+        ["package"] => package::check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
