@@ -3,7 +3,6 @@
 mod covering;
 mod hidden;
 mod mods;
-mod parameters;
 mod properties;
 pub mod run;
 mod sparse;

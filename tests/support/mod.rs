@@ -1,10 +1,14 @@
 //! What the test binaries share. Each uses its own part of it.
 #![allow(dead_code)]
 
+pub mod backward;
 pub mod cases;
 pub mod compare;
+pub mod forward;
 pub mod golden;
 pub mod inputs;
+pub mod parameters;
 pub mod plain;
 pub mod rotary;
 pub mod tensor;
+pub mod variants;

@@ -341,7 +341,7 @@ fn gradients_take_the_choice_as_given() {
             let (user, own) = ((&chosen, &inputs), (&listed, &inputs));
             let (plan, pass, output) = run_as(gpu(), &gpu().attention, user, own, &given, &choice);
             let mut got = output.gradients(&pass);
-            outside_the_slice(&chosen, &mut got);
+            outside_the_slice(&chosen, &mut got).expect("nothing beside the slice");
             let got = (&got, given.element);
             let d_o = (&given.d_o[..], given.dlse.as_deref());
             let context = format!("{}\n{plan}", chosen.name);
