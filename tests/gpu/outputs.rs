@@ -5,9 +5,10 @@ use wgpu_attention::problem::Mask;
 use wgpu_attention::{Choice, Element, Operands};
 
 use crate::device::gpu;
-use crate::run::{Output, buffer, check, output, read, run_and_check, strategies};
+use crate::run::{Output, buffer, check, output, read, run, run_and_check, strategies};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
+use crate::support::rounding;
 use crate::support::tensor::{POISON, scatter};
 
 #[test]
@@ -28,6 +29,17 @@ fn half_outputs_of_odd_rows() {
                 );
                 assert!(packs, "{plan}");
             }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_round_to_nearest_once() {
+    for choice in strategies(gpu()) {
+        for element in [Element::F16, Element::BF16] {
+            let (case, inputs) = rounding::case(element);
+            let (plan, output) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
+            rounding::check(&case, &inputs, &output.o).unwrap_or_else(|e| panic!("{e}\n{plan}"));
         }
     }
 }

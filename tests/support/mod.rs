@@ -10,5 +10,6 @@ pub mod inputs;
 pub mod parameters;
 pub mod plain;
 pub mod rotary;
+pub mod rounding;
 pub mod tensor;
 pub mod variants;
