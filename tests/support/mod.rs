@@ -9,6 +9,7 @@ pub mod golden;
 pub mod inputs;
 pub mod parameters;
 pub mod plain;
+pub mod probes;
 pub mod rotary;
 pub mod rounding;
 pub mod tensor;
