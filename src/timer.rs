@@ -1,7 +1,9 @@
 //! Wakes a pending future after a little while, where nothing else would: natively a mapping is only noticed by
 //! polling the device. On the web the browser wakes.
 
-use std::task::{Context, Waker};
+use std::task::Context;
+#[cfg(not(target_arch = "wasm32"))]
+use std::task::Waker;
 
 /// Between two polls: short against a kernel, long against a poll (about 1 µs).
 #[cfg(not(target_arch = "wasm32"))]
