@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    adapter, portability, second,
+    adapter, browser, portability, second,
     shell::{self, cargo},
     stages::Stages,
 };
@@ -24,6 +24,7 @@ pub fn run() -> Result<()> {
     )?;
     stages.report("tests: every suite on the default adapter", tests)?;
     second::run(&mut stages)?;
+    browser::run(&mut stages)?;
     stages.summary();
     Ok(())
 }

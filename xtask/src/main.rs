@@ -2,6 +2,7 @@
 
 mod adapter;
 mod apt;
+mod browser;
 mod check;
 mod portability;
 mod second;
@@ -15,9 +16,10 @@ use anyhow::{Result, bail};
 use crate::shell::cargo;
 
 const USAGE: &str = "\
-cargo xtask demo   attention of a real model on this machine's adapter
-cargo xtask test   every test, in release
-cargo xtask check  what CI runs: lints, docs, tests, portability tools, second adapters
+cargo xtask demo     attention of a real model on this machine's adapter
+cargo xtask test     every test, in release
+cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
+cargo xtask check    what CI runs: lints, docs, tests, portability tools, second adapters, a browser
 
 demo and test hand further arguments on; both install a software Vulkan driver where they may.";
 
@@ -42,6 +44,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     {
         ["demo", rest @ ..] => demo(rest),
         ["test", rest @ ..] => test(rest),
+        ["browser", rest @ ..] => browser::command(rest),
         ["check"] => check::run(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
