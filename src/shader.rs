@@ -54,7 +54,7 @@ pub fn source(variant: &Variant) -> Source {
         Variant::Delta(key) => delta(&mut source, key),
         Variant::GradQ(key) => {
             gradient(&mut source, key);
-            source.slot("dq_rows", vec!["address::f32_sum"]);
+            source.flag("head_sum", true);
         }
         Variant::GradBias(key) => {
             gradient(&mut source, key);
@@ -82,11 +82,13 @@ pub fn source(variant: &Variant) -> Source {
             source.signed("MAX_OFFSET", MAX_LEN as i32);
             source.flag("extremes", key.extremes);
             source.flag("scanned", key.scanned);
+            source.flag("transposed", false);
         }
         Variant::ScanBlocks(key) => {
             source.constant("INVOCATIONS", ROW_KERNEL_INVOCATIONS);
             source.signed("MAX_OFFSET", MAX_LEN as i32);
             source.flag("intervals", key.intervals);
+            source.flag("transposed", false);
             source.flag("mods", key.mask_mod);
             source.flag("mask_mod", key.mask_mod);
             source.flag("segments", key.segments);
@@ -105,8 +107,8 @@ pub fn source(variant: &Variant) -> Source {
         Variant::GradKv(key) => {
             gradient(&mut source, key);
             source.flag("transposed", true);
-            source.slot("dk_rows", vec!["address::f32_sum"]);
-            source.slot("dv_rows", vec!["address::f32_sum"]);
+            source.flag("head_sum", true);
+            source.flag("value_sum", true);
         }
     }
     source
@@ -126,6 +128,11 @@ fn prefill(source: &mut Source, key: &Prefill) {
     add_score(source, &key.score, &key.mask, key.rotary);
     add_mask(source, &key.mask);
     add_output(source, key.output);
+    for name in ["gradient", "transposed", "every_tile"] {
+        source.flag(name, false);
+    }
+    add_operands(source, false);
+    source.flag("value_sum", true);
     source.flag("count_tiles", key.count_tiles);
 }
 
@@ -142,7 +149,19 @@ fn gradient(source: &mut Source, key: &Gradient) {
     add_score(source, &key.score, &key.mask, None);
     add_mask(source, &key.mask);
     source.flag("gradient", true);
+    source.flag("transposed", false);
+    source.flag("every_tile", false);
+    add_operands(source, true);
     source.flag("count_tiles", key.count_tiles);
+}
+
+/// Which operands a kernel has of rows, of as many channels as a head or a value has, and into which it sums: none of
+/// the latter, unless its variant says so.
+fn add_operands(source: &mut Source, value_rows: bool) {
+    source.flag("head_rows", true);
+    source.flag("value_rows", value_rows);
+    source.flag("head_sum", false);
+    source.flag("value_sum", false);
 }
 
 fn delta(source: &mut Source, key: &Delta) {
@@ -175,10 +194,10 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("KEYS", tiling.keys),
         ("TILE", tiling.tile),
         ("GROUPS", tiling.tile / tiling.keys),
-        ("CHUNKS", chunks),
-        ("ALL_CHUNKS", all[0]),
+        ("HEAD_CHUNKS", chunks),
+        ("HEAD_ALL_CHUNKS", all[0]),
         ("VALUE_CHUNKS", value_chunks),
-        ("ALL_VALUE_CHUNKS", all[1]),
+        ("VALUE_ALL_CHUNKS", all[1]),
         ("KEY_PAIRS", tiling.keys / 2),
         ("PIECES", pieces),
         ("PIECE", quads / pieces),
@@ -186,8 +205,8 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         source.constant(name, value);
     }
     source.signed("MAX_OFFSET", MAX_LEN as i32);
-    source.flag("ragged_chunks", !all[0].is_multiple_of(lanes));
-    source.flag("ragged_value_chunks", !all[1].is_multiple_of(lanes));
+    source.flag("head_ragged", !all[0].is_multiple_of(lanes));
+    source.flag("value_ragged", !all[1].is_multiple_of(lanes));
     source.flag("shared_rows", lanes > 1);
     source.flag("by_channel", shuffles && tiling.rows > MOST_ROWS_OF_FOUR);
     for (name, least) in [
@@ -253,11 +272,13 @@ fn pack(source: &mut Source, key: &Pack) {
         "o_element",
         element_module(key.output).into_iter().collect(),
     );
-    if let PackRows::Table { add, positions } = key.rows {
-        source.flag("by_position", true);
-        source.flag("add", add);
-        source.flag("positions_given", positions);
-    }
+    let (by_position, add, positions) = match key.rows {
+        PackRows::Table { add, positions } => (true, add, positions),
+        _ => (false, false, false),
+    };
+    source.flag("by_position", by_position);
+    source.flag("add", add);
+    source.flag("positions_given", positions);
 }
 
 fn rotate(source: &mut Source, key: &Rotate) {
@@ -289,33 +310,36 @@ fn add_chunks(source: &mut Source, wide: bool) -> u32 {
 }
 
 fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32) {
-    let (tiling, subgroup) = (&key.tiling, key.strategy != Strategy::Workgroup);
-    source.flag("subgroup", subgroup);
-    source.flag("rolled", key.rolled);
+    let tiling = &key.tiling;
+    source.flag("fixed_source", false);
     match key.strategy {
         Strategy::Subgroup { width, fixed } => {
-            source.slot("strategy", vec!["part::subgroup"]);
+            let strategy = match key.rolled {
+                true => "strategy::subgroup_loop",
+                false => "strategy::subgroup",
+            };
+            source.slot("strategy", vec![strategy]);
             source.constant("WIDTH", width);
             source.flag("fixed_source", fixed && tiling.lanes_per_row == 1);
         }
         Strategy::Workgroup => {
-            source.slot("strategy", vec!["part::workgroup"]);
-            source.constant("TILE_CHUNKS", tiling.tile * chunks);
-            source.constant("TILE_VALUE_CHUNKS", tiling.tile * value_chunks);
+            source.slot("strategy", vec!["strategy::workgroup"]);
+            source.constant("HEAD_TILE_CHUNKS", tiling.tile * chunks);
+            source.constant("VALUE_TILE_CHUNKS", tiling.tile * value_chunks);
         }
     }
 }
 
 fn input_modules(input: &Input, wide: bool) -> Vec<&'static str> {
-    let address = match (input.element, input.aligned) {
-        (Element::F32, true) if wide => "address::f32_wide",
-        (_, true) if wide => "address::half_wide",
-        (Element::F32, true) => "address::f32_aligned",
-        (Element::F32, false) => "address::f32_unaligned",
-        (_, true) => "address::half_aligned",
-        (_, false) => "address::half_unaligned",
+    let codec = match (input.element, input.aligned) {
+        (Element::F32, true) if wide => "codec::f32_wide",
+        (_, true) if wide => "codec::half_wide",
+        (Element::F32, true) => "codec::f32_aligned",
+        (Element::F32, false) => "codec::f32_unaligned",
+        (_, true) => "codec::half_aligned",
+        (_, false) => "codec::half_unaligned",
     };
-    let mut modules = vec![address];
+    let mut modules = vec!["address::strided", codec];
     modules.extend(element_module(input.element));
     modules
 }
@@ -323,8 +347,8 @@ fn input_modules(input: &Input, wide: bool) -> Vec<&'static str> {
 fn element_module(element: Element) -> Option<&'static str> {
     match element {
         Element::F32 => None,
-        Element::F16 => Some("element::f16"),
-        Element::BF16 => Some("element::bf16"),
+        Element::F16 => Some("codec::f16"),
+        Element::BF16 => Some("codec::bf16"),
     }
 }
 
@@ -333,15 +357,15 @@ fn add_output(source: &mut Source, output: Output) {
 }
 
 fn add_wide_output(source: &mut Source, output: Output, wide: bool) {
-    let address = match (output.element, output.aligned) {
-        (Element::F32, true) if wide => "address::f32_output_wide",
-        (_, true) if wide => "address::half_output_wide",
-        (Element::F32, true) => "address::f32_output_aligned",
-        (Element::F32, false) => "address::f32_output",
-        (_, true) => "address::half_output_aligned",
-        (_, false) => "address::half_output",
+    let codec = match (output.element, output.aligned) {
+        (Element::F32, true) if wide => "codec::f32_output_wide",
+        (_, true) if wide => "codec::half_output_wide",
+        (Element::F32, true) => "codec::f32_output_aligned",
+        (Element::F32, false) => "codec::f32_output",
+        (_, true) => "codec::half_output_aligned",
+        (_, false) => "codec::half_output",
     };
-    let mut modules = vec![address];
+    let mut modules = vec!["address::strided", codec];
     modules.extend(element_module(output.element));
     source.slot("o_rows", modules);
 }

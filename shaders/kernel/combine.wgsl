@@ -2,8 +2,10 @@
 // (−∞, 0). An invocation owns four channels of one row.
 
 import part::params;
+import part::item;
 import part::numbers;
 import slot::o_rows for o;
+import address::strided for lse;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partial_o: array<f32>;
@@ -13,25 +15,22 @@ import slot::o_rows for o;
 @group(0) @binding(5) var<storage, read> aux: array<u32>;
 
 fn o_dim() -> u32 { return params.value_dim; }
+fn o_strides() -> Rows { return params.o; }
+fn lse_strides() -> Rows { return params.lse; }
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
+fn main(own: ItemInvocation) {
     let chunks = (params.value_dim + 3u) / 4u;
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+    let n = item_of(own);
     if (n >= params.work_end) { return; }
     let chunk = n % chunks;
     let row = n / chunks;
     let rows = params.q_end - params.q_begin;
-    let i = params.q_begin + row % rows;
-    let h = row / rows % params.q_heads;
-    let b = row / rows / params.q_heads;
+    let own_row = head_item(row, rows);
+    let i = params.q_begin + own_row.n;
 
     // Read from `aux` at the batch: a loop bound straight from a uniform is dear on lavapipe.
-    let partials = aux[params.partials_at + b];
+    let partials = aux[params.partials_at + own_row.b];
     var peak = LOWEST;
     for (var s = 0u; s < partials; s++) {
         let part_lse = partial_lse[s * params.lse_split + row];
@@ -40,7 +39,7 @@ fn main(
     var sum = 0.0;
     if (params.sinks_at != NOWHERE) {
         // A sink joins the sum with no value of its own.
-        let sink = bitcast<f32>(aux[params.sinks_at + h]);
+        let sink = bitcast<f32>(aux[params.sinks_at + own_row.h]);
         peak = max(peak, sink);
         sum = weight(sink - peak);
     }
@@ -56,9 +55,9 @@ fn main(
 
     // A partial that saw a key adds to the sum, be it a NaN.
     let dead = bitcast<u32>(sum) == 0u;
-    o_store(row_start(params.o, b, h, i), chunk, select(x / sum, vec4<f32>(), dead));
+    o_store(o_row(o_place(own_row.b, own_row.h), i), chunk, select(x / sum, vec4<f32>(), dead));
     if (chunk == 0u) {
-        lse[row_start(params.lse, b, h, i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
+        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
     }
 }
 

@@ -2,6 +2,8 @@
 // writes a partial; `reduce` adds them up.
 
 import part::params;
+import part::item;
+import address::strided for stats;
 import part::numbers;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -9,22 +11,19 @@ import part::numbers;
 @group(0) @binding(2) var<storage, read_write> partials: array<f32>;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
 
+fn stats_strides() -> Rows { return params.stats; }
+
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
     if (n >= params.work_end) { return; }
-    let tile = n % params.q_tiles;
-    let h = n / params.q_tiles % params.q_heads;
-    let b = n / params.q_tiles / params.q_heads;
-    let sink = bitcast<f32>(aux[params.sinks_at + h]);
-    let begin = params.q_begin + tile * PART_ROWS;
+    let tile = head_item(n, params.q_tiles);
+    let sink = bitcast<f32>(aux[params.sinks_at + tile.h]);
+    let begin = params.q_begin + tile.n * PART_ROWS;
+    let stats_at = stats_place(tile.b, tile.h);
     var sum = 0.0;
     for (var i = begin; i < min(begin + PART_ROWS, params.q_end); i++) {
-        let row = stats[row_start(params.stats, b, h, i)];
+        let row = stats[stats_row(stats_at, i)];
         sum -= weight(sink - row.x) * row.y;
     }
     partials[n] = sum;

@@ -2,6 +2,7 @@
 // a run of its blocks.
 
 import part::params;
+import part::item;
 import part::ranks;
 import slot::states;
 
@@ -21,7 +22,7 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let n = params.work_begin + group.x + group.y * groups.x;
+    let n = workgroup_item(group, groups);
     if (n >= params.work_end) { return; }
     let run = (params.list_columns + INVOCATIONS - 1u) / INVOCATIONS;
     let begin = min(invocation * run, params.list_columns);

@@ -3,6 +3,7 @@
 // and what lies between rows stays as it is.
 
 import part::params;
+import part::item;
 import slot::o_element for o;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -11,12 +12,8 @@ import slot::o_element for o;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
     if (n >= params.work_end) { return; }
     @if(!half_output) pack_word(params.o.start + n);
     @if(half_output) pack_pair(params.o.start / 2u + n);

@@ -1,6 +1,7 @@
 // Adds up partials [B, Hq, tiles, parts] in a fixed order. An invocation owns one number of one head.
 
 import part::params;
+import part::item;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partials: array<f32>;
@@ -8,12 +9,8 @@ import part::params;
 @group(0) @binding(3) var<storage, read> aux: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let item = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+fn main(own: ItemInvocation) {
+    let item = item_of(own);
     if (item >= params.work_end) { return; }
     let h = item % params.q_heads;
     let n = item / params.q_heads;

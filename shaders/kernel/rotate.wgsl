@@ -2,6 +2,7 @@
 // of a token in HEADS heads: they turn alike, and where an invocation stands takes six divisions to tell.
 
 import part::params;
+import part::item;
 import part::numbers;
 import part::chunk;
 import position::table;
@@ -16,14 +17,12 @@ import slot::o_rows for o;
 
 fn x_dim() -> u32 { return params.head_dim; }
 fn o_dim() -> u32 { return params.head_dim; }
+fn x_strides() -> Rows { return params.q; }
+fn o_strides() -> Rows { return params.o; }
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
     if (n >= params.work_end) { return; }
     let chunks = (params.head_dim + CHUNK - 1u) / CHUNK;
     @if(whole_halves) let half = params.rotary_dim / (2u * CHUNK);
@@ -42,8 +41,8 @@ fn main(
     @if(whole_halves) let turns = half_turns(turn + CHUNK * min(item, half - 1u));
     @if(whole_interleaved) let turns = neighbour_turns(turn + CHUNK / 2u * min(item, params.rotary_dim / CHUNK - 1u));
     for (var h = first_head; h < min(first_head + HEADS, params.q_heads); h++) {
-        let x_start = row_start(params.q, b, h, i);
-        let o_start = row_start(params.o, b, h, i);
+        let x_start = x_row(x_place(b, h), i);
+        let o_start = o_row(o_place(b, h), i);
         @if(whole_halves) turn_halves(x_start, o_start, item, half, turns);
         @if(whole_interleaved) turn_neighbours(x_start, o_start, item, turns);
         @if(!whole_chunks) o_store(o_start, item, turn_channels(x_start, 4u * item, turn));

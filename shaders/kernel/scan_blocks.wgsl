@@ -1,6 +1,7 @@
 // Which blocks hold visible pairs: none, some or all. A workgroup owns a block of a head.
 
 import part::params;
+import part::item;
 import part::numbers;
 import part::ranks;
 import mask::interval;
@@ -18,13 +19,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let n = params.work_begin + group.x + group.y * groups.x;
+    let n = workgroup_item(group, groups);
     if (n >= params.work_end) { return; }
     let j_first = n % params.block_columns * params.block_side;
-    let i_first = (params.block_begin + n / params.block_columns % params.q_tiles) * params.block_side;
-    let head = n / params.block_columns / params.q_tiles;
-    let b = head / params.q_heads;
-    let h = head % params.q_heads;
+    let block = head_item(n / params.block_columns, params.q_tiles);
+    let i_first = (params.block_begin + block.n) * params.block_side;
     let columns = min(params.block_side, params.kv_len - j_first);
     let pairs = min(params.block_side, params.q_len - i_first) * columns;
     if (invocation == 0u) { atomicStore(&seen, 0u); }
@@ -32,7 +31,7 @@ fn main(
 
     var count = 0u;
     for (var pair = invocation; pair < pairs; pair += INVOCATIONS) {
-        count += select(0u, 1u, sees(b, h, i_first + pair / columns, j_first + pair % columns));
+        count += select(0u, 1u, sees(block.b, block.h, i_first + pair / columns, j_first + pair % columns));
     }
     atomicAdd(&seen, count);
     workgroupBarrier();

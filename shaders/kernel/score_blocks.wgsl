@@ -2,6 +2,7 @@
 // owns 4 x 4 blocks of a head.
 
 import part::params;
+import part::item;
 import part::numbers;
 import part::ranks;
 import mask::interval;
@@ -15,12 +16,8 @@ import mask::interval;
 @if(scanned) @group(0) @binding(5) var<storage, read> states: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
     if (n >= params.work_end) { return; }
     let across = (params.block_columns + 3u) / 4u;
     let down = (params.q_tiles + 3u) / 4u;

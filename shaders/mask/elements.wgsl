@@ -21,6 +21,16 @@ fn tile_elements(walk: Walk) -> Elements {
     return elements;
 }
 
+// Whether a step's pairs must be asked, those with the KEYS columns from j on.
+fn is_masked(elements: Elements, bounds: Bounds, j: u32) -> bool {
+    return elements.partial || !all_visible(bounds, j, j + KEYS - 1u);
+}
+
+// The scores of a step, those that no mask hides.
+fn mask_step(scores: Scores, elements: Elements, place: Place, j: u32) -> Scores {
+    return mask_scores(scores, mask_elements(visible_flags(place, j), elements, place, j));
+}
+
 // Of the keys from j on that the rows see by their intervals, those that they see.
 fn mask_elements(visible: Flags, elements: Elements, place: Place, j: u32) -> Flags {
     var flags = visible;
@@ -34,7 +44,7 @@ struct TileElements { listed: bool, partial: bool, bits: u32 }
 
 @if(every_tile) fn elements_at(b: u32, h: u32, i: u32, j: u32) -> TileElements {
     var elements = TileElements(true, false, NOWHERE);
-    @if(list) let walk = walk_tiles(b, h, i, Interval(j, j + TILE, 0u, 0u), Interval(j, j + TILE, 0u, 0u), 0u);
+    @if(list) let walk = walk_tiles(b, h, i, Bounds(Interval(j, j + TILE, 0u, 0u), Interval(j, j + TILE, 0u, 0u)), 0u);
     @if(list) elements.listed = walk.end > walk.begin;
     @if(block_bits) if (elements.listed) { elements.bits = walk.run.bits; }
     @if(block_bits) elements.partial = elements.bits != NOWHERE;

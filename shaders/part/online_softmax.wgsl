@@ -5,18 +5,22 @@
 struct Softmax { peak: f32, sum: f32, shrink: f32, spoilt: u32 }
 
 struct SoftmaxStep {
-    rows: array<Softmax, ROWS>,
+    rows: SoftmaxRows,
     p: Scores,
     // What the earlier part of O shrinks by.
     shrink: array<f32, ROWS>,
 }
 
-fn softmax_start() -> Softmax {
-    return Softmax(LOWEST, 0.0, 1.0, 0u);
+alias SoftmaxRows = array<Softmax, ROWS>;
+
+fn softmax_start() -> SoftmaxRows {
+    var rows = SoftmaxRows();
+    @unroll for (var r = 0u; r < ROWS; r++) { rows[r] = Softmax(LOWEST, 0.0, 1.0, 0u); }
+    return rows;
 }
 
 // P = exp(S − max)
-fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
+fn softmax_step(rows: SoftmaxRows, s: Scores) -> SoftmaxStep {
     var next = SoftmaxStep(rows, s, array<f32, ROWS>());
     @unroll for (var r = 0u; r < ROWS; r++) {
         var peak = rows[r].peak;
@@ -40,6 +44,23 @@ fn is_dead(x: Softmax) -> bool {
     return bitcast<u32>(x.sum) == 0u;
 }
 
+// Rows that see a spoilt column are so, too.
+fn softmax_spoil(rows: SoftmaxRows, visible: Flags, columns: u32) -> SoftmaxRows {
+    var next = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) { next[r].spoilt |= visible[r] & columns; }
+    return next;
+}
+
+// The learned sink of head h, where there are sinks.
+fn softmax_sinks(rows: SoftmaxRows, h: u32) -> SoftmaxRows {
+    var next = rows;
+    if (params.sinks_at != NOWHERE) {
+        let sink = bitcast<f32>(aux[params.sinks_at + h]);
+        @unroll for (var r = 0u; r < ROWS; r++) { next[r] = softmax_sink(next[r], sink); }
+    }
+    return next;
+}
+
 // A learned sink joins the sum with no value of its own.
 fn softmax_sink(x: Softmax, sink: f32) -> Softmax {
     let peak = max(x.peak, sink);
@@ -55,9 +76,4 @@ fn softmax_factor(x: Softmax) -> f32 {
 // The natural logarithm of Σ e^s, as bits.
 fn softmax_lse(x: Softmax) -> u32 {
     return select(bitcast<u32>(x.peak + log2(x.sum) * LN_2), NEGATIVE_INFINITY_BITS, is_dead(x));
-}
-
-fn spoil(o: vec4<f32>, x: Softmax) -> vec4<f32> {
-    var nan = NAN_BITS;
-    return select(o, vec4<f32>(bitcast<f32>(nan)), x.spoilt != 0u);
 }

@@ -149,7 +149,3 @@ struct Params {
 }
 
 const NOWHERE = 0xffffffffu;
-
-fn row_start(x: Rows, b: u32, h: u32, i: u32) -> u32 {
-    return x.start + b * x.batch + h * x.head + i * x.row;
-}

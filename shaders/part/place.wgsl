@@ -4,6 +4,8 @@ struct Place {
     b: u32,
     h: u32,
     rows: array<u32, ROWS>,
+    // The columns that each sees, as far as intervals go.
+    seen: array<Interval, ROWS>,
     @if(positions) p: array<i32, ROWS>,
     @if(alibi) slope: f32,
     @if(segments) segment: array<u32, ROWS>,
@@ -31,15 +33,29 @@ fn column_position(b: u32, n: u32) -> i32 {
     @if(!transposed) return key_position(b, n);
 }
 
+fn row_interval(b: u32, n: u32) -> Interval {
+    @if(transposed) return visible_queries(b, n);
+    @if(!transposed) return visible_keys(b, n);
+}
+
 fn place_rows(b: u32, h: u32, rows: array<u32, ROWS>) -> Place {
     var place = Place();
     place.b = b;
     place.h = h;
     place.rows = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) { place.seen[r] = row_interval(b, rows[r]); }
     @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = row_position(b, rows[r]); }
     @if(alibi) place.slope = alibi_slope(h);
     @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { place.segment[r] = row_segment(b, rows[r]); }
     return place;
+}
+
+// The same rows for another query head.
+@if(transposed) fn with_head(place: Place, h: u32) -> Place {
+    var there = place;
+    there.h = h;
+    @if(alibi) there.slope = alibi_slope(h);
+    return there;
 }
 
 // scale · τ of query i: the factor on its q.

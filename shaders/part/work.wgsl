@@ -2,10 +2,12 @@
 // dimension holds 65 535 only and a step may be a part of a call. A head's tiles come from both ends in turn: under a
 // causal mask they cost more and more, and software adapters give each thread one run of the numbers.
 
+import part::item;
+
 struct Work { live: bool, b: u32, h: u32, tile: u32, split: u32 }
 
 fn work_item(group: vec3<u32>, groups: vec3<u32>) -> Work {
-    let n = params.work_begin + group.x + group.y * groups.x;
+    let n = workgroup_item(group, groups);
     let split = n % params.splits;
     let tile = folded(n / params.splits % params.q_tiles, params.q_tiles);
     let head = n / params.splits / params.q_tiles;

@@ -1,7 +1,7 @@
 // Rows turned as they are loaded, half layout: channel c pairs with c + d/2. `turn` is the row's first pair.
 
 fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
+    @if(head_ragged) if (chunk >= HEAD_ALL_CHUNKS) { return Chunk(); }
     let x = loaded(tensor_chunk(row, chunk));
     if (CHUNK * chunk >= params.rotary_dim) { return x; }
     let half = params.rotary_dim / (2u * CHUNK);

@@ -1,7 +1,7 @@
 // Rows turned as they are loaded, interleaved layout: channels 2i and 2i + 1 pair. `turn` is the row's first pair.
 
 fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
+    @if(head_ragged) if (chunk >= HEAD_ALL_CHUNKS) { return Chunk(); }
     let x = loaded(tensor_chunk(row, chunk));
     if (CHUNK * chunk >= params.rotary_dim) { return x; }
     return turned(x, neighbours(x), neighbour_turns(turn + CHUNK / 2u * chunk));

@@ -19,9 +19,10 @@ struct Run {
 // A tile of the list: its block's number there, and its own in the block.
 struct Entry { listed: u32, within: u32 }
 
-// What all rows from query i on of head h, the one that sees `low` to the one that sees `high`, visit; split s takes
-// its share.
-fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> Walk {
+// What all rows from query i on of head h within `bounds` visit; split s takes its share.
+fn walk_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> Walk {
+    let low = bounds.low;
+    let high = bounds.high;
     let number = b * params.block_batch + h * params.block_head + i / params.block_side;
     @if(!device_list) let row = params.block_rows_at + 2u * number;
     @if(!device_list) let list = aux[row];
@@ -74,15 +75,6 @@ fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
     return low * per_block + select(0u, tile % per_block, within);
 }
 
-fn tiles_to(end: u32) -> u32 {
-    return (end + TILE - 1u) / TILE;
-}
-
-// The first of `count` tiles that split s takes: shares differ by one tile at the most.
-fn split_at(count: u32, s: u32) -> u32 {
-    return (count / params.splits) * s + min(s, count % params.splits);
-}
-
 // The walk on its tile n, the one after that it is on or the same. Nothing is divided here: on lavapipe gradients
 // over lists of density 1 took 1.18 to 1.26 of dense with divisions in every tile, 1.13 with them in a branch that a
 // block takes once, and take 0.97 to 1.11 without (N = 4096, D = 64).
@@ -118,10 +110,4 @@ fn entry(tile: u32) -> Entry {
 // The first key of tile n, which the walk is on.
 fn tile_key(walk: Walk, n: u32) -> u32 {
     return n * TILE + walk.run.shift;
-}
-
-// True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1, as far as
-// intervals go.
-fn all_visible(low: Interval, high: Interval, j0: u32, j1: u32) -> bool {
-    return (j0 >= high.begin && j1 < low.end) || (j0 >= high.first_begin && j1 < low.first_end);
 }

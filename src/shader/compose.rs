@@ -2,8 +2,8 @@
 //!
 //! A module may say, on lines of their own or in front of a line:
 //! - `import a::b;` – module `a::b` once, in front of this one;
-//! - `import slot::x for q;` – the modules that the variant chose for slot x, every identifier that begins with
-//!   `tensor` renamed to begin with `q`;
+//! - `import slot::x for q;` – the modules that the variant chose for slot x, every name that begins with `tensor`
+//!   renamed to begin with `q`, that of a condition or a member too, and likewise `Tensor` to `Q` and `TENSOR` to `Q`;
 //! - `@if(flag)`, `@if(!flag)` – this line, or the block that it opens, only under the flag;
 //! - `@unroll for (var i = 0u; i < N; i++) { … }` – the body N times ([`super::unroll`]).
 
@@ -152,6 +152,8 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         let mut skip = Skip::default();
         for (n, text) in text.lines().enumerate() {
             let at = |message: String| Error::compose(name, n + 1, message);
+            let renamed = tensor.map(|tensor| rename_tensor(text, tensor));
+            let text = renamed.as_deref().unwrap_or(text);
             if skip.swallows(text) {
                 continue;
             }
@@ -167,7 +169,6 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
                     .map_err(|e| e.at_line(name, n + 1))?;
                 continue;
             }
-            let text = tensor.map_or(text.clone(), |tensor| rename_tensor(&text, tensor));
             own.push(Line {
                 text,
                 module: name.to_string(),
@@ -287,10 +288,22 @@ fn is_bare_variable(text: &str) -> bool {
     false
 }
 
+/// `tensor_row` is `d_o_row` for d_o, `TensorPlace` is `DOPlace`, `TENSOR_CHUNKS` is `D_O_CHUNKS`.
 fn rename_tensor(text: &str, tensor: &str) -> String {
-    super::unroll::map_identifiers(text, |word| {
-        word.strip_prefix("tensor")
-            .map(|rest| format!("{tensor}{rest}"))
+    if !text.to_ascii_lowercase().contains("tensor") {
+        return text.to_string();
+    }
+    let capitalised = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let camel: String = tensor.split('_').map(capitalised).collect();
+    let names = [
+        ("tensor", tensor.to_string()),
+        ("Tensor", camel),
+        ("TENSOR", tensor.to_uppercase()),
+    ];
+    super::unroll::map_words(text, |word, _| {
+        names
+            .iter()
+            .find_map(|(from, to)| Some(format!("{to}{}", word.strip_prefix(from)?)))
     })
 }
 

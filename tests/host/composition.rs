@@ -44,6 +44,7 @@ fn modules(name: &str) -> Option<&'static str> {
 fn source(kernel: &'static str) -> Source {
     let mut source = Source::new(kernel);
     source.constant("N", 2);
+    source.flag("loud", false);
     source.slot("rows", vec!["address::rows"]);
     source
 }

@@ -1,0 +1,66 @@
+// Which operands meet where an invocation's rows are queries: q and, in gradients, dO; what is streamed past them are
+// the keys and values of their KV head.
+
+struct OwnRow {
+    q: u32,
+    turn: u32,
+    scale: f32,
+    @if(gradient) d_o: u32,
+}
+
+alias OwnRows = array<OwnRow, ROWS>;
+
+fn own_rows(place: Place) -> OwnRows {
+    var own = OwnRows();
+    let q_at = q_place(place.b, place.h);
+    @if(gradient) let d_o_at = d_o_place(place.b, place.h);
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let i = place.rows[r];
+        own[r].q = q_row(q_at, i);
+        own[r].turn = query_turn(place.b, i);
+        own[r].scale = query_scale(place.b, i);
+        @if(gradient) own[r].d_o = d_o_row(d_o_at, i);
+    }
+    return own;
+}
+
+fn head_of_own(row: OwnRow, chunk: u32) -> Chunk { return scaled(q_load(row.q, chunk, row.turn), row.scale); }
+@if(gradient) fn value_of_own(row: OwnRow, chunk: u32) -> Chunk { return d_o_load(row.d_o, chunk); }
+
+// The keys and values of a batch and KV head.
+struct Stream { b: u32, k: KPlace, v: VPlace }
+
+// Those of a query head.
+fn stream_of(b: u32, h: u32) -> Stream {
+    let kv_head = h / params.group;
+    return Stream(b, k_place(b, kv_head), v_place(b, kv_head));
+}
+
+fn streamed_len() -> u32 { return params.kv_len; }
+
+struct StreamedRow { k: u32, turn: u32, v: u32 }
+
+fn streamed_row(stream: Stream, j: u32) -> StreamedRow {
+    return StreamedRow(k_row(stream.k, j), key_turn(stream.b, j), v_row(stream.v, j));
+}
+
+fn head_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return k_load(row.k, chunk, row.turn); }
+fn value_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return v_load(row.v, chunk); }
+
+// The rows of the rotary table where query i and key j turn; 0 where nothing turns.
+fn query_turn(b: u32, i: u32) -> u32 {
+    @if(!rotary) return 0u;
+    @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.q_rotations_at + b * params.q_len + i]));
+    @if(rotary) @if(!q_positions) return table_row(diagonal(b, i));
+}
+
+fn key_turn(b: u32, j: u32) -> u32 {
+    @if(!rotary) return 0u;
+    @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.k_rotations_at + b * params.kv_len + j])) + params.table_key_at;
+    @if(rotary) @if(!k_positions) return table_row(i32(j)) + params.table_key_at;
+}
+
+// What the first and the last query of a tile see.
+fn query_bounds(b: u32, tile: Tile) -> Bounds {
+    return Bounds(visible_keys(b, tile.first), visible_keys(b, tile.last));
+}
