@@ -178,12 +178,12 @@ const MOST_ROWS_OF_FOUR: u32 = 5;
 /// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
 fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
-    let quads = add_chunks(source, tiles.wide);
+    let vec4s = add_chunks(source, tiles.wide);
     // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
     // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
     let shuffles = tiles.strategy != Strategy::Workgroup;
-    let pieces = if shuffles { quads } else { 1 };
-    let all = [tiles.chunks, tiles.value_chunks].map(|of_row| of_row.div_ceil(quads));
+    let shares = if shuffles { vec4s } else { 1 };
+    let all = [tiles.chunks, tiles.value_chunks].map(|of_row| of_row.div_ceil(vec4s));
     let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
     for (name, value) in [
         ("INVOCATIONS", tiling.invocations),
@@ -199,8 +199,8 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
         ("VALUE_CHUNKS", value_chunks),
         ("VALUE_ALL_CHUNKS", all[1]),
         ("KEY_PAIRS", tiling.keys / 2),
-        ("PIECES", pieces),
-        ("PIECE", quads / pieces),
+        ("SHARES", shares),
+        ("SHARE_VEC4S", vec4s / shares),
     ] {
         source.constant(name, value);
     }
@@ -220,7 +220,7 @@ fn add_tiles(source: &mut Source, tiles: &Tiles) {
     add_strategy(source, tiles, chunks, value_chunks);
 }
 
-/// The parts of the score, and how q and k are turned as they are loaded.
+/// The parts of the score, and how q and k are rotated as they are loaded.
 fn add_score(source: &mut Source, key: &ScoreKey, mask: &MaskKey, rotary: Option<RotaryLayout>) {
     for (name, value) in key.flags() {
         source.flag(name, value);
@@ -242,7 +242,7 @@ fn add_score(source: &mut Source, key: &ScoreKey, mask: &MaskKey, rotary: Option
     source.slot("q_load", vec![load]);
     source.slot("k_load", vec![load]);
     source.slot(
-        "turns",
+        "rotations",
         if rotary.is_some() {
             vec!["position::table"]
         } else {
@@ -302,11 +302,11 @@ fn rotate(source: &mut Source, key: &Rotate) {
 
 /// The channels that are loaded at once; answers how many 4-vectors they are.
 fn add_chunks(source: &mut Source, wide: bool) -> u32 {
-    let quads = if wide { 2 } else { 1 };
-    source.constant("QUADS", quads);
-    source.constant("CHUNK", 4 * quads);
-    source.flag("wide", wide);
-    quads
+    let vec4s = if wide { 2 } else { 1 };
+    source.constant("VEC4S", vec4s);
+    source.constant("CHUNK", 4 * vec4s);
+    source.flag("vec8", wide);
+    vec4s
 }
 
 fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32) {
@@ -332,12 +332,12 @@ fn add_strategy(source: &mut Source, key: &Tiles, chunks: u32, value_chunks: u32
 
 fn input_modules(input: &Input, wide: bool) -> Vec<&'static str> {
     let codec = match (input.element, input.aligned) {
-        (Element::F32, true) if wide => "codec::f32_wide",
-        (_, true) if wide => "codec::half_wide",
-        (Element::F32, true) => "codec::f32_aligned",
-        (Element::F32, false) => "codec::f32_unaligned",
-        (_, true) => "codec::half_aligned",
-        (_, false) => "codec::half_unaligned",
+        (Element::F32, true) if wide => "codec::f32_vec8",
+        (_, true) if wide => "codec::half_vec8",
+        (Element::F32, true) => "codec::f32_vec4",
+        (Element::F32, false) => "codec::f32_any",
+        (_, true) => "codec::half_vec4",
+        (_, false) => "codec::half_any",
     };
     let mut modules = vec!["address::strided", codec];
     modules.extend(element_module(input.element));
@@ -358,12 +358,12 @@ fn add_output(source: &mut Source, output: Output) {
 
 fn add_wide_output(source: &mut Source, output: Output, wide: bool) {
     let codec = match (output.element, output.aligned) {
-        (Element::F32, true) if wide => "codec::f32_output_wide",
-        (_, true) if wide => "codec::half_output_wide",
-        (Element::F32, true) => "codec::f32_output_aligned",
-        (Element::F32, false) => "codec::f32_output",
-        (_, true) => "codec::half_output_aligned",
-        (_, false) => "codec::half_output",
+        (Element::F32, true) if wide => "codec::f32_output_vec8",
+        (_, true) if wide => "codec::half_output_vec8",
+        (Element::F32, true) => "codec::f32_output_vec4",
+        (Element::F32, false) => "codec::f32_output_any",
+        (_, true) => "codec::half_output_vec4",
+        (_, false) => "codec::half_output_even",
     };
     let mut modules = vec!["address::strided", codec];
     modules.extend(element_module(output.element));

@@ -31,33 +31,33 @@ fn main(own: ItemInvocation) {
 
     // Read from `aux` at the batch: a loop bound straight from a uniform is dear on lavapipe.
     let partials = aux[params.partials_at + own_row.b];
-    var peak = LOWEST;
+    var row_max = LOWEST;
     for (var s = 0u; s < partials; s++) {
         let part_lse = partial_lse[s * params.lse_split + row];
-        if (!is_empty(part_lse)) { peak = max(peak, part_lse); }
+        if (!is_empty(part_lse)) { row_max = max(row_max, part_lse); }
     }
-    var sum = 0.0;
+    var row_sum = 0.0;
     if (params.sinks_at != NOWHERE) {
         // A sink joins the sum with no value of its own.
         let sink = bitcast<f32>(aux[params.sinks_at + own_row.h]);
-        peak = max(peak, sink);
-        sum = weight(sink - peak);
+        row_max = max(row_max, sink);
+        row_sum = weight(sink - row_max);
     }
     var x = vec4<f32>();
     for (var s = 0u; s < partials; s++) {
         let part_lse = partial_lse[s * params.lse_split + row];
         if (!is_empty(part_lse)) {
-            let w = weight(part_lse - peak);
-            sum += w;
+            let w = weight(part_lse - row_max);
+            row_sum += w;
             x += w * part_chunk(s * params.o_split + row * params.value_dim, chunk);
         }
     }
 
     // A partial that saw a key adds to the sum, be it a NaN.
-    let dead = bitcast<u32>(sum) == 0u;
-    o_store(o_row(o_place(own_row.b, own_row.h), i), chunk, select(x / sum, vec4<f32>(), dead));
+    let fully_masked = bitcast<u32>(row_sum) == 0u;
+    o_store(o_row(o_place(own_row.b, own_row.h), i), chunk, select(x / row_sum, vec4<f32>(), fully_masked));
     if (chunk == 0u) {
-        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
+        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = select(bitcast<u32>(row_max + log2(row_sum) * LN_2), NEGATIVE_INFINITY_BITS, fully_masked);
     }
 }
 

@@ -38,7 +38,7 @@ fn main(own: ItemInvocation) {
     for (var chunk = 0u; chunk < chunks; chunk++) { delta += dot(o_chunk(o_start, chunk), d_o_chunk(d_o_start, chunk)); }
     let at = lse_row(lse_place(row.b, row.h), i);
     @if(dlse) delta -= dlse[at];
-    // A dead row has no visible pair, so any finite lse does; −∞ would enter arithmetic.
-    let dead = bitcast<u32>(lse[at]) == NEGATIVE_INFINITY_BITS;
-    stats[stats_row(stats_place(row.b, row.h), i)] = vec2<f32>(select(lse[at], 0.0, dead), delta);
+    // A fully masked row has no visible pair, so any finite lse does; −∞ would enter arithmetic.
+    let fully_masked = bitcast<u32>(lse[at]) == NEGATIVE_INFINITY_BITS;
+    stats[stats_row(stats_place(row.b, row.h), i)] = vec2<f32>(select(lse[at], 0.0, fully_masked), delta);
 }

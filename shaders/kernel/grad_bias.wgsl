@@ -14,7 +14,7 @@ import slot::v_rows for v;
 import slot::d_o_rows for d_o;
 import slot::q_load for q;
 import slot::k_load for k;
-import slot::turns;
+import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
 import address::strided for stats;
@@ -24,7 +24,7 @@ import slot::strategy for head;
 import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::gradient;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -62,26 +62,26 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     // The batches and heads that one of the bias's stands for.
     for (var b = work.b; b < work.b + params.shared_batches; b++) {
         for (var h = work.h; h < work.h + params.shared_heads; h++) {
-            let found = elements_at(b, h, tile.first, j);
-            let elements = Elements(found.partial, found.bits);
+            let found = tile_mask_at(b, h, tile.first, j);
+            let mask = TileMask(found.partial, found.bits);
             let stream = stream_of(b, h);
-            begin_tile(stream, j, query_bounds(b, tile), elements.partial);
-            let place = place_rows(b, h, rows);
-            let own = own_rows(place);
+            begin_tile(stream, j, query_bounds(b, tile), mask.partial);
+            let context = row_context(b, h, rows);
+            let own = own_rows(context);
             let q_rows = head_load_rows(own);
             let d_o_rows = value_load_rows(own);
-            let stats_rows = row_stats(place);
+            let stats_rows = row_stats(context);
             var step = begin_step(stream, j, 0u, false);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), place, j);
+            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), context, j);
             let dp = value_scores(d_o_rows, &step);
-            let s = mask_step(modify_scores(biased, place, j), elements, place, j);
+            let s = mask_step(modify_scores(biased, context, j), mask, context, j);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(s, stats_rows);
-            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, place, j);
-            sum = sum_of_scores(sum, hide(ds, seen_scores(s)), found.listed);
+            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j);
+            sum = sum_of_scores(sum, hide(ds, visible_scores(s)), found.listed);
         }
     }
 

@@ -1,5 +1,5 @@
 // dK = scale·dXᵀ·Q and dV = Pᵀ·dO (FlashAttention's backward by recomputation). A workgroup owns a tile of key rows of
-// one KV head and walks, for each query head of its group in turn, the query tiles that see any of them: rows are keys
+// one KV head and visits, for each query head of its group in turn, the query tiles that see any of them: rows are keys
 // here, the columns of a step queries.
 
 import part::params;
@@ -16,7 +16,7 @@ import slot::v_rows for v;
 import slot::d_o_rows for d_o;
 import slot::q_load for q;
 import slot::k_load for k;
-import slot::turns;
+import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
 import address::strided for stats;
@@ -29,7 +29,7 @@ import slot::strategy for head;
 import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::gradient;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -70,44 +70,44 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     let v_rows = value_load_rows(own);
     var dk_rows = HeadSum();
     var dv_rows = ValueSum();
-    var spoilt = Flags();
+    var nonfinite = Flags();
 
-    let by = seen_by(work.b, tile.first, tile.last);
+    let by = visible_by(work.b, tile.first, tile.last);
     let head = work.h * params.group;
-    let keys = place_rows(work.b, head, rows);
+    let keys = row_context(work.b, head, rows);
     @if(count_tiles) var visited = 0u;
     for (var h = head + params.group_begin; h < head + params.group_end; h++) {
-        let place = with_head(keys, h);
+        let context = with_head(keys, h);
         let stream = stream_of(work.b, h);
-        var walk = walk_tiles(work.b, h, tile.first, by.any, 0u);
-        @if(count_tiles) visited += walk.end - walk.begin;
-        for (var n = walk.begin; n < walk.end; n++) {
-            walk = walk_to(walk, n);
-            let i_tile = tile_key(walk, n);
-            let elements = tile_elements(walk);
-            begin_tile(stream, i_tile, by.all, elements.partial || HIDING_SCORES);
+        var tiles = kv_tiles(work.b, h, tile.first, by.any, 0u);
+        @if(count_tiles) visited += tiles.end - tiles.begin;
+        for (var n = tiles.begin; n < tiles.end; n++) {
+            tiles = next(tiles, n);
+            let i_tile = tile_key(tiles, n);
+            let mask = tile_mask(tiles);
+            begin_tile(stream, i_tile, by.all, mask.partial || HIDING_SCORES);
             @unroll_one for (var g = 0u; g < GROUPS; g++) {
                 let i = i_tile + g * KEYS;
-                let masked = is_masked(elements, by.all, i);
+                let masked = is_masked(mask, by.all, i);
                 let stats_columns = column_stats(stream, i);
                 var step = begin_step(stream, i, g, masked || HIDING_SCORES);
 
                 // Sᵀ = K·Qᵀ, dPᵀ = V·dOᵀ
                 let capped = cap_scores(head_scores(k_rows, &step));
                 let dp = value_scores(v_rows, &step);
-                let biased = add_biases(capped, place, i);
-                var s = modify_scores(biased, place, i);
-                if (masked) { s = mask_step(s, elements, place, i); }
+                let biased = add_biases(capped, context, i);
+                var s = modify_scores(biased, context, i);
+                if (masked) { s = mask_step(s, mask, context, i); }
 
                 // P = exp(S − lse), dS = P∘(dP − Δ)
                 var p = probabilities(s, stats_columns);
-                let ds = modify_gradients(score_gradients(p, dp, stats_columns), biased, place, i);
+                let ds = modify_gradients(score_gradients(p, dp, stats_columns), biased, context, i);
                 var dx = uncap_gradients(ds, capped);
                 if (masked || HIDING_SCORES) {
-                    let visible = seen_scores(s);
+                    let visible = visible_scores(s);
                     p = hide(p, visible);
                     dx = hide(dx, visible);
-                    spoilt = spoil_rows(spoilt, visible, spoilt_columns(step));
+                    nonfinite = nonfinite_rows(nonfinite, visible, nonfinite_columns(step));
                 }
 
                 // dV += Pᵀ·dO, dK += dXᵀ·Q
@@ -118,14 +118,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 
     @if(count_tiles) dk_rows = head_fill(f32(visited));
-    spoilt = marks_of_rows(spoilt);
+    nonfinite = marks_of_rows(nonfinite);
     let dk_at = dk_place(work.b, work.h);
     let dv_at = dv_place(work.b, work.h);
     var dk_finished = FinishedRows();
     var dv_finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
-        dk_finished[r] = FinishedRow(owns(tile, r), dk_row(dk_at, rows[r]), 1.0, spoilt[r]);
-        dv_finished[r] = FinishedRow(owns(tile, r), dv_row(dv_at, rows[r]), 1.0, spoilt[r]);
+        dk_finished[r] = FinishedRow(owns(tile, r), dk_row(dk_at, rows[r]), 1.0, nonfinite[r]);
+        dv_finished[r] = FinishedRow(owns(tile, r), dv_row(dv_at, rows[r]), 1.0, nonfinite[r]);
     }
     head_store(dk_rows, dk_finished);
     value_store(dv_rows, dv_finished);

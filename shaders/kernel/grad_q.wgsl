@@ -1,5 +1,5 @@
 // dQ = scale·dX·K (FlashAttention's backward by recomputation, 2205.14135 algorithm 4, in 2307.08691's order). A
-// workgroup owns a tile of query rows of one head and walks the key tiles that any of them sees, as the forward
+// workgroup owns a tile of query rows of one head and visits the key tiles that any of them sees, as the forward
 // kernel does; P comes from lse.
 
 import part::params;
@@ -15,7 +15,7 @@ import slot::v_rows for v;
 import slot::d_o_rows for d_o;
 import slot::q_load for q;
 import slot::k_load for k;
-import slot::turns;
+import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
 import address::strided for stats;
@@ -26,7 +26,7 @@ import slot::strategy for head;
 import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::gradient;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -57,42 +57,42 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     start_strategy(invocation);
 
     let tile = row_tile(work.tile, params.q_begin, params.q_end);
-    let place = place_rows(work.b, work.h, rows_of(tile));
+    let context = row_context(work.b, work.h, rows_of(tile));
     let stream = stream_of(work.b, work.h);
-    let own = own_rows(place);
+    let own = own_rows(context);
     let q_rows = head_load_rows(own);
     let d_o_rows = value_load_rows(own);
-    let stats_rows = row_stats(place);
+    let stats_rows = row_stats(context);
     var dq_rows = HeadSum();
-    var spoilt = Flags();
+    var nonfinite = Flags();
 
     let bounds = query_bounds(work.b, tile);
-    var walk = walk_tiles(work.b, work.h, tile.first, bounds, work.split);
-    for (var n = walk.begin; n < walk.end; n++) {
-        walk = walk_to(walk, n);
-        let j_tile = tile_key(walk, n);
-        let elements = tile_elements(walk);
-        begin_tile(stream, j_tile, bounds, elements.partial || HIDING_SCORES);
+    var tiles = kv_tiles(work.b, work.h, tile.first, bounds, work.split);
+    for (var n = tiles.begin; n < tiles.end; n++) {
+        tiles = next(tiles, n);
+        let j_tile = tile_key(tiles, n);
+        let mask = tile_mask(tiles);
+        begin_tile(stream, j_tile, bounds, mask.partial || HIDING_SCORES);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
-            let masked = is_masked(elements, bounds, j);
+            let masked = is_masked(mask, bounds, j);
             var step = begin_step(stream, j, g, masked || HIDING_SCORES);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
             let capped = cap_scores(head_scores(q_rows, &step));
             let dp = value_scores(d_o_rows, &step);
-            let biased = add_biases(capped, place, j);
-            var s = modify_scores(biased, place, j);
-            if (masked) { s = mask_step(s, elements, place, j); }
+            let biased = add_biases(capped, context, j);
+            var s = modify_scores(biased, context, j);
+            if (masked) { s = mask_step(s, mask, context, j); }
 
             // P = exp(S − lse), dS = P∘(dP − Δ)
             let p = probabilities(s, stats_rows);
-            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, place, j);
+            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j);
             var dx = uncap_gradients(ds, capped);
             if (masked || HIDING_SCORES) {
-                let visible = seen_scores(s);
+                let visible = visible_scores(s);
                 dx = hide(dx, visible);
-                spoilt = spoil_rows(spoilt, visible, spoilt_columns(step));
+                nonfinite = nonfinite_rows(nonfinite, visible, nonfinite_columns(step));
             }
 
             // dQ += dX·K
@@ -100,14 +100,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
         }
     }
 
-    @if(count_tiles) dq_rows = head_fill(f32(walk.end - walk.begin));
-    spoilt = marks_of_rows(spoilt);
+    @if(count_tiles) dq_rows = head_fill(f32(tiles.end - tiles.begin));
+    nonfinite = marks_of_rows(nonfinite);
     let dq_at = dq_place(work.b, work.h);
     var finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
         @if(!count_tiles) let factor = own[r].scale;
         @if(count_tiles) let factor = 1.0;
-        finished[r] = FinishedRow(owns(tile, r), dq_row(dq_at, place.rows[r]), factor, spoilt[r]);
+        finished[r] = FinishedRow(owns(tile, r), dq_row(dq_at, context.rows[r]), factor, nonfinite[r]);
     }
     head_store(dq_rows, finished);
 }

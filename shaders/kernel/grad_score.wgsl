@@ -1,5 +1,5 @@
 // The gradients of the score's own numbers: ALiBi's slopes (−Σ dS·|p_i − p_j| of a head) or T5's table (Σ dS of the
-// pairs of a bucket). A workgroup owns a tile of query rows of one head, walks the key tiles they see and writes one
+// pairs of a bucket). A workgroup owns a tile of query rows of one head, visits the key tiles they see and writes one
 // partial for each of PARTS numbers; `reduce` adds them up. PARTS buckets are taken from params.part_begin on.
 
 import part::params;
@@ -15,7 +15,7 @@ import slot::v_rows for v;
 import slot::d_o_rows for d_o;
 import slot::q_load for q;
 import slot::k_load for k;
-import slot::turns;
+import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
 import address::strided for stats;
@@ -24,7 +24,7 @@ import slot::strategy for head;
 import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::gradient;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -58,33 +58,33 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     for (var n = 0u; n < PARTS; n++) { sums[n * INVOCATIONS + invocation.index] = 0.0; }
     let tile = row_tile(work.tile, params.q_begin, params.q_end);
-    let place = counted_once(place_rows(work.b, work.h, rows_of(tile)), tile);
+    let context = counted_once(row_context(work.b, work.h, rows_of(tile)), tile);
     let stream = stream_of(work.b, work.h);
-    let own = own_rows(place);
+    let own = own_rows(context);
     let q_rows = head_load_rows(own);
     let d_o_rows = value_load_rows(own);
-    let stats_rows = row_stats(place);
+    let stats_rows = row_stats(context);
 
     let bounds = query_bounds(work.b, tile);
-    var walk = walk_tiles(work.b, work.h, tile.first, bounds, work.split);
-    for (var n = walk.begin; n < walk.end; n++) {
-        walk = walk_to(walk, n);
-        let j_tile = tile_key(walk, n);
-        let elements = tile_elements(walk);
-        begin_tile(stream, j_tile, bounds, elements.partial);
+    var tiles = kv_tiles(work.b, work.h, tile.first, bounds, work.split);
+    for (var n = tiles.begin; n < tiles.end; n++) {
+        tiles = next(tiles, n);
+        let j_tile = tile_key(tiles, n);
+        let mask = tile_mask(tiles);
+        begin_tile(stream, j_tile, bounds, mask.partial);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
             var step = begin_step(stream, j, g, false);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), place, j);
+            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), context, j);
             let dp = value_scores(d_o_rows, &step);
-            let s = mask_step(modify_scores(biased, place, j), elements, place, j);
+            let s = mask_step(modify_scores(biased, context, j), mask, context, j);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(s, stats_rows);
-            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, place, j);
-            add_to_sums(hide(ds, seen_scores(s)), place, j, invocation.index);
+            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j);
+            add_to_sums(hide(ds, visible_scores(s)), context, j, invocation.index);
         }
     }
 
@@ -97,27 +97,27 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 }
 
 // Each row is counted by one invocation, once: what others see of it is nothing.
-fn counted_once(place: Place, tile: Tile) -> Place {
-    var counted = place;
+fn counted_once(context: RowContext, tile: Tile) -> RowContext {
+    var counted = context;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        if (!tells_rows() || !owns(tile, r)) { counted.seen[r] = Interval(0u, 0u, 0u, 0u); }
+        if (!tells_rows() || !owns(tile, r)) { counted.visible[r] = Interval(0u, 0u, 0u, 0u); }
     }
     return counted;
 }
 
-@if(grad_slopes) fn add_to_sums(ds: Scores, place: Place, j: u32, invocation: u32) {
+@if(grad_slopes) fn add_to_sums(ds: Scores, context: RowContext, j: u32, invocation: u32) {
     var sum = 0.0;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        let p = key_position(place.b, j + c);
-        @unroll for (var r = 0u; r < ROWS; r++) { sum -= ds[r][c] * f32(abs(place.p[r] - p)); }
+        let p = key_position(context.b, j + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { sum -= ds[r][c] * f32(abs(context.p[r] - p)); }
     }
     sums[invocation] += sum;
 }
 
-@if(!grad_slopes) fn add_to_sums(ds: Scores, place: Place, j: u32, invocation: u32) {
+@if(!grad_slopes) fn add_to_sums(ds: Scores, context: RowContext, j: u32, invocation: u32) {
     @unroll for (var c = 0u; c < KEYS; c++) {
-        let p = key_position(place.b, j + c);
-        @unroll for (var r = 0u; r < ROWS; r++) { add_to_bucket(t5_bucket(p - place.p[r]), ds[r][c], invocation); }
+        let p = key_position(context.b, j + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { add_to_bucket(t5_bucket(p - context.p[r]), ds[r][c], invocation); }
     }
 }
 

@@ -43,9 +43,9 @@ fn main(
         if (x == invocation) { before = all; }
         all += kept[x];
     }
-    // Of those that equal the bound the first are kept until there are enough; the unseen never, the forced always.
+    // Of those that equal the bound the first are kept until there are enough; those with no visible pair never, the forced always.
     var room = 0u;
-    @if(top_k) if (bound > UNSEEN) { room = select(params.keep_blocks - min(params.keep_blocks, all.x), all.y, bound == FORCED); }
+    @if(top_k) if (bound > NONE_VISIBLE) { room = select(params.keep_blocks - min(params.keep_blocks, all.x), all.y, bound == FORCED); }
     var equals = before.y;
     let list = params.lists_at + list_number(n) * (1u + params.list_capacity);
     var at = before.x + min(equals, room);

@@ -1,5 +1,5 @@
 // Exact attention forward (FlashAttention-2's loop order). A workgroup owns a tile of query rows of one head and
-// walks the key tiles that any of them sees.
+// visits the key tiles that any of them sees.
 
 import part::params;
 import part::numbers;
@@ -13,7 +13,7 @@ import slot::k_rows for k;
 import slot::v_rows for v;
 import slot::q_load for q;
 import slot::k_load for k;
-import slot::turns;
+import slot::rotations;
 import part::load_value for v;
 import slot::o_rows for o;
 import address::strided for lse;
@@ -22,7 +22,7 @@ import slot::strategy for head;
 import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::online_softmax;
 
 @group(0) @binding(0) var<uniform> params: Params;
@@ -52,35 +52,35 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     start_strategy(invocation);
 
     let tile = row_tile(work.tile, params.q_begin, params.q_end);
-    let place = place_rows(work.b, work.h, rows_of(tile));
+    let context = row_context(work.b, work.h, rows_of(tile));
     let stream = stream_of(work.b, work.h);
-    let q_rows = head_load_rows(own_rows(place));
+    let q_rows = head_load_rows(own_rows(context));
     var o_rows = ValueSum();
     var softmax = softmax_start();
 
     let bounds = query_bounds(work.b, tile);
-    var walk = walk_tiles(work.b, work.h, tile.first, bounds, work.split);
-    for (var n = walk.begin; n < walk.end; n++) {
-        walk = walk_to(walk, n);
-        let j_tile = tile_key(walk, n);
-        let elements = tile_elements(walk);
-        begin_tile(stream, j_tile, bounds, elements.partial || HIDING_SCORES);
+    var tiles = kv_tiles(work.b, work.h, tile.first, bounds, work.split);
+    for (var n = tiles.begin; n < tiles.end; n++) {
+        tiles = next(tiles, n);
+        let j_tile = tile_key(tiles, n);
+        let mask = tile_mask(tiles);
+        begin_tile(stream, j_tile, bounds, mask.partial || HIDING_SCORES);
         @unroll_one for (var g = 0u; g < GROUPS; g++) {
             let j = j_tile + g * KEYS;
-            let masked = is_masked(elements, bounds, j);
+            let masked = is_masked(mask, bounds, j);
             var step = begin_step(stream, j, g, masked || HIDING_SCORES);
 
             // S = Q·Kᵀ
-            var s = shape_scores(head_scores(q_rows, &step), place, j);
-            if (masked) { s = mask_step(s, elements, place, j); }
+            var s = shape_scores(head_scores(q_rows, &step), context, j);
+            if (masked) { s = mask_step(s, mask, context, j); }
 
             // P = exp(S − max)
-            let next = softmax_step(softmax, s);
-            softmax = next.rows;
+            let updated = softmax_step(softmax, s);
+            softmax = updated.rows;
 
-            // O = O·shrink + P·V
-            o_rows = value_accumulate(o_rows, next.shrink, next.p, &step);
-            if (masked || HIDING_SCORES) { softmax = softmax_spoil(softmax, seen_scores(s), spoilt_columns(step)); }
+            // O = O·rescale + P·V
+            o_rows = value_accumulate(o_rows, updated.rescale, updated.p, &step);
+            if (masked || HIDING_SCORES) { softmax = softmax_nonfinite(softmax, visible_scores(s), nonfinite_columns(step)); }
         }
     }
 
@@ -91,12 +91,12 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     var finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (owns(tile, r)) {
-            let start = o_row(o_at, place.rows[r]) + work.split * params.o_split;
-            finished[r] = FinishedRow(true, start, softmax_factor(softmax[r]), softmax[r].spoilt);
+            let start = o_row(o_at, context.rows[r]) + work.split * params.o_split;
+            finished[r] = FinishedRow(true, start, softmax_factor(softmax[r]), softmax[r].nonfinite);
             if (tells_rows()) {
-                let at = lse_row(lse_at, place.rows[r]) + work.split * params.lse_split;
+                let at = lse_row(lse_at, context.rows[r]) + work.split * params.lse_split;
                 @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
-                @if(count_tiles) lse[at] = bitcast<u32>(f32(walk.end - walk.begin));
+                @if(count_tiles) lse[at] = bitcast<u32>(f32(tiles.end - tiles.begin));
             }
         }
     }

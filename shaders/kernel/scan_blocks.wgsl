@@ -11,7 +11,7 @@ import mask::user;
 @group(0) @binding(1) var<storage, read_write> states: array<u32>;
 @group(0) @binding(2) var<storage, read> aux: array<u32>;
 
-var<workgroup> seen: atomic<u32>;
+var<workgroup> visible_pairs: atomic<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -26,22 +26,22 @@ fn main(
     let i_first = (params.block_begin + block.n) * params.block_side;
     let columns = min(params.block_side, params.kv_len - j_first);
     let pairs = min(params.block_side, params.q_len - i_first) * columns;
-    if (invocation == 0u) { atomicStore(&seen, 0u); }
+    if (invocation == 0u) { atomicStore(&visible_pairs, 0u); }
     workgroupBarrier();
 
     var count = 0u;
     for (var pair = invocation; pair < pairs; pair += INVOCATIONS) {
-        count += select(0u, 1u, sees(block.b, block.h, i_first + pair / columns, j_first + pair % columns));
+        count += select(0u, 1u, is_visible_pair(block.b, block.h, i_first + pair / columns, j_first + pair % columns));
     }
-    atomicAdd(&seen, count);
+    atomicAdd(&visible_pairs, count);
     workgroupBarrier();
     if (invocation == 0u) {
-        let all = atomicLoad(&seen);
-        states[n] = select(select(SOME_PAIRS, ALL_PAIRS, all == pairs), UNSEEN, all == 0u);
+        let all = atomicLoad(&visible_pairs);
+        states[n] = select(select(SOME_PAIRS, ALL_PAIRS, all == pairs), NONE_VISIBLE, all == 0u);
     }
 }
 
-fn sees(b: u32, h: u32, i: u32, j: u32) -> bool {
+fn is_visible_pair(b: u32, h: u32, i: u32, j: u32) -> bool {
     var visible = true;
     @if(intervals) visible = is_visible(visible_keys(b, i), j);
     @if(segments) visible = visible && aux[params.segments_q_at + b * params.q_len + i] == aux[params.segments_k_at + b * params.kv_len + j];

@@ -57,10 +57,10 @@ fn main(own: ItemInvocation) {
             @unroll for (var c = 0u; c < FOUR; c++) {
                 let j = column + c;
                 if (j < params.block_columns) {
-                    @if(scanned) let visible = states[start + j] != UNSEEN;
+                    @if(scanned) let visible = states[start + j] != NONE_VISIBLE;
                     @if(!scanned) let visible = has_visible_pair(b, rows, j);
                     let rank = select(rank_of(s[r][c]), FORCED, is_forced(rows, j));
-                    ranks[start + j] = select(UNSEEN, rank, visible);
+                    ranks[start + j] = select(NONE_VISIBLE, rank, visible);
                 }
             }
         }
@@ -95,8 +95,8 @@ fn has_visible_pair(b: u32, rows: BlockRow, j: u32) -> bool {
     }
     var found = false;
     for (var i = rows.first; i <= rows.last; i++) {
-        let seen = visible_keys(b, i);
-        found = found || meet(seen.begin, seen.end, j_first, j_end) || meet(seen.first_begin, seen.first_end, j_first, j_end);
+        let visible = visible_keys(b, i);
+        found = found || meet(visible.begin, visible.end, j_first, j_end) || meet(visible.first_begin, visible.first_end, j_first, j_end);
     }
     return found;
 }
@@ -112,5 +112,5 @@ fn rank_of(score: f32) -> u32 {
     let magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) { return FORCED - 1u; }
     let rank = select(0x80000000u + magnitude, 0x80000000u - magnitude, bits >> 31u == 1u);
-    return clamp(rank, UNSEEN + 1u, FORCED - 1u);
+    return clamp(rank, NONE_VISIBLE + 1u, FORCED - 1u);
 }

@@ -4,12 +4,12 @@
     return (params.block_side + 31u) / 32u;
 }
 
-@if(block_bits) fn mask_block_bits(visible: Flags, bits: u32, place: Place, j: u32) -> Flags {
+@if(block_bits) fn mask_block_bits(visible: Flags, bits: u32, context: RowContext, j: u32) -> Flags {
     var flags = visible;
     if (bits != NOWHERE) {
         let column = j % params.block_side;
         @unroll for (var r = 0u; r < ROWS; r++) {
-            let row = place.rows[r] % params.block_side;
+            let row = context.rows[r] % params.block_side;
             flags[r] &= aux[bits + row * bit_words() + column / 32u] >> (column % 32u);
         }
     }

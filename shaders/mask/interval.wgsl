@@ -33,8 +33,8 @@ fn visible_keys(b: u32, i: u32) -> Interval {
     return Interval(begin, end, first_end, first_begin);
 }
 
-fn is_visible(seen: Interval, j: u32) -> bool {
-    return (j >= seen.begin && j < seen.end) || (j >= seen.first_begin && j < seen.first_end);
+fn is_visible(visible: Interval, j: u32) -> bool {
+    return (j >= visible.begin && j < visible.end) || (j >= visible.first_begin && j < visible.first_end);
 }
 
 // What one key is seen by: queries i with begin ≤ i < end.

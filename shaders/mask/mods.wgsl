@@ -13,12 +13,12 @@ import mask::user;
     @if(!transposed) return min(column, params.kv_len - 1u);
 }
 
-@if(mask_mod) fn mask_by_mod(flags: Flags, place: Place, column: u32) -> Flags {
+@if(mask_mod) fn mask_by_mod(flags: Flags, context: RowContext, column: u32) -> Flags {
     var left = flags;
     @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
-            let seen = user_mask_mod(place.b, place.h, pair_query(place.rows[r], column + c), pair_key(place.rows[r], column + c));
-            left[r] &= select(~(1u << c), 0xffffffffu, seen);
+            let visible = user_mask_mod(context.b, context.h, pair_query(context.rows[r], column + c), pair_key(context.rows[r], column + c));
+            left[r] &= select(~(1u << c), 0xffffffffu, visible);
         }
     }
     return left;

@@ -13,12 +13,12 @@
     @if(!transposed) return query_segment(b, n);
 }
 
-@if(segments) fn mask_segments(visible: Flags, place: Place, column: u32) -> Flags {
+@if(segments) fn mask_segments(visible: Flags, context: RowContext, column: u32) -> Flags {
     var flags = visible;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        @if(!transposed) let segment = key_segment(place.b, column + c);
-        @if(transposed) let segment = query_segment(place.b, column + c);
-        @unroll for (var r = 0u; r < ROWS; r++) { flags[r] &= ~select(1u << c, 0u, place.segment[r] == segment); }
+        @if(!transposed) let segment = key_segment(context.b, column + c);
+        @if(transposed) let segment = query_segment(context.b, column + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { flags[r] &= ~select(1u << c, 0u, context.segment[r] == segment); }
     }
     return flags;
 }

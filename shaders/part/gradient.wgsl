@@ -5,10 +5,10 @@
 @if(transposed) alias Stats = array<vec2<f32>, KEYS>;
 @if(!transposed) alias Stats = array<vec2<f32>, ROWS>;
 
-@if(!transposed) fn row_stats(place: Place) -> Stats {
+@if(!transposed) fn row_stats(context: RowContext) -> Stats {
     var of_rows = Stats();
-    let at = stats_place(place.b, place.h);
-    @unroll for (var r = 0u; r < ROWS; r++) { of_rows[r] = stats[stats_row(at, place.rows[r])]; }
+    let at = stats_place(context.b, context.h);
+    @unroll for (var r = 0u; r < ROWS; r++) { of_rows[r] = stats[stats_row(at, context.rows[r])]; }
     return of_rows;
 }
 
@@ -41,9 +41,9 @@ fn hide(weights: Scores, visible: Flags) -> Scores {
     return w;
 }
 
-// Which gradients of rows are spoilt: those of rows that see a column that is.
-fn spoil_rows(before: Flags, visible: Flags, columns: u32) -> Flags {
-    var spoilt = before;
-    @unroll for (var r = 0u; r < ROWS; r++) { spoilt[r] |= visible[r] & columns; }
-    return spoilt;
+// Which gradients of rows are no finite numbers: those of rows that see a column that is none.
+fn nonfinite_rows(before: Flags, visible: Flags, columns: u32) -> Flags {
+    var nonfinite = before;
+    @unroll for (var r = 0u; r < ROWS; r++) { nonfinite[r] |= visible[r] & columns; }
+    return nonfinite;
 }

@@ -3,28 +3,28 @@
 
 struct OwnRow {
     q: u32,
-    turn: u32,
+    rotation: u32,
     scale: f32,
     @if(gradient) d_o: u32,
 }
 
 alias OwnRows = array<OwnRow, ROWS>;
 
-fn own_rows(place: Place) -> OwnRows {
+fn own_rows(context: RowContext) -> OwnRows {
     var own = OwnRows();
-    let q_at = q_place(place.b, place.h);
-    @if(gradient) let d_o_at = d_o_place(place.b, place.h);
+    let q_at = q_place(context.b, context.h);
+    @if(gradient) let d_o_at = d_o_place(context.b, context.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let i = place.rows[r];
+        let i = context.rows[r];
         own[r].q = q_row(q_at, i);
-        own[r].turn = query_turn(place.b, i);
-        own[r].scale = query_scale(place.b, i);
+        own[r].rotation = query_rotation(context.b, i);
+        own[r].scale = query_scale(context.b, i);
         @if(gradient) own[r].d_o = d_o_row(d_o_at, i);
     }
     return own;
 }
 
-fn head_of_own(row: OwnRow, chunk: u32) -> Chunk { return scaled(q_load(row.q, chunk, row.turn), row.scale); }
+fn head_of_own(row: OwnRow, chunk: u32) -> Chunk { return scaled(q_load(row.q, chunk, row.rotation), row.scale); }
 @if(gradient) fn value_of_own(row: OwnRow, chunk: u32) -> Chunk { return d_o_load(row.d_o, chunk); }
 
 // The keys and values of a batch and KV head.
@@ -38,23 +38,23 @@ fn stream_of(b: u32, h: u32) -> Stream {
 
 fn streamed_len() -> u32 { return params.kv_len; }
 
-struct StreamedRow { k: u32, turn: u32, v: u32 }
+struct StreamedRow { k: u32, rotation: u32, v: u32 }
 
 fn streamed_row(stream: Stream, j: u32) -> StreamedRow {
-    return StreamedRow(k_row(stream.k, j), key_turn(stream.b, j), v_row(stream.v, j));
+    return StreamedRow(k_row(stream.k, j), key_rotation(stream.b, j), v_row(stream.v, j));
 }
 
-fn head_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return k_load(row.k, chunk, row.turn); }
+fn head_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return k_load(row.k, chunk, row.rotation); }
 fn value_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return v_load(row.v, chunk); }
 
-// The rows of the rotary table where query i and key j turn; 0 where nothing turns.
-fn query_turn(b: u32, i: u32) -> u32 {
+// The rows of the rotary table for query i and key j; 0 where nothing is rotated.
+fn query_rotation(b: u32, i: u32) -> u32 {
     @if(!rotary) return 0u;
     @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.q_rotations_at + b * params.q_len + i]));
     @if(rotary) @if(!q_positions) return table_row(diagonal(b, i));
 }
 
-fn key_turn(b: u32, j: u32) -> u32 {
+fn key_rotation(b: u32, j: u32) -> u32 {
     @if(!rotary) return 0u;
     @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.k_rotations_at + b * params.kv_len + j])) + params.table_key_at;
     @if(rotary) @if(!k_positions) return table_row(i32(j)) + params.table_key_at;

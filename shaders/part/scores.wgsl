@@ -5,17 +5,17 @@ alias Scores = array<array<f32, KEYS>, ROWS>;
 alias Flags = array<u32, ROWS>;
 
 // Which of the keys from j on the rows see.
-fn visible_flags(place: Place, j: u32) -> Flags {
+fn visible_flags(context: RowContext, j: u32) -> Flags {
     var flags = Flags();
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(0u, 1u << c, is_visible(place.seen[r], j + c)); }
+        @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(0u, 1u << c, is_visible(context.visible[r], j + c)); }
     }
-    @if(mask_mod) flags = mask_by_mod(flags, place, j);
+    @if(mask_mod) flags = mask_by_mod(flags, context, j);
     return flags;
 }
 
-// Which of the keys of a step the rows see, by scores that masks, bias and score_mod have had their say in. A NaN is seen.
-fn seen_scores(scores: Scores) -> Flags {
+// Which of the keys of a step the rows see, by scores that masks, bias and score_mod have had their say in. A NaN is visible.
+fn visible_scores(scores: Scores) -> Flags {
     var flags = Flags();
     @unroll for (var r = 0u; r < ROWS; r++) {
         @unroll for (var c = 0u; c < KEYS; c++) { flags[r] |= select(1u << c, 0u, scores[r][c] < LOWEST); }

@@ -22,8 +22,8 @@ fn owns(tile: Tile, r: u32) -> bool {
     return row >= tile.first && row <= tile.last;
 }
 
-// What a strategy stores: factor · sum in the row that begins at element `start`, or NaN where it is spoilt.
-struct FinishedRow { owned: bool, start: u32, factor: f32, spoilt: u32 }
+// What a strategy stores: factor · sum in the row that begins at element `start`, or NaN where it is marked.
+struct FinishedRow { owned: bool, start: u32, factor: f32, nonfinite: u32 }
 
 alias FinishedRows = array<FinishedRow, ROWS>;
 
@@ -34,9 +34,9 @@ fn unscaled() -> array<f32, ROWS> {
     return ones;
 }
 
-fn spoil(x: vec4<f32>, spoilt: u32) -> vec4<f32> {
+fn or_nonfinite(x: vec4<f32>, nonfinite: u32) -> vec4<f32> {
     var nan = NAN_BITS;
-    return select(x, vec4<f32>(bitcast<f32>(nan)), spoilt != 0u);
+    return select(x, vec4<f32>(bitcast<f32>(nan)), nonfinite != 0u);
 }
 
 // What the first and the last row of a tile see: intervals of the rows between them lie between.

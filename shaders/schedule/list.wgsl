@@ -1,11 +1,11 @@
 // Which key tiles a tile of query rows visits: those of the blocks in its list that hold a key of the two intervals,
 // `first` and the window, in rising order. Assumes that a tile, of queries as of keys, lies in one block.
 
-// The tiles begin … end − 1 of a walk; from tile `head` on they are the list's from `start`, before it those of the keys
-// before `first`. The list lies in `aux` from `list`; `run` is what the walk is on.
-struct Walk { begin: u32, end: u32, head: u32, start: Entry, list: u32, run: Run }
+// The tiles begin … end − 1; from tile `head` on they are the list's from `start`, before it those of the keys
+// before `first`. The list lies in `aux` from `list`; `run` is where they are.
+struct KvTiles { begin: u32, end: u32, head: u32, start: Entry, list: u32, run: Run }
 
-// The walk's tiles in the list's block `listed`, up to `end` − 1: tile n begins at key n · TILE + `shift`.
+// The tiles in the list's block `listed`, up to `end` − 1: tile n begins at key n · TILE + `shift`.
 struct Run {
     end: u32,
     shift: u32,
@@ -20,7 +20,7 @@ struct Run {
 struct Entry { listed: u32, within: u32 }
 
 // What all rows from query i on of head h within `bounds` visit; split s takes its share.
-fn walk_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> Walk {
+fn kv_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> KvTiles {
     let low = bounds.low;
     let high = bounds.high;
     let number = b * params.block_batch + h * params.block_head + i / params.block_side;
@@ -40,15 +40,15 @@ fn walk_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> Walk {
     let start = tiles_before(list, length, next);
     let end = select(start, max(start, tiles_before(list, length, tiles_to(high.end))), high.end > low.begin);
     let count = head_end - head_start + end - start;
-    var walk = Walk();
-    walk.begin = split_at(count, s);
-    walk.end = split_at(count, s + 1u);
-    walk.head = head_end - head_start;
-    walk.start = entry(start);
-    walk.list = list;
-    let first = select(start + walk.begin - walk.head, head_start + walk.begin, walk.begin < walk.head);
-    walk.run = run_of(walk, walk.begin, entry(first));
-    return walk;
+    var tiles = KvTiles();
+    tiles.begin = split_at(count, s);
+    tiles.end = split_at(count, s + 1u);
+    tiles.head = head_end - head_start;
+    tiles.start = entry(start);
+    tiles.list = list;
+    let first = select(start + tiles.begin - tiles.head, head_start + tiles.begin, tiles.begin < tiles.head);
+    tiles.run = run_of(tiles, tiles.begin, entry(first));
+    return tiles;
 }
 
 // The n-th block of a list.
@@ -75,30 +75,30 @@ fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
     return low * per_block + select(0u, tile % per_block, within);
 }
 
-// The walk on its tile n, the one after that it is on or the same. Nothing is divided here: on lavapipe gradients
+// The same at tile n, the one after that where they are or that itself. Nothing is divided here: on lavapipe gradients
 // over lists of density 1 took 1.18 to 1.26 of dense with divisions in every tile, 1.13 with them in a branch that a
 // block takes once, and take 0.97 to 1.11 without (N = 4096, D = 64).
-fn walk_to(walk: Walk, n: u32) -> Walk {
-    var there = walk;
-    if (n == walk.head && n > walk.begin) {
-        there.run = run_of(walk, n, walk.start);
-    } else if (n == walk.run.end) {
-        there.run = run_of(walk, n, Entry(walk.run.listed + 1u, 0u));
+fn next(tiles: KvTiles, n: u32) -> KvTiles {
+    var there = tiles;
+    if (n == tiles.head && n > tiles.begin) {
+        there.run = run_of(tiles, n, tiles.start);
+    } else if (n == tiles.run.end) {
+        there.run = run_of(tiles, n, Entry(tiles.run.listed + 1u, 0u));
     }
     return there;
 }
 
-// The rest of a block from its tile `at` on, which is the walk's tile n. A block that a list should not name is the last
+// The rest of a block from its tile `at` on, which is tile n. A block that a list should not name is the last
 // one.
-fn run_of(walk: Walk, n: u32, at: Entry) -> Run {
-    let block = min(listed_block(walk.list, at.listed), params.block_columns - 1u);
+fn run_of(tiles: KvTiles, n: u32, at: Entry) -> Run {
+    let block = min(listed_block(tiles.list, at.listed), params.block_columns - 1u);
     var run = Run();
     run.end = n + params.block_side / TILE - at.within;
     run.shift = block * params.block_side + at.within * TILE - n * TILE;
     run.listed = at.listed;
-    @if(block_bits) let bits = aux[walk.list + params.block_tiles_from + at.listed];
+    @if(block_bits) let bits = aux[tiles.list + params.block_tiles_from + at.listed];
     @if(block_bits) run.bits = select(params.block_bits_at + bits * params.block_side * bit_words(), NOWHERE, bits == NOWHERE);
-    @if(device_list) run.partial = walk.list == EVERY_BLOCK || (aux[walk.list + at.listed] & PARTIAL_BLOCK) != 0u;
+    @if(device_list) run.partial = tiles.list == EVERY_BLOCK || (aux[tiles.list + at.listed] & PARTIAL_BLOCK) != 0u;
     return run;
 }
 
@@ -107,7 +107,7 @@ fn entry(tile: u32) -> Entry {
     return Entry(tile / per_block, tile % per_block);
 }
 
-// The first key of tile n, which the walk is on.
-fn tile_key(walk: Walk, n: u32) -> u32 {
-    return n * TILE + walk.run.shift;
+// The first key of tile n, where the tiles are.
+fn tile_key(tiles: KvTiles, n: u32) -> u32 {
+    return n * TILE + tiles.run.shift;
 }

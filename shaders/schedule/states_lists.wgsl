@@ -13,7 +13,7 @@ fn state_of(n: u32, i: u32) -> u32 {
         if ((lists[row + 1u + middle] & ~PARTIAL) < block) { low = middle + 1u; } else { high = middle; }
     }
     let listed = lists[row + 1u + min(low, params.block_capacity - 1u)];
-    if (low >= min(length, params.block_columns) || (listed & ~PARTIAL) != block) { return UNSEEN; }
+    if (low >= min(length, params.block_columns) || (listed & ~PARTIAL) != block) { return NONE_VISIBLE; }
     return select(ALL_PAIRS, SOME_PAIRS, (listed & PARTIAL) != 0u);
 }
 

@@ -7,14 +7,14 @@
 @if(bias) @if(!bias_pairs) alias Biases = f32;
 @if(bias) @if(bias_pairs) alias Biases = u64;
 
-@if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+@if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    let at = bias_place(place.b, place.h);
+    let at = bias_place(context.b, context.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!transposed) let start = bias_row(at, place.rows[r]);
+        @if(!transposed) let start = bias_row(at, context.rows[r]);
         @unroll for (var c = 0u; c < KEYS; c++) {
             @if(!transposed) let x = bias[start + min(column + c, params.kv_len - 1u)];
-            @if(transposed) let x = bias[bias_row(at, min(column + c, params.q_len - 1u)) + place.rows[r]];
+            @if(transposed) let x = bias[bias_row(at, min(column + c, params.q_len - 1u)) + context.rows[r]];
             s[r][c] = biased(s[r][c], x);
         }
     }
@@ -23,12 +23,12 @@
 
 // Two neighbours a load. Where a row starts at an odd element every pair is made of two loads' halves; what lies behind
 // the last key belongs to nobody, and is masked.
-@if(bias) @if(bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+@if(bias) @if(bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    let at = bias_place(place.b, place.h);
+    let at = bias_place(context.b, context.h);
     let last = arrayLength(&bias) - 1u;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let start = bias_row(at, place.rows[r]) + column;
+        let start = bias_row(at, context.rows[r]) + column;
         let is_odd = start % 2u == 1u;
         var low = halves(bias[min(start / 2u, last)]);
         @unroll for (var n = 0u; n < KEY_PAIRS; n++) {

@@ -9,12 +9,12 @@
     return bitcast<f32>(aux[params.t5_at + t5_bucket(relative) * params.q_heads + h]);
 }
 
-@if(t5) fn add_t5(scores: Scores, place: Place, column: u32) -> Scores {
+@if(t5) fn add_t5(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        let p = column_position(place.b, column + c);
-        @if(transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(place.h, place.p[r] - p); }
-        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(place.h, p - place.p[r]); }
+        let p = column_position(context.b, column + c);
+        @if(transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, context.p[r] - p); }
+        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, p - context.p[r]); }
     }
     return s;
 }

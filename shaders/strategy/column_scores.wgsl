@@ -4,10 +4,10 @@ alias ColumnScores = array<f32, ROWS>;
 
 fn add_column_scores(scores: ColumnScores, rows: RowFragment, columns: Shared, c: u32) -> ColumnScores {
     var s = ColumnScores();
-    @unroll for (var n = 0u; n < PIECES; n++) {
+    @unroll for (var n = 0u; n < SHARES; n++) {
         let x = share(columns, c, n);
-        @unroll for (var m = 0u; m < PIECE; m++) {
-            @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(rows[r][n * PIECE + m], x[m]); }
+        @unroll for (var m = 0u; m < SHARE_VEC4S; m++) {
+            @unroll for (var r = 0u; r < ROWS; r++) { s[r] += dot(rows[r][n * SHARE_VEC4S + m], x[m]); }
         }
     }
     @unroll for (var r = 0u; r < ROWS; r++) { s[r] += scores[r]; }

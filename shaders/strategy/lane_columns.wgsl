@@ -4,8 +4,8 @@ import strategy::lanes;
 import strategy::registers for tensor;
 import strategy::products for tensor;
 
-fn tensor_shared(own: Shared, c: u32, piece: u32) -> Piece {
-    return share(own, c, piece);
+fn tensor_shared(own: Shared, c: u32, n: u32) -> Share {
+    return share(own, c, n);
 }
 
 // A chunk of the invocation's column. What weights that are 0 may be multiplied by is a finite number: 0 and a mark
@@ -13,9 +13,9 @@ fn tensor_shared(own: Shared, c: u32, piece: u32) -> Piece {
 fn tensor_column(step: ptr<function, Step>, chunk: u32) -> Chunk {
     let own = tensor_of_streamed((*step).column, chunk);
     @if(!tensor_sum) return own;
-    @if(tensor_sum) let spoilt = (*step).finite && is_unbounded(own);
-    @if(tensor_sum) (*step).spoilt = (*step).spoilt || spoilt;
-    @if(tensor_sum) return select_chunk(own, Chunk(), spoilt);
+    @if(tensor_sum) let nonfinite = (*step).hides && is_nonfinite(own);
+    @if(tensor_sum) (*step).nonfinite = (*step).nonfinite || nonfinite;
+    @if(tensor_sum) return select_chunk(own, Chunk(), nonfinite);
 }
 
 // Loads stand between products: columns that are loaded all at once are slower.

@@ -15,22 +15,23 @@ fn start_strategy(own: Invocation) {
     lane = own.lane;
 }
 
-// What the invocation loads of a step: its column. What scores were made of and a sum is to have, too, it keeps.
+// What the invocation loads of a step: its column; whether pairs of it may be hidden, and whether what was loaded is no
+// finite number there. What scores were made of and a sum is to have, too, it keeps.
 struct Step {
     column: StreamedRow,
-    finite: bool,
-    spoilt: bool,
+    hides: bool,
+    nonfinite: bool,
     @if(head_rows) @if(head_sum) head_kept: array<Chunk, HEAD_CHUNKS>,
     @if(value_rows) @if(value_sum) value_kept: array<Chunk, VALUE_CHUNKS>,
 }
 
 // Lanes load in each step.
-fn begin_tile(stream: Stream, j: u32, bounds: Bounds, partial: bool) {}
+fn begin_tile(stream: Stream, j: u32, bounds: Bounds, hides: bool) {}
 
-fn begin_step(stream: Stream, j: u32, g: u32, finite: bool) -> Step {
+fn begin_step(stream: Stream, j: u32, g: u32, hides: bool) -> Step {
     var step = Step();
     step.column = streamed_row(stream, own_column(j));
-    step.finite = finite;
+    step.hides = hides;
     return step;
 }
 
@@ -43,10 +44,10 @@ fn own_column(j: u32) -> u32 {
 alias Shared = Chunk;
 
 // Four channels of what the invocation with column c and the same channels brought.
-alias Piece = array<vec4<f32>, 1>;
+alias Share = array<vec4<f32>, 1>;
 
-fn share(own: Shared, c: u32, piece: u32) -> Piece {
-    return Piece(subgroupShuffle(own[piece], source_lane(c)));
+fn share(own: Shared, c: u32, n: u32) -> Share {
+    return Share(subgroupShuffle(own[n], source_lane(c)));
 }
 
 fn source_lane(c: u32) -> u32 {
@@ -55,10 +56,10 @@ fn source_lane(c: u32) -> u32 {
 }
 
 // Bit c: column c is no finite number in the invocation's channels.
-fn spoilt_columns(step: Step) -> u32 {
+fn nonfinite_columns(step: Step) -> u32 {
     var flags = 0u;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        flags |= subgroupShuffle(select(0u, 1u, step.spoilt), source_lane(c)) << c;
+        flags |= subgroupShuffle(select(0u, 1u, step.nonfinite), source_lane(c)) << c;
     }
     return flags;
 }

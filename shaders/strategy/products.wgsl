@@ -5,11 +5,11 @@
 // S + rows·columnsᵀ over a chunk.
 @if(tensor_rows) fn tensor_add_scores(scores: Scores, rows: RowFragment, columns: Shared) -> Scores {
     var s = scores;
-    @unroll for (var n = 0u; n < PIECES; n++) {
+    @unroll for (var n = 0u; n < SHARES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = tensor_shared(columns, c, n);
-            @unroll for (var m = 0u; m < PIECE; m++) {
-                @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(rows[r][n * PIECE + m], x[m]); }
+            @unroll for (var m = 0u; m < SHARE_VEC4S; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += dot(rows[r][n * SHARE_VEC4S + m], x[m]); }
             }
         }
     }
@@ -22,15 +22,15 @@
 // 66 ms).
 @if(tensor_sum) fn tensor_add_weighted(sum: RowFragment, rescale: array<f32, ROWS>, weights: Scores, columns: Shared) -> RowFragment {
     var added = RowFragment();
-    @if(!by_channel) @unroll for (var n = 0u; n < PIECES; n++) {
+    @if(!by_channel) @unroll for (var n = 0u; n < SHARES; n++) {
         @unroll for (var c = 0u; c < KEYS; c++) {
             let x = tensor_shared(columns, c, n);
-            @unroll for (var m = 0u; m < PIECE; m++) {
-                @unroll for (var r = 0u; r < ROWS; r++) { added[r][n * PIECE + m] += weights[r][c] * x[m]; }
+            @unroll for (var m = 0u; m < SHARE_VEC4S; m++) {
+                @unroll for (var r = 0u; r < ROWS; r++) { added[r][n * SHARE_VEC4S + m] += weights[r][c] * x[m]; }
             }
         }
     }
-    @if(by_channel) @unroll for (var n = 0u; n < PIECES; n++) {
+    @if(by_channel) @unroll for (var n = 0u; n < SHARES; n++) {
         @unroll for (var e = 0u; e < 4u; e++) {
             @unroll for (var c = 0u; c < KEYS; c++) {
                 let x = tensor_shared(columns, c, n)[0u][e];

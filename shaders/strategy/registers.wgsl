@@ -36,7 +36,7 @@ import strategy::fragments;
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (rows[r].owned) {
             let x = scaled(fragment[r], rows[r].factor);
-            @unroll for (var n = 0u; n < QUADS; n++) { tensor_put(rows[r].start, chunk * QUADS + n, spoil(x[n], rows[r].spoilt)); }
+            @unroll for (var n = 0u; n < VEC4S; n++) { tensor_put(rows[r].start, chunk * VEC4S + n, or_nonfinite(x[n], rows[r].nonfinite)); }
         }
     }
 }
@@ -46,7 +46,7 @@ import strategy::fragments;
     var sum = TensorSum();
     @unroll for (var d = 0u; d < TENSOR_CHUNKS; d++) {
         @unroll for (var r = 0u; r < ROWS; r++) {
-            @unroll for (var n = 0u; n < QUADS; n++) { sum[d][r][n] = vec4<f32>(x); }
+            @unroll for (var n = 0u; n < VEC4S; n++) { sum[d][r][n] = vec4<f32>(x); }
         }
     }
     return sum;

@@ -2,41 +2,41 @@
 
 struct Invocation { @builtin(local_invocation_index) index: u32 }
 
-// Bit n: column n of the tile is no finite number in a step that has masked pairs; it is staged as 0. Two words take
-// turns, so that one is emptied while the other is filled.
-var<workgroup> spoils: array<atomic<u32>, 2>;
+// Bit n: column n of the tile is no finite number in a step that has masked pairs; it is staged as 0. Two words are used
+// by turns, so that one is emptied while the other is filled.
+var<workgroup> tile_marks: array<atomic<u32>, 2>;
 
 var<private> invocation_index: u32 = 0u;
 // Which word is the tile's.
-var<private> spoils_turn: u32 = 0u;
+var<private> marks_word: u32 = 0u;
 
 fn start_strategy(own: Invocation) {
     invocation_index = own.index;
-    if (own.index == 0u) { atomicStore(&spoils[1], 0u); }
+    if (own.index == 0u) { atomicStore(&tile_marks[1], 0u); }
 }
 
 // Stages columns j … j + TILE − 1, in uniform control flow.
-fn begin_tile(stream: Stream, j: u32, bounds: Bounds, partial: bool) {
+fn begin_tile(stream: Stream, j: u32, bounds: Bounds, hides: bool) {
     workgroupBarrier();
-    spoils_turn ^= 1u;
-    if (invocation_index == 0u) { atomicStore(&spoils[spoils_turn ^ 1u], 0u); }
-    head_stage(stream, j, bounds, partial);
-    value_stage(stream, j, bounds, partial);
+    marks_word ^= 1u;
+    if (invocation_index == 0u) { atomicStore(&tile_marks[marks_word ^ 1u], 0u); }
+    head_stage(stream, j, bounds, hides);
+    value_stage(stream, j, bounds, hides);
     workgroupBarrier();
 }
 
 // x, or 0 and a mark for column n of the tile where x is no finite number and its step has masked pairs.
-fn stage_finite(x: Chunk, masked: bool, partial: bool, j: u32, n: u32, bounds: Bounds) -> Chunk {
+fn stage_finite(x: Chunk, masked: bool, hides: bool, j: u32, n: u32, bounds: Bounds) -> Chunk {
     let step = j + n / KEYS * KEYS;
-    let spoilt = masked && is_unbounded(x) && (partial || !all_visible(bounds, step, step + KEYS - 1u));
-    if (spoilt) { atomicOr(&spoils[spoils_turn], 1u << n); }
-    return select_chunk(x, Chunk(), spoilt);
+    let nonfinite = masked && is_nonfinite(x) && (hides || !all_visible(bounds, step, step + KEYS - 1u));
+    if (nonfinite) { atomicOr(&tile_marks[marks_word], 1u << n); }
+    return select_chunk(x, Chunk(), nonfinite);
 }
 
 // The first of a step's columns in its tile.
 struct Step { first: u32 }
 
-fn begin_step(stream: Stream, j: u32, g: u32, finite: bool) -> Step {
+fn begin_step(stream: Stream, j: u32, g: u32, hides: bool) -> Step {
     return Step(g * KEYS);
 }
 
@@ -44,8 +44,8 @@ fn begin_step(stream: Stream, j: u32, g: u32, finite: bool) -> Step {
 alias Shared = u32;
 
 // Bit c: column c of the step was staged as 0.
-fn spoilt_columns(step: Step) -> u32 {
-    return atomicLoad(&spoils[spoils_turn]) >> step.first;
+fn nonfinite_columns(step: Step) -> u32 {
+    return atomicLoad(&tile_marks[marks_word]) >> step.first;
 }
 
 @if(transposed) fn column_stats(stream: Stream, j: u32) -> Stats {

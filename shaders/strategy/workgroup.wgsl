@@ -6,18 +6,18 @@ import strategy::products for tensor;
 
 var<workgroup> tensor_tile: array<Staged, TENSOR_TILE_CHUNKS>;
 
-fn tensor_stage(stream: Stream, j: u32, bounds: Bounds, partial: bool) {
-    @if(tensor_sum) let masked = partial || !all_visible(bounds, j, j + TILE - 1u);
+fn tensor_stage(stream: Stream, j: u32, bounds: Bounds, hides: bool) {
+    @if(tensor_sum) let masked = hides || !all_visible(bounds, j, j + TILE - 1u);
     for (var at = invocation_index; at < TENSOR_TILE_CHUNKS; at += INVOCATIONS) {
         let row = streamed_row(stream, min(j + at / TENSOR_CHUNKS, streamed_len() - 1u));
         let x = tensor_of_streamed(row, at % TENSOR_CHUNKS);
         @if(!tensor_sum) tensor_tile[at] = staged(x);
-        @if(tensor_sum) tensor_tile[at] = staged(stage_finite(x, masked, partial, j, at / TENSOR_CHUNKS, bounds));
+        @if(tensor_sum) tensor_tile[at] = staged(stage_finite(x, masked, hides, j, at / TENSOR_CHUNKS, bounds));
     }
 }
 
-// The whole chunk is the one piece.
-fn tensor_shared(at: Shared, c: u32, piece: u32) -> Chunk {
+// The whole chunk is the one share.
+fn tensor_shared(at: Shared, c: u32, n: u32) -> Chunk {
     return unstaged(tensor_tile[at + c * TENSOR_CHUNKS]);
 }
 

@@ -1,11 +1,11 @@
-// Where an invocation's rows stand, for the parts of the score: queries, whose columns are keys, or (`transposed`, in
+// What the parts of the score and the masks know of an invocation's rows: queries, whose columns are keys, or (`transposed`, in
 // grad_kv) keys, whose columns are queries.
-struct Place {
+struct RowContext {
     b: u32,
     h: u32,
     rows: array<u32, ROWS>,
     // The columns that each sees, as far as intervals go.
-    seen: array<Interval, ROWS>,
+    visible: array<Interval, ROWS>,
     @if(positions) p: array<i32, ROWS>,
     @if(alibi) slope: f32,
     @if(segments) segment: array<u32, ROWS>,
@@ -38,21 +38,21 @@ fn row_interval(b: u32, n: u32) -> Interval {
     @if(!transposed) return visible_keys(b, n);
 }
 
-fn place_rows(b: u32, h: u32, rows: array<u32, ROWS>) -> Place {
-    var place = Place();
-    place.b = b;
-    place.h = h;
-    place.rows = rows;
-    @unroll for (var r = 0u; r < ROWS; r++) { place.seen[r] = row_interval(b, rows[r]); }
-    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { place.p[r] = row_position(b, rows[r]); }
-    @if(alibi) place.slope = alibi_slope(h);
-    @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { place.segment[r] = row_segment(b, rows[r]); }
-    return place;
+fn row_context(b: u32, h: u32, rows: array<u32, ROWS>) -> RowContext {
+    var context = RowContext();
+    context.b = b;
+    context.h = h;
+    context.rows = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) { context.visible[r] = row_interval(b, rows[r]); }
+    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { context.p[r] = row_position(b, rows[r]); }
+    @if(alibi) context.slope = alibi_slope(h);
+    @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { context.segment[r] = row_segment(b, rows[r]); }
+    return context;
 }
 
 // The same rows for another query head.
-@if(transposed) fn with_head(place: Place, h: u32) -> Place {
-    var there = place;
+@if(transposed) fn with_head(context: RowContext, h: u32) -> RowContext {
+    var there = context;
     there.h = h;
     @if(alibi) there.slope = alibi_slope(h);
     return there;
