@@ -39,6 +39,8 @@ pub fn compose_with(variant: &Variant, mods: Option<&ModText>) -> Result<Shader>
 /// The modules, constants and flags that a variant is composed of.
 pub fn source(variant: &Variant) -> Source {
     let mut source = Source::new(variant.kernel());
+    // Of tensors whose rows no variant lays otherwise.
+    source.slot("address", vec!["address::strided"]);
     match variant {
         Variant::Prefill(key) => prefill(&mut source, key),
         Variant::Rotate(key) => rotate(&mut source, key),
@@ -175,7 +177,7 @@ fn delta(source: &mut Source, key: &Delta) {
 /// has 32, AVX2 16). Tiles for GPUs have no more rows.
 const MOST_ROWS_OF_FOUR: u32 = 5;
 
-/// What every kernel that owns tiles is told of them, and how its rows meet what they walk.
+/// What every kernel that owns tiles is told of them, and how its rows meet what is streamed past them.
 fn add_tiles(source: &mut Source, tiles: &Tiles) {
     let (tiling, lanes) = (&tiles.tiling, tiles.tiling.lanes_per_row);
     let vec4s = add_chunks(source, tiles.wide);

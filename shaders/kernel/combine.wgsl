@@ -5,7 +5,7 @@ import part::params;
 import part::item;
 import part::numbers;
 import slot::o_rows for o;
-import address::strided for lse;
+import slot::address for lse;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> partial_o: array<f32>;

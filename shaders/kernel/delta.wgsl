@@ -5,8 +5,8 @@ import part::item;
 import part::numbers;
 import slot::o_rows for o;
 import slot::d_o_rows for d_o;
-import address::strided for lse;
-import address::strided for stats;
+import slot::address for lse;
+import slot::address for stats;
 
 @group(0) @binding(0) var<uniform> params: Params;
 @group(0) @binding(1) var<storage, read> o: array<o_word>;

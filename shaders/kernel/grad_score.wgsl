@@ -18,7 +18,7 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
-import address::strided for stats;
+import slot::address for stats;
 import part::rows_are_queries;
 import slot::strategy for head;
 import slot::strategy for value;

@@ -3,7 +3,7 @@
 
 import part::params;
 import part::item;
-import address::strided for stats;
+import slot::address for stats;
 import part::numbers;
 
 @group(0) @binding(0) var<uniform> params: Params;

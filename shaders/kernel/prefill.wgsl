@@ -16,7 +16,7 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import slot::o_rows for o;
-import address::strided for lse;
+import slot::address for lse;
 import part::rows_are_queries;
 import slot::strategy for head;
 import slot::strategy for value;

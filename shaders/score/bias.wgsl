@@ -1,6 +1,6 @@
 // A dense additive bias [B, Hq, Nq, Nk]; what lies below HIDING, as −∞ does, hides a pair.
 
-@if(bias) import address::strided for bias;
+@if(bias) import slot::address for bias;
 
 @if(bias) fn bias_strides() -> Rows { return params.bias; }
 

@@ -25,6 +25,10 @@ fn modules(name: &str) -> Option<&'static str> {
         "part::a" => Some("import part::b;\nfn a() {}"),
         "part::b" => Some("fn b() {}"),
         "address::rows" => Some("alias tensor_word = f32;\nfn tensor_at() {}"),
+        "kernel::tensors" => Some("import part::of_tensor for d_o;"),
+        "part::of_tensor" => Some(
+            "import slot::rows for tensor;\n@if(tensor_loud) alias TensorPlace = u32;\nfn tensor_n() { x.tensor_n = TENSOR_N; }",
+        ),
         "kernel::lost" => Some("\nimport part::nowhere;"),
         "kernel::unfilled" => Some("import slot::nothing;"),
         "kernel::endless" => Some("fn f() {\n@unroll for (var i = 0u; i < UNKNOWN; i++) { }\n}"),
@@ -72,6 +76,52 @@ fn modules_stand_once_before_what_imports_them() {
     assert!(at("fn b()") < at("fn a()"));
     assert_eq!(text.matches("fn a()").count(), 1);
     assert!(text.contains("alias q_word = f32;\nfn q_at() {}"));
+}
+
+#[test]
+fn names_follow_the_tensor_that_a_module_is_imported_for() {
+    let mut source = source("tensors");
+    source.flag("d_o_loud", true);
+    let shader = source.compose(modules).expect("whole");
+    let text = shader.wgsl();
+    assert!(text.contains("alias d_o_word = f32;"), "{text}");
+    assert!(
+        text.ends_with("alias DOPlace = u32;\nfn d_o_n() { x.d_o_n = D_O_N; }\n"),
+        "{text}"
+    );
+}
+
+/// What a kernel says of strategies and addresses would be said again by each new one. `pack` goes the other way, from an
+/// element to its row.
+#[test]
+fn kernels_name_no_strategy_and_no_address() {
+    let directory = concat!(env!("CARGO_MANIFEST_DIR"), "/shaders/kernel");
+    let mut files = 0;
+    for file in std::fs::read_dir(directory).expect("the kernels") {
+        let path = file.expect("a file").path();
+        if path.ends_with("pack.wgsl") {
+            continue;
+        }
+        let text = std::fs::read_to_string(&path).expect("a text");
+        let own = text
+            .replace("slot::strategy", "")
+            .replace("slot::address", "");
+        let name = path.display();
+        for word in ["strategy::", "address::", "subgroup", "lane"] {
+            assert!(!own.contains(word), "{name} says {word}");
+        }
+        for field in own.split("params.").skip(1) {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || "._".contains(c);
+            let field = field.split(|c| !is_name(c)).next().unwrap_or_default();
+            let strides = [".row", ".head", ".batch"];
+            assert!(
+                !strides.iter().any(|stride| field.ends_with(stride)),
+                "{name} reads {field}"
+            );
+        }
+        files += 1;
+    }
+    assert!(files > 10);
 }
 
 #[test]
