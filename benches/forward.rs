@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use criterion::{Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
-use wgpu_attention::plan::{Role, StrategyKind};
+use wgpu_attention::Role;
+use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::{Element, Mask, Problem, Shape};
 use wgpu_attention::reference::{Forward, Tensors};
-use wgpu_attention::{Attention, Choice, Host, Operands, Plan};
+use wgpu_attention::{Attention, Host, Operands, Plan, PlanOptions};
 
 #[path = "../tests/support/mod.rs"]
 mod support;
@@ -131,9 +132,9 @@ fn masks(criterion: &mut Criterion, gpu: &Gpu, strategy: StrategyKind, dim: u32)
             mask,
             ..Problem::new(shape, Element::F32)
         };
-        let choice = Choice {
+        let choice = PlanOptions {
             strategy: Some(strategy),
-            ..Choice::default()
+            ..PlanOptions::default()
         };
         let plan = gpu.attention.plan_with(&problem, &choice)?;
         check(gpu, &problem, &plan).with_context(|| name)?;

@@ -8,6 +8,8 @@
 mod adam;
 #[path = "support/calls.rs"]
 mod calls;
+#[path = "support/canvas.rs"]
+mod canvas;
 #[path = "support/curve.rs"]
 mod curve;
 #[path = "support/device.rs"]
@@ -22,7 +24,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressStyle};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use rand_distr::StandardNormal;
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::problem::Values;
 use wgpu_attention::{Backward, Element, Problem, Shape};
 

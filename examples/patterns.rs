@@ -8,6 +8,8 @@ use anyhow::Result;
 use clap::Parser;
 use wgpu_attention::problem::{BlockGrid, BlockMask, Pattern};
 
+#[path = "support/canvas.rs"]
+mod canvas;
 #[path = "patterns/draw.rs"]
 mod draw;
 #[path = "support/font.rs"]

@@ -10,6 +10,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use wgpu_attention::problem::position::{Llama3, RopeKind, Rotary, XPos, Yarn};
 
+#[path = "support/canvas.rs"]
+mod canvas;
 #[path = "positions/draw.rs"]
 mod draw;
 #[path = "support/font.rs"]
@@ -158,7 +160,7 @@ fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
             },
         ),
     ];
-    let own = format!("this model ({})", name(&model.kind));
+    let own = format!("this model ({})", model.kind.name());
     let mut schemes = vec![Scheme::new(own, model, target)?];
     for (name, kind) in kinds {
         let rotary = model.clone().with_kind(kind);
@@ -170,18 +172,4 @@ fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
     };
     schemes.push(Scheme::new("xPos", &xpos, target)?);
     Ok(schemes)
-}
-
-fn name(kind: &RopeKind) -> &'static str {
-    match kind {
-        RopeKind::Default => "default",
-        RopeKind::Linear { .. } => "linear",
-        RopeKind::NtkAware { .. } => "ntk",
-        RopeKind::DynamicNtk { .. } => "dynamic",
-        RopeKind::Yarn(_) => "yarn",
-        RopeKind::LongRope(_) => "longrope",
-        RopeKind::Llama3(_) => "llama3",
-        RopeKind::Proportional { .. } => "proportional",
-        RopeKind::Custom { .. } => "custom",
-    }
 }

@@ -101,6 +101,11 @@ pub enum Error {
     )]
     Unstated,
     #[error(
+        "Position::k_rotated says that k holds rotated keys, but no scheme rotates q; state Position::rotary or leave \
+         k_rotated out"
+    )]
+    RotatedKeys,
+    #[error(
         "{what} is asked for, but the problem has no {parameter}; state it in Problem::score or do not ask"
     )]
     NoParameter {
@@ -186,6 +191,19 @@ pub enum Error {
          mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool"
     )]
     NoMaskMod,
+    #[error(
+        "the config {}; choose one layer type (Rotary::from_hf_layer, attend's --rope-layer): {names}",
+        .actual.as_ref().map_or("rotates each type of layer its own way".to_string(), |layer| format!("has no layer type {layer}"))
+    )]
+    ConfigLayer {
+        actual: Option<String>,
+        names: String,
+    },
+    #[error(
+        "the config has one rotation for {names}, so there is no layer type {layer} to choose; leave the choice out \
+         (Rotary::from_hf_config, attend without --rope-layer)"
+    )]
+    ConfigOneRotation { layer: String, names: String },
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
     ConfigUnknown { field: String, known: String },
 }

@@ -1,54 +1,86 @@
-//! Exact block-wise attention for long contexts on every GPU that WebGPU reaches, as a guest in your program: it
-//! borrows the device, records into your encoder, never blocks and never panics on bad input.
+//! Exact attention for long contexts on every GPU that WebGPU reaches, as a guest in your program: it borrows the device,
+//! records into your encoder, never blocks and never panics on bad input.
 //!
-//! Three steps: `Attention::plan` chooses (pure), `Attention::prepare` compiles, checks and binds, and
-//! `Call::encode` records. `Attention::run` does all of it for slices in host memory.
+//! ```no_run
+//! # #[cfg(feature = "wgpu")]
+//! # mod example {
+//! use wgpu_attention::{Attention, Element, Mask, Operands, Problem, Shape};
+//!
+//! async fn record(
+//!     adapter: &wgpu::Adapter,
+//!     device: &wgpu::Device, // requested with the features and limits of `wgpu_attention::wanted(adapter)`
+//!     [q, k, v, o, lse]: [&wgpu::Buffer; 5],
+//!     encoder: &mut wgpu::CommandEncoder,
+//! ) -> wgpu_attention::Result<()> {
+//!     let attention = Attention::with_adapter(adapter, device); // keep it: compiled kernels are its
+//!     let shape = Shape::square(1, 8, 4096, 64); // batch, heads, tokens, channels
+//!     let problem = Problem { mask: Mask::causal(), ..Problem::new(shape, Element::F16) };
+//!
+//!     let plan = attention.plan(&problem)?; // chooses: pure, no GPU is touched
+//!     println!("{plan}"); // what was chosen, what it costs, what was declined and why
+//!     let call = attention.prepare(&plan, &Operands::new(q, k, v, o, lse)).await?; // compiles, checks, binds
+//!     call.encode(encoder); // records; submitting is yours
+//!     Ok(())
+//! }
+//! # }
+//! ```
+//!
+//! `Plan::requirements` tells the size and usage that each buffer must have. `Attention::run` does all of it for slices in
+//! host memory. A program names the backends of wgpu that it wants: features `vulkan`, `metal`, `dx12`, `gles` and `webgpu`
+//! here, or its own dependency on wgpu.
+//!
+//! # Shapes and units
+//!
+//! | tensor | shape | element |
+//! | --- | --- | --- |
+//! | q | `[B, Hq, Nq, D]` | [`Element`]: f32, f16 or bf16, that of k and v too |
+//! | k, v | `[B, Hkv, Nk, D]`, `[B, Hkv, Nk, Dv]` | the same |
+//! | o | `[B, Hq, Nq, Dv]` | [`Element`] |
+//! | lse | `[B, Hq, Nq]`, contiguous | f32, natural logarithm |
+//!
+//! Query head h reads KV head `h / (Hq/Hkv)`. Every operand but lse has strides and an offset of its own, counted in elements
+//! ([`Layout`]); channels are contiguous. Lengths, windows, positions and offsets are counted in tokens, what a [`Plan`] tells
+//! of memory in bytes, of work in FLOPs (a multiply-add is two). Numbers are summed in f32.
 //!
 //! # Conventions
 //!
-//! q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`, o `[B, Hq, Nq, Dv]`, lse `[B, Hq, Nq]` (f32, natural
-//! logarithm). Query head h reads KV head `h / (Hq/Hkv)`. Query i of batch b stands at key index `a_b + i`, with
-//! `a_b = Nk − Nq` unless [`problem::Mask::q_offset`] says otherwise; `kv_lens` hides keys and never moves the diagonal.
+//! Query i of batch b stands at key index `a_b + i`, with `a_b = Nk − Nq` unless [`problem::Mask::q_offset`] says otherwise;
+//! `kv_lens` hides keys and never moves the diagonal.
 //!
 //! A pair is visible when `j < kv_len_b`, and under *causal* `j ≤ a_b + i` or `j < prefix`, and under a *window* (l, r)
 //! `a_b + i − l ≤ j ≤ a_b + i + r` or `j < first`. With `x = scale·τ_i·⟨R q_i, R k_j⟩` and `t = c·tanh(x/c)` (or x) the
 //! score is `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`, and
-//! `lse_i = ln(Σ e^s + e^{z_h})`, `o_i = Σ e^{s − lse}·v_j`. A row without visible keys has o = 0 and lse = −∞ (z_h with a
+//! `lse_i = ln(Σ e^s + e^{z_h})`, `o_i = Σ e^{s − lse}·v_j`. A fully masked row has o = 0 and lse = −∞ (z_h with a
 //! sink). [`mod@reference`] is all this in code, in f64.
 //!
-//! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`], [`plan`]
-//! and [`shader`].
+//! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`] and
+//! [`plan`].
 
-#[cfg(feature = "wgpu")]
-mod attention;
-#[cfg(feature = "wgpu")]
-mod call;
 pub mod caps;
-#[cfg(feature = "wgpu")]
-mod check;
 pub mod error;
 #[cfg(feature = "wgpu")]
-mod kernels;
+mod gpu;
+mod kernel;
 pub mod plan;
 pub mod problem;
-pub mod shader;
-#[cfg(feature = "wgpu")]
-mod stage;
-#[cfg(feature = "wgpu")]
-mod tables;
-#[cfg(feature = "wgpu")]
-mod timer;
+pub mod reference;
+mod shader;
+mod task;
 
-#[cfg(feature = "wgpu")]
-pub use attention::Attention;
-#[cfg(feature = "wgpu")]
-pub use call::{Call, Operands};
 pub use caps::Caps;
 #[cfg(feature = "wgpu")]
 pub use caps::wanted;
 pub use error::{Error, Result};
-pub use plan::{Backward, BlockScan, Choice, Embedding, Merge, Plan, Rotation};
-pub use problem::{Element, Layout, Mask, Problem, Shape};
 #[cfg(feature = "wgpu")]
-pub use stage::{Host, Outputs, download};
-pub mod reference;
+pub use gpu::{Attention, Call, Host, Operands, Outputs, download};
+pub use kernel::Tiling;
+pub use plan::{Plan, PlanOptions};
+pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
+pub use task::{Backward, BlockScan, Embedding, Merge, Rotation};
+
+/// What the crate's own test suites look at; no part of its interface.
+#[doc(hidden)]
+pub mod internal {
+    pub use crate::kernel::*;
+    pub use crate::shader::*;
+}

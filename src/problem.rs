@@ -8,6 +8,7 @@ mod mask;
 mod mods;
 mod operand;
 pub mod position;
+mod role;
 mod score;
 mod segments;
 mod select;
@@ -19,6 +20,7 @@ pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
 pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
+pub use role::Role;
 pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
@@ -80,6 +82,13 @@ impl Shape {
 pub struct Slice {
     pub q: Range<u32>,
     pub k: Range<u32>,
+}
+
+impl Slice {
+    /// True where it holds queries and keys.
+    pub(crate) fn has_pairs(&self) -> bool {
+        !self.q.is_empty() && !self.k.is_empty()
+    }
 }
 
 /// One attention problem. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.

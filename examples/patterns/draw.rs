@@ -2,14 +2,12 @@
 
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
-use plotters::coord::Shift;
+use anyhow::Result;
 use plotters::prelude::*;
 use wgpu_attention::problem::BlockMask;
 
+use super::canvas::{self, Area};
 use super::font::FAMILY;
-
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 
 /// Visible pairs of blocks that need no mask, of blocks that do, and pairs that the latter hide.
 const COLOURS: [(RGBColor, &str); 3] = [
@@ -72,19 +70,14 @@ pub fn draw(panels: &[Panel], output: &Path) -> Result<()> {
         cell.0 * COLUMNS as u32 + MARGIN,
         cell.1 * rows + MARGIN + LEGEND,
     );
-    let root = BitMapBackend::new(output, size).into_drawing_area();
-    root.fill(&WHITE).map_err(failed)?;
-    for (n, one) in panels.iter().enumerate() {
-        let (column, row) = ((n % COLUMNS) as u32, (n / COLUMNS) as u32);
-        let corner = (MARGIN + column * cell.0, MARGIN + row * cell.1);
-        panel(&root, one, (corner.0 as i32, corner.1 as i32))?;
-    }
-    legend(&root, (size.1 - LEGEND) as i32)?;
-    root.present().map_err(failed)
-}
-
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("the picture could not be drawn: {error}")
+    canvas::draw(output, size, |root| {
+        for (n, one) in panels.iter().enumerate() {
+            let (column, row) = ((n % COLUMNS) as u32, (n / COLUMNS) as u32);
+            let corner = (MARGIN + column * cell.0, MARGIN + row * cell.1);
+            panel(root, one, (corner.0 as i32, corner.1 as i32))?;
+        }
+        legend(root, (size.1 - LEGEND) as i32)
+    })
 }
 
 fn panel(root: &Area, panel: &Panel, (x, y): (i32, i32)) -> Result<()> {
@@ -112,19 +105,18 @@ fn panel(root: &Area, panel: &Panel, (x, y): (i32, i32)) -> Result<()> {
         (corner.0 + width as i32, corner.1 + height as i32),
     ];
     let frame = Rectangle::new(frame, BLACK.mix(0.5).stroke_width(1));
-    root.draw(&frame).map_err(failed)
+    Ok(root.draw(&frame)?)
 }
 
 /// The lower right corner is no part of what is filled.
 fn square(root: &Area, (x, y): (i32, i32), side: i32, style: ShapeStyle) -> Result<()> {
     let square = Rectangle::new([(x, y), (x + side, y + side)], style);
-    root.draw(&square).map_err(failed)
+    Ok(root.draw(&square)?)
 }
 
 fn text(root: &Area, words: &str, at: (i32, i32), size: u32) -> Result<()> {
     let style = (FAMILY, size).into_font().color(&BLACK);
-    root.draw(&Text::new(words.to_string(), at, style))
-        .map_err(failed)
+    Ok(root.draw(&Text::new(words.to_string(), at, style))?)
 }
 
 fn legend(root: &Area, y: i32) -> Result<()> {

@@ -3,15 +3,15 @@
 use std::ops::Range;
 use std::path::Path;
 
-use anyhow::{Result, anyhow};
-use plotters::coord::{Shift, types::RangedCoordf64};
+use anyhow::Result;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
 use wgpu_attention::problem::alibi_slopes;
 
 use super::Study;
+use super::canvas::{self, Area};
 use super::font::FAMILY;
 
-type Area<'a> = DrawingArea<BitMapBackend<'a>, Shift>;
 type Chart<'a, 'b> =
     ChartContext<'a, BitMapBackend<'b>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 
@@ -34,17 +34,12 @@ const SIZE: (u32, u32) = (1300, 1700);
 
 /// Writes the picture to `output`.
 pub fn draw(study: &Study, output: &Path) -> Result<()> {
-    let root = BitMapBackend::new(output, SIZE).into_drawing_area();
-    root.fill(&WHITE).map_err(failed)?;
-    let panels = root.split_evenly((3, 1));
-    wavelengths(study, &panels[0])?;
-    decay(study, &panels[1])?;
-    penalties(study, &panels[2])?;
-    root.present().map_err(failed)
-}
-
-fn failed(error: impl std::fmt::Display) -> anyhow::Error {
-    anyhow!("the picture could not be drawn: {error}")
+    canvas::draw(output, SIZE, |root| {
+        let panels = root.split_evenly((3, 1));
+        wavelengths(study, &panels[0])?;
+        decay(study, &panels[1])?;
+        penalties(study, &panels[2])
+    })
 }
 
 fn wavelengths(study: &Study, area: &Area) -> Result<()> {
@@ -165,14 +160,14 @@ fn panel<'a, 'b>(
     x: Range<f64>,
     y: Range<f64>,
 ) -> Result<Chart<'a, 'b>> {
-    ChartBuilder::on(area)
+    let chart = ChartBuilder::on(area)
         .caption(title, (FAMILY, 22))
         .margin(14)
         .margin_right(40)
         .x_label_area_size(48)
         .y_label_area_size(86)
-        .build_cartesian_2d(x, y)
-        .map_err(failed)
+        .build_cartesian_2d(x, y)?;
+    Ok(chart)
 }
 
 /// What stands beside a panel.
@@ -197,8 +192,8 @@ impl Axes<'_> {
             .y_label_formatter(&self.y_label)
             .label_style((FAMILY, 16))
             .axis_desc_style((FAMILY, 17))
-            .draw()
-            .map_err(failed)
+            .draw()?;
+        Ok(())
     }
 }
 
@@ -206,8 +201,7 @@ fn line(chart: &mut Chart, points: Curve, index: usize, width: u32, name: &str) 
     let colour = COLOURS[index % COLOURS.len()];
     let style = colour.stroke_width(width);
     chart
-        .draw_series(LineSeries::new(points, style))
-        .map_err(failed)?
+        .draw_series(LineSeries::new(points, style))?
         .label(name)
         .legend(move |(x, y)| PathElement::new([(x, y), (x + 26, y)], style));
     Ok(())
@@ -217,14 +211,14 @@ fn line(chart: &mut Chart, points: Curve, index: usize, width: u32, name: &str) 
 fn level(chart: &mut Chart, right: f64, y: f64, name: &str) -> Result<()> {
     let ends = [(0.0, y), (right, y)];
     let dots = DashedLineSeries::new(ends, 6, 5, BLACK.stroke_width(1));
-    chart.draw_series(dots).map_err(failed)?;
+    chart.draw_series(dots)?;
     let style = (FAMILY, 15).into_text_style(chart.plotting_area());
     let pos = plotters::style::text_anchor::Pos::new(
         plotters::style::text_anchor::HPos::Right,
         plotters::style::text_anchor::VPos::Bottom,
     );
     let text = Text::new(name.to_string(), (right, y), style.pos(pos));
-    chart.draw_series([text]).map_err(failed)?;
+    chart.draw_series([text])?;
     Ok(())
 }
 
@@ -237,8 +231,8 @@ fn legend<'a, 'b: 'a>(chart: &mut Chart<'a, 'b>, position: SeriesLabelPosition) 
         .background_style(WHITE.mix(0.85))
         .border_style(BLACK.mix(0.3))
         .label_font((FAMILY, 15))
-        .draw()
-        .map_err(failed)
+        .draw()?;
+    Ok(())
 }
 
 /// 512, 8k, 1M.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::{Call, Operands, Plan, download};
 
 use super::device::Gpu;

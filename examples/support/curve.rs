@@ -3,20 +3,22 @@
 use anyhow::Result;
 use plotters::prelude::*;
 
-use crate::font;
+use crate::{canvas, font};
 
 /// Draws the losses, step by step, on a logarithmic axis.
 pub fn draw(path: &std::path::Path, losses: &[f64]) -> Result<()> {
     font::register()?;
-    let area = BitMapBackend::new(path, (800, 500)).into_drawing_area();
-    area.fill(&WHITE)?;
+    canvas::draw(path, (800, 500), |area| paint(area, losses))
+}
+
+fn paint(area: &canvas::Area, losses: &[f64]) -> Result<()> {
     let highest = losses.iter().fold(1e-12, |a: f64, &b| a.max(b)) * 2.0;
     let lowest = losses
         .iter()
         .fold(highest, |a: f64, &b| a.min(b))
         .max(1e-12)
         / 2.0;
-    let mut chart = ChartBuilder::on(&area)
+    let mut chart = ChartBuilder::on(area)
         .margin(15)
         .caption("loss", (font::FAMILY, 20))
         .set_all_label_area_size(55)
@@ -27,6 +29,5 @@ pub fn draw(path: &std::path::Path, losses: &[f64]) -> Result<()> {
         .y_label_formatter(&|y| format!("{y:.0e}"))
         .draw()?;
     chart.draw_series(LineSeries::new(losses.iter().copied().enumerate(), &BLUE))?;
-    area.present()?;
     Ok(())
 }

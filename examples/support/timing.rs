@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::Result;
 use serde::Serialize;
 use wgpu_attention::Plan;
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 
 use super::calls::Calls;
 use super::device::Gpu;

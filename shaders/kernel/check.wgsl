@@ -2,13 +2,13 @@
 
 import part::params;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> words: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> words: array<u32>;
 // Of each run: index and value of that word, or NOT_FOUND.
-@group(0) @binding(2) var<storage, read_write> found: array<vec2<u32>>;
+@bind var<storage, read_write> found: array<vec2<u32>>;
 // The rule: a word is fine when (word & aux[0]) − aux[1] ≤ aux[2], modulo 2³². Floats are judged by their bits, for
 // WGSL lets a compiler assume that there is no NaN.
-@group(0) @binding(3) var<storage, read> aux: array<u32>;
+@bind var<storage, read> aux: array<u32>;
 
 const NOT_FOUND = 0xffffffffu;
 
@@ -20,8 +20,8 @@ fn main(
 ) {
     let run = (group.x + group.y * groups.x) * INVOCATIONS + invocation;
     let begin = run * RUN;
-    if (begin >= params.work_end) { return; }
-    let end = begin + min(RUN, params.work_end - begin);
+    if (begin >= params.work.end) { return; }
+    let end = begin + min(RUN, params.work.end - begin);
     var first = vec2<u32>(NOT_FOUND, 0u);
     for (var at = begin; at < end; at++) {
         let word = words[at];

@@ -2,63 +2,62 @@
 // (−∞, 0). An invocation owns four channels of one row.
 
 import part::params;
+import part::item;
 import part::numbers;
 import slot::o_rows for o;
+import slot::address for lse;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partial_o: array<f32>;
-@group(0) @binding(2) var<storage, read> partial_lse: array<f32>;
-@group(0) @binding(3) var<storage, read_write> o: array<o_word>;
-@group(0) @binding(4) var<storage, read_write> lse: array<u32>;
-@group(0) @binding(5) var<storage, read> aux: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> partial_o: array<f32>;
+@bind var<storage, read> partial_lse: array<f32>;
+@bind var<storage, read_write> o: array<o_word>;
+@bind var<storage, read_write> lse: array<u32>;
+@bind var<storage, read> aux: array<u32>;
 
-fn o_dim() -> u32 { return params.value_dim; }
+fn o_dim() -> u32 { return params.sizes.value_dim; }
+fn o_strides() -> StridesParams { return params.o; }
+fn lse_strides() -> StridesParams { return params.lse; }
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let chunks = (params.value_dim + 3u) / 4u;
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
-    if (n >= params.work_end) { return; }
+fn main(own: ItemInvocation) {
+    let chunks = (params.sizes.value_dim + 3u) / 4u;
+    let n = item_of(own);
+    if (n >= params.work.end) { return; }
     let chunk = n % chunks;
     let row = n / chunks;
-    let rows = params.q_end - params.q_begin;
-    let i = params.q_begin + row % rows;
-    let h = row / rows % params.q_heads;
-    let b = row / rows / params.q_heads;
+    let rows = params.range.q_end - params.range.q_begin;
+    let own_row = head_item(row, rows);
+    let i = params.range.q_begin + own_row.n;
 
     // Read from `aux` at the batch: a loop bound straight from a uniform is dear on lavapipe.
-    let partials = aux[params.partials_at + b];
-    var peak = LOWEST;
+    let partials = aux[params.bound.at + own_row.b];
+    var row_max = LOWEST;
     for (var s = 0u; s < partials; s++) {
-        let part_lse = partial_lse[s * params.lse_split + row];
-        if (!is_empty(part_lse)) { peak = max(peak, part_lse); }
+        let part_lse = partial_lse[s * params.partial.lse + row];
+        if (!is_empty(part_lse)) { row_max = max(row_max, part_lse); }
     }
-    var sum = 0.0;
-    if (params.sinks_at != NOWHERE) {
+    var row_sum = 0.0;
+    if (params.sinks.at != NOWHERE) {
         // A sink joins the sum with no value of its own.
-        let sink = bitcast<f32>(aux[params.sinks_at + h]);
-        peak = max(peak, sink);
-        sum = weight(sink - peak);
+        let sink = bitcast<f32>(aux[params.sinks.at + own_row.h]);
+        row_max = max(row_max, sink);
+        row_sum = weight(sink - row_max);
     }
     var x = vec4<f32>();
     for (var s = 0u; s < partials; s++) {
-        let part_lse = partial_lse[s * params.lse_split + row];
+        let part_lse = partial_lse[s * params.partial.lse + row];
         if (!is_empty(part_lse)) {
-            let w = weight(part_lse - peak);
-            sum += w;
-            x += w * part_chunk(s * params.o_split + row * params.value_dim, chunk);
+            let w = weight(part_lse - row_max);
+            row_sum += w;
+            x += w * part_chunk(s * params.partial.o + row * params.sizes.value_dim, chunk);
         }
     }
 
     // A partial that saw a key adds to the sum, be it a NaN.
-    let dead = bitcast<u32>(sum) == 0u;
-    o_store(row_start(params.o, b, h, i), chunk, select(x / sum, vec4<f32>(), dead));
+    let fully_masked = bitcast<u32>(row_sum) == 0u;
+    o_store(o_row(o_place(own_row.b, own_row.h), i), chunk, select(x / row_sum, vec4<f32>(), fully_masked));
     if (chunk == 0u) {
-        lse[row_start(params.lse, b, h, i)] = select(bitcast<u32>(peak + log2(sum) * LN_2), NEGATIVE_INFINITY_BITS, dead);
+        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = select(bitcast<u32>(row_max + log2(row_sum) * LN_2), NEGATIVE_INFINITY_BITS, fully_masked);
     }
 }
 
@@ -68,7 +67,7 @@ fn is_empty(part_lse: f32) -> bool {
 }
 
 fn part_chunk(row: u32, chunk: u32) -> vec4<f32> {
-    let last = params.value_dim - 1u;
+    let last = params.sizes.value_dim - 1u;
     let c = min(vec4<u32>(4u * chunk) + vec4<u32>(0u, 1u, 2u, 3u), vec4<u32>(last));
     return vec4<f32>(partial_o[row + c.x], partial_o[row + c.y], partial_o[row + c.z], partial_o[row + c.w]);
 }

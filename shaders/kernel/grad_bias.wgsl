@@ -5,136 +5,102 @@ import part::params;
 import part::numbers;
 import part::work;
 import mask::interval;
+import part::tile;
 import slot::schedule;
 import part::chunk;
-import slot::strategy;
 import slot::q_rows for q;
 import slot::k_rows for k;
 import slot::v_rows for v;
 import slot::d_o_rows for d_o;
-import position::load_plain for q;
-import position::load_plain for k;
+import slot::q_load for q;
+import slot::k_load for k;
+import slot::rotations;
+import part::load_value for v;
+import part::load_value for d_o;
+import slot::address for stats;
+import slot::address for d_bias;
+import part::rows_are_queries;
+import slot::strategy for head;
+import slot::strategy for value;
 import part::scores;
 import score::chain;
-import mask::elements;
+import mask::tile_mask;
 import part::gradient;
-import part::gradient_rows;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<q_word>;
-@group(0) @binding(2) var<storage, read> k: array<k_word>;
-@group(0) @binding(3) var<storage, read> v: array<v_word>;
-@group(0) @binding(4) var<storage, read> d_o: array<d_o_word>;
-@group(0) @binding(5) var<storage, read> stats: array<vec2<f32>>;
-@group(0) @binding(6) var<storage, read_write> d_bias: array<f32>;
-@group(0) @binding(7) var<storage, read> aux: array<u32>;
-@group(0) @binding(8) var<storage, read> bias: array<Biases>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> q: array<q_word>;
+@bind var<storage, read> k: array<k_word>;
+@bind var<storage, read> v: array<v_word>;
+@bind var<storage, read> d_o: array<d_o_word>;
+@bind var<storage, read> stats: array<vec2<f32>>;
+@bind var<storage, read_write> d_bias: array<f32>;
+@bind var<storage, read> aux: array<u32>;
+@bind var<storage, read> bias: array<Biases>;
 
-fn q_dim() -> u32 { return params.head_dim; }
-fn k_dim() -> u32 { return params.head_dim; }
-fn v_dim() -> u32 { return params.value_dim; }
-fn d_o_dim() -> u32 { return params.value_dim; }
+fn q_dim() -> u32 { return params.sizes.head_dim; }
+fn k_dim() -> u32 { return params.sizes.head_dim; }
+fn v_dim() -> u32 { return params.sizes.value_dim; }
+fn d_o_dim() -> u32 { return params.sizes.value_dim; }
+fn q_strides() -> StridesParams { return params.q; }
+fn k_strides() -> StridesParams { return params.k; }
+fn v_strides() -> StridesParams { return params.v; }
+fn d_o_strides() -> StridesParams { return params.d_o; }
+fn stats_strides() -> StridesParams { return params.stats; }
+fn d_bias_strides() -> StridesParams { return params.d_bias; }
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-    @if(subgroup) @builtin(subgroup_invocation_id) subgroup_lane: u32,
-) {
+fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups: vec3<u32>, invocation: Invocation) {
     let work = work_item(group, groups);
     if (!work.live) { return; }
-    @if(subgroup) start_strategy(subgroup_lane);
-    @if(!subgroup) start_strategy(invocation);
+    start_strategy(invocation);
 
-    let part = invocation % LANES;
-    let i_tile = (params.q_begin / TILE_ROWS + work.tile) * TILE_ROWS;
-    let i_first = max(i_tile, params.q_begin);
-    let i_last = min(i_tile + TILE_ROWS, params.q_end) - 1u;
-    let i_own = i_tile + invocation / LANES;
-    let j = (params.k_begin / TILE + work.split) * TILE;
-    let g = 0u;
+    let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
+    let rows = rows_of(tile);
+    let j = (params.range.k_begin / TILE + work.split) * TILE;
 
     var sum = Scores();
     // The batches and heads that one of the bias's stands for.
-    for (var b = work.b; b < work.b + params.shared_batches; b++) {
-        for (var h = work.h; h < work.h + params.shared_heads; h++) {
-            let k_head = row_start(params.k, b, h / params.group, 0u);
-            let v_head = row_start(params.v, b, h / params.group, 0u);
-            let low = visible_keys(b, i_first);
-            let high = visible_keys(b, i_last);
-            let tile = elements_at(b, h, i_first, j);
-            let elements = Elements(tile.partial, tile.bits);
-            @if(!subgroup) stage_tile(b, k_head, v_head, j, low, high, elements.partial);
-            var q_rows = array<Column, CHUNKS>();
-            var d_o_rows = array<Column, VALUE_CHUNKS>();
-            var row_stats = Stats();
-            var seen = array<Interval, ROWS>();
-            var i_rows = array<u32, ROWS>();
-            var scales = array<f32, ROWS>();
-            @unroll for (var r = 0u; r < ROWS; r++) {
-                let i = clamp(i_own + r * ROW_STRIDE, i_first, i_last);
-                i_rows[r] = i;
-                scales[r] = query_scale(b, i);
-                seen[r] = visible_keys(b, i);
-                row_stats[r] = stats[row_start(params.stats, b, h, i)];
-            }
-            let place = place_rows(b, h, i_rows);
-            // Loops that no driver unrolls, as in prefill.
-            for (var n = 0u; n < chunks_of(params.head_dim, CHUNKS); n++) {
-                let column = load_queries(b, h, i_rows, scales, n * LANES + part);
-                @unroll for (var d = 0u; d < CHUNKS; d++) { q_rows[d] = select_column(q_rows[d], column, d == n); }
-            }
-            for (var n = 0u; n < chunks_of(params.value_dim, VALUE_CHUNKS); n++) {
-                let column = load_output_gradients(b, h, i_rows, n * LANES + part);
-                @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { d_o_rows[d] = select_column(d_o_rows[d], column, d == n); }
-            }
+    for (var b = work.b; b < work.b + params.sharing.batches; b++) {
+        for (var h = work.h; h < work.h + params.sharing.heads; h++) {
+            let found = tile_mask_at(b, h, tile.first, j);
+            let mask = TileMask(found.partial, found.bits);
+            let stream = stream_of(b, h);
+            begin_tile(stream, j, query_bounds(b, tile), mask.partial);
+            let context = row_context(b, h, rows);
+            let own = own_rows(context);
+            let q_rows = head_load_rows(own);
+            let d_o_rows = value_load_rows(own);
+            let stats_rows = row_stats(context);
+            var step = begin_step(stream, j, 0u, false);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            var s = Scores();
-            var dp = Scores();
-            @if(subgroup) let j_own = min(j + own_key(), params.kv_len - 1u);
-            @if(subgroup) let k_start = k_head + j_own * params.k.row;
-            @if(subgroup) let v_start = v_head + j_own * params.v.row;
-            @if(rolled) let products = key_products(q_rows, d_o_rows, chunks_of_key(k_start, part), chunks_of_value(v_start, part));
-            @if(rolled) s = products.s;
-            @if(rolled) dp = products.dp;
-            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], k_load(k_start, d * LANES + part, 0u)); }
-            @if(!subgroup) @unroll for (var d = 0u; d < CHUNKS; d++) { s = add_scores(s, q_rows[d], g * KEYS * CHUNKS + d); }
-            @if(subgroup) @if(!rolled) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], v_load(v_start, d * LANES + part)); }
-            @if(!subgroup) @unroll for (var d = 0u; d < VALUE_CHUNKS; d++) { dp = add_value_scores(dp, d_o_rows[d], g * KEYS * VALUE_CHUNKS + d); }
-            @if(shared_rows) s = sum_over_rows(s);
-            @if(shared_rows) dp = sum_over_rows(dp);
+            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), context, j);
+            let dp = value_scores(d_o_rows, &step);
+            let s = mask_step(modify_scores(biased, context, j), mask, context, j);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
-            let biased = add_biases(cap_scores(s), place, j);
-            s = mask_scores(modify_scores(biased, place, j), mask_elements(visible_flags(seen, place, j), elements, place, j));
-            let p = probabilities(s, row_stats);
-            var ds = hide(modify_gradients(score_gradients(p, dp, row_stats), biased, place, j), seen_scores(s));
-            if (!tile.listed) { ds = Scores(); }
-            sum = add_scores_of_another(sum, ds);
+            let p = probabilities(s, stats_rows);
+            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j);
+            sum = sum_of_scores(sum, hide(ds, visible_scores(s)), found.listed);
         }
     }
 
+    let at = d_bias_place(work.b, work.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let i = i_own + r * ROW_STRIDE;
-        if (part == 0u && i >= i_first && i <= i_last) {
-            let start = row_start(params.o, work.b, work.h, i);
+        if (tells_rows() && owns(tile, r)) {
+            let start = d_bias_row(at, rows[r]);
             @unroll for (var c = 0u; c < KEYS; c++) {
-                if (j + c >= params.k_begin && j + c < params.k_end) { d_bias[start + j + c] = sum[r][c]; }
+                if (j + c >= params.range.k_begin && j + c < params.range.k_end) { d_bias[start + j + c] = sum[r][c]; }
             }
         }
     }
 }
 
-fn add_scores_of_another(scores: Scores, others: Scores) -> Scores {
+// The sum, of `others` only where they count.
+fn sum_of_scores(scores: Scores, others: Scores, counts: bool) -> Scores {
     var sum = scores;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) { sum[r][c] += others[r][c]; }
+        @unroll for (var c = 0u; c < KEYS; c++) { sum[r][c] += select(0.0, others[r][c], counts); }
     }
     return sum;
 }
-
-@if(!subgroup) fn streamed_rows() -> u32 { return params.kv_len; }
-@if(!subgroup) fn stream_key(b: u32, head: u32, j: u32, chunk: u32) -> Chunk { return k_load(head + j * params.k.row, chunk, 0u); }
-@if(!subgroup) fn stream_value(head: u32, j: u32, chunk: u32) -> Chunk { return v_load(head + j * params.v.row, chunk); }

@@ -2,13 +2,14 @@
 // a run of its blocks.
 
 import part::params;
+import part::item;
 import part::ranks;
 import slot::states;
 
-@group(0) @binding(0) var<uniform> params: Params;
+@bind var<uniform> params: Params;
 // Lists are read from here, too, where they are transposed.
-@group(0) @binding(1) var<storage, read_write> lists: array<u32>;
-@if(!from_lists) @group(0) @binding(2) var<storage, read> states: array<u32>;
+@bind var<storage, read_write> lists: array<u32>;
+@if(!from_lists) @bind var<storage, read> states: array<u32>;
 
 // Blocks at least as wanted as each of three bounds, for each of 16 rounds.
 @if(top_k) var<workgroup> above: array<atomic<u32>, 48>;
@@ -21,11 +22,11 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let n = params.work_begin + group.x + group.y * groups.x;
-    if (n >= params.work_end) { return; }
-    let run = (params.list_columns + INVOCATIONS - 1u) / INVOCATIONS;
-    let begin = min(invocation * run, params.list_columns);
-    let end = min(begin + run, params.list_columns);
+    let n = workgroup_item(group, groups);
+    if (n >= params.work.end) { return; }
+    let run = (params.listing.columns + INVOCATIONS - 1u) / INVOCATIONS;
+    let begin = min(invocation * run, params.listing.columns);
+    let end = min(begin + run, params.listing.columns);
     var bound = 0u;
     @if(top_k) bound = keep_bound(n, begin, end, invocation);
 
@@ -42,17 +43,17 @@ fn main(
         if (x == invocation) { before = all; }
         all += kept[x];
     }
-    // Of those that equal the bound the first are kept until there are enough; the unseen never, the forced always.
+    // Of those that equal the bound the first are kept until there are enough; those with no visible pair never, the forced always.
     var room = 0u;
-    @if(top_k) if (bound > UNSEEN) { room = select(params.keep_blocks - min(params.keep_blocks, all.x), all.y, bound == FORCED); }
+    @if(top_k) if (bound > NONE_VISIBLE) { room = select(params.choice.keep - min(params.choice.keep, all.x), all.y, bound == FORCED); }
     var equals = before.y;
-    let list = params.lists_at + list_number(n) * (1u + params.list_capacity);
+    let list = params.listing.at + list_number(n) * (1u + params.listing.capacity);
     var at = before.x + min(equals, room);
     for (var j = begin; j < end; j++) {
         let state = state_of(n, j);
         let is_equal = state == bound;
         if (state > bound || (is_equal && equals < room)) {
-            if (at < params.list_capacity) { lists[list + 1u + at] = j | mark(state); }
+            if (at < params.listing.capacity) { lists[list + 1u + at] = j | mark(state); }
             at++;
         }
         equals += select(0u, 1u, is_equal);
@@ -77,7 +78,7 @@ fn main(
         atomicAdd(&above[3u * round + 2u], counts.z);
         workgroupBarrier();
         var reached = 0u;
-        for (var x = 0u; x < 3u; x++) { reached += select(0u, 1u, atomicLoad(&above[3u * round + x]) >= params.keep_blocks); }
+        for (var x = 0u; x < 3u; x++) { reached += select(0u, 1u, atomicLoad(&above[3u * round + x]) >= params.choice.keep); }
         bound += reached * step;
     }
     return bound;

@@ -3,23 +3,20 @@
 // and what lies between rows stays as it is.
 
 import part::params;
+import part::item;
 import slot::o_element for o;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> source: array<f32>;
-@group(0) @binding(2) var<storage, read_write> o: array<u32>;
-@group(0) @binding(3) var<storage, read> aux: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> source: array<f32>;
+@bind var<storage, read_write> o: array<u32>;
+@bind var<storage, read> aux: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
-    if (n >= params.work_end) { return; }
-    @if(!half_output) pack_word(params.o.start + n);
-    @if(half_output) pack_pair(params.o.start / 2u + n);
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
+    if (n >= params.work.end) { return; }
+    @if(!half_output) pack_word(params.y.start + n);
+    @if(half_output) pack_pair(params.y.start / 2u + n);
 }
 
 @if(!half_output) fn pack_word(at: u32) {
@@ -43,9 +40,9 @@ fn main(
 const NOT_THERE = 0xffffffffu;
 
 fn source_index(at: u32) -> u32 {
-    if (at < params.o.start) { return NOT_THERE; }
+    if (at < params.y.start) { return NOT_THERE; }
     // Strides are nested, so the coordinates come off from the largest stride down.
-    var left = at - params.o.start;
+    var left = at - params.y.start;
     var place = array<u32, 3>();
     @unroll for (var n = 0u; n < 3u; n++) {
         let axis = axis_of(n);
@@ -54,16 +51,16 @@ fn source_index(at: u32) -> u32 {
             left -= place[n] * axis.stride;
         }
     }
-    if (left >= params.value_dim) { return NOT_THERE; }
+    if (left >= params.packing.dim) { return NOT_THERE; }
     var row = place[0] * axis_of(0u).rows + place[1] * axis_of(1u).rows + place[2] * axis_of(2u).rows;
-    @if(by_position) row = u32(clamp(position_of(row), 0, i32(params.table_rows) - 1));
-    return row * params.value_dim + left;
+    @if(by_position) row = u32(clamp(position_of(row), 0, i32(params.packing.table_rows) - 1));
+    return row * params.packing.dim + left;
 }
 
 // The position of token `row` of all batches.
 @if(by_position) fn position_of(row: u32) -> i32 {
-    @if(positions_given) return bitcast<i32>(aux[params.q_positions_at + row]);
-    @if(!positions_given) return params.table_start + i32(row % params.q_len);
+    @if(positions_given) return bitcast<i32>(aux[params.positions.q_at + row]);
+    @if(!positions_given) return params.packing.table_start + i32(row % params.sizes.q_len);
 }
 
 // `rows`: rows of the source between neighbours on this axis.
@@ -71,10 +68,10 @@ struct Axis { size: u32, stride: u32, rows: u32 }
 
 // The axes from the largest stride down; `splits` holds their order, two bits each.
 fn axis_of(n: u32) -> Axis {
-    let rows = params.q_end - params.q_begin;
-    switch (params.splits >> (2u * n)) & 3u {
-        case 0u: { return Axis(params.batch, params.o.batch, params.q_heads * rows); }
-        case 1u: { return Axis(params.q_heads, params.o.head, rows); }
-        default: { return Axis(rows, params.o.row, 1u); }
+    let rows = params.range.q_end - params.range.q_begin;
+    switch (params.packing.order >> (2u * n)) & 3u {
+        case 0u: { return Axis(params.sizes.batch, params.y.batch, params.sizes.q_heads * rows); }
+        case 1u: { return Axis(params.sizes.q_heads, params.y.head, rows); }
+        default: { return Axis(rows, params.y.row, 1u); }
     }
 }

@@ -1,29 +1,26 @@
 // Adds up partials [B, Hq, tiles, parts] in a fixed order. An invocation owns one number of one head.
 
 import part::params;
+import part::item;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> partials: array<f32>;
-@group(0) @binding(2) var<storage, read_write> sums: array<f32>;
-@group(0) @binding(3) var<storage, read> aux: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> partials: array<f32>;
+@bind var<storage, read_write> sums: array<f32>;
+@bind var<storage, read> aux: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let item = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
-    if (item >= params.work_end) { return; }
-    let h = item % params.q_heads;
-    let n = item / params.q_heads;
+fn main(own: ItemInvocation) {
+    let item = item_of(own);
+    if (item >= params.work.end) { return; }
+    let h = item % params.sizes.q_heads;
+    let n = item / params.sizes.q_heads;
     var sum = 0.0;
-    for (var b = 0u; b < params.batch; b++) {
+    for (var b = 0u; b < params.sizes.batch; b++) {
         // Read from `aux`: a loop bound straight from a uniform is dear on lavapipe.
-        let tiles = aux[params.partials_at + b];
+        let tiles = aux[params.bound.at + b];
         for (var tile = 0u; tile < tiles; tile++) {
-            sum += partials[((b * params.q_heads + h) * tiles + tile) * params.part_stride + n];
+            sum += partials[((b * params.sizes.q_heads + h) * tiles + tile) * params.partials.stride + n];
         }
     }
-    sums[params.o.start + (params.part_begin + n) * params.q_heads + h] = sum;
+    sums[params.y.start + (params.partials.begin + n) * params.sizes.q_heads + h] = sum;
 }

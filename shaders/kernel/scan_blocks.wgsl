@@ -1,16 +1,17 @@
 // Which blocks hold visible pairs: none, some or all. A workgroup owns a block of a head.
 
 import part::params;
+import part::item;
 import part::numbers;
 import part::ranks;
 import mask::interval;
 import mask::user;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read_write> states: array<u32>;
-@group(0) @binding(2) var<storage, read> aux: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read_write> states: array<u32>;
+@bind var<storage, read> aux: array<u32>;
 
-var<workgroup> seen: atomic<u32>;
+var<workgroup> visible_pairs: atomic<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(
@@ -18,34 +19,32 @@ fn main(
     @builtin(num_workgroups) groups: vec3<u32>,
     @builtin(local_invocation_index) invocation: u32,
 ) {
-    let n = params.work_begin + group.x + group.y * groups.x;
-    if (n >= params.work_end) { return; }
-    let j_first = n % params.block_columns * params.block_side;
-    let i_first = (params.block_begin + n / params.block_columns % params.q_tiles) * params.block_side;
-    let head = n / params.block_columns / params.q_tiles;
-    let b = head / params.q_heads;
-    let h = head % params.q_heads;
-    let columns = min(params.block_side, params.kv_len - j_first);
-    let pairs = min(params.block_side, params.q_len - i_first) * columns;
-    if (invocation == 0u) { atomicStore(&seen, 0u); }
+    let n = workgroup_item(group, groups);
+    if (n >= params.work.end) { return; }
+    let j_first = n % params.lists.columns * params.lists.side;
+    let block = head_item(n / params.lists.columns, params.work.tiles);
+    let i_first = (params.choice.first + block.n) * params.lists.side;
+    let columns = min(params.lists.side, params.sizes.kv_len - j_first);
+    let pairs = min(params.lists.side, params.sizes.q_len - i_first) * columns;
+    if (invocation == 0u) { atomicStore(&visible_pairs, 0u); }
     workgroupBarrier();
 
     var count = 0u;
     for (var pair = invocation; pair < pairs; pair += INVOCATIONS) {
-        count += select(0u, 1u, sees(b, h, i_first + pair / columns, j_first + pair % columns));
+        count += select(0u, 1u, is_visible_pair(block.b, block.h, i_first + pair / columns, j_first + pair % columns));
     }
-    atomicAdd(&seen, count);
+    atomicAdd(&visible_pairs, count);
     workgroupBarrier();
     if (invocation == 0u) {
-        let all = atomicLoad(&seen);
-        states[n] = select(select(SOME_PAIRS, ALL_PAIRS, all == pairs), UNSEEN, all == 0u);
+        let all = atomicLoad(&visible_pairs);
+        states[n] = select(select(SOME_PAIRS, ALL_PAIRS, all == pairs), NONE_VISIBLE, all == 0u);
     }
 }
 
-fn sees(b: u32, h: u32, i: u32, j: u32) -> bool {
+fn is_visible_pair(b: u32, h: u32, i: u32, j: u32) -> bool {
     var visible = true;
     @if(intervals) visible = is_visible(visible_keys(b, i), j);
-    @if(segments) visible = visible && aux[params.segments_q_at + b * params.q_len + i] == aux[params.segments_k_at + b * params.kv_len + j];
+    @if(segments) visible = visible && aux[params.documents.q_at + b * params.sizes.q_len + i] == aux[params.documents.k_at + b * params.sizes.kv_len + j];
     @if(mask_mod) visible = visible && user_mask_mod(b, h, i, j);
     return visible;
 }

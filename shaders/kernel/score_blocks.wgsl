@@ -2,41 +2,38 @@
 // owns 4 x 4 blocks of a head.
 
 import part::params;
+import part::item;
 import part::numbers;
 import part::ranks;
 import mask::interval;
 
-@group(0) @binding(0) var<uniform> params: Params;
-@group(0) @binding(1) var<storage, read> q: array<vec4<f32>>;
-@group(0) @binding(2) var<storage, read> k: array<vec4<f32>>;
-@group(0) @binding(3) var<storage, read_write> ranks: array<u32>;
-@group(0) @binding(4) var<storage, read> aux: array<u32>;
+@bind var<uniform> params: Params;
+@bind var<storage, read> q: array<vec4<f32>>;
+@bind var<storage, read> k: array<vec4<f32>>;
+@bind var<storage, read_write> ranks: array<u32>;
+@bind var<storage, read> aux: array<u32>;
 // What a scan found of the same blocks.
-@if(scanned) @group(0) @binding(5) var<storage, read> states: array<u32>;
+@if(scanned) @bind var<storage, read> states: array<u32>;
 
 @compute @workgroup_size(INVOCATIONS)
-fn main(
-    @builtin(workgroup_id) group: vec3<u32>,
-    @builtin(num_workgroups) groups: vec3<u32>,
-    @builtin(local_invocation_index) invocation: u32,
-) {
-    let n = params.work_begin + (group.x + group.y * groups.x) * INVOCATIONS + invocation;
-    if (n >= params.work_end) { return; }
-    let across = (params.block_columns + 3u) / 4u;
-    let down = (params.q_tiles + 3u) / 4u;
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
+    if (n >= params.work.end) { return; }
+    let across = (params.lists.columns + 3u) / 4u;
+    let down = (params.work.tiles + 3u) / 4u;
     let column = n % across * 4u;
     let row = n / across % down * 4u;
     let head = n / across / down;
-    let b = head / params.q_heads;
-    let kv_head = b * (params.q_heads / params.group) + head % params.q_heads / params.group;
+    let b = head / params.sizes.q_heads;
+    let kv_head = b * (params.sizes.q_heads / params.sizes.group) + head % params.sizes.q_heads / params.sizes.group;
     // Of queries and of keys; read from `aux`: a loop bound straight from a uniform is dear on lavapipe.
-    let chunks = aux[params.chunks_at];
+    let chunks = aux[params.bound.at];
 
     var q_at = array<u32, 4>();
     var k_at = array<u32, 4>();
     @unroll for (var r = 0u; r < FOUR; r++) {
-        q_at[r] = (head * params.pool_blocks + min(row + r, params.q_tiles - 1u) + params.block_begin - params.pool_begin) * chunks;
-        k_at[r] = (kv_head * params.block_columns + min(column + r, params.block_columns - 1u)) * chunks;
+        q_at[r] = (head * params.choice.blocks + min(row + r, params.work.tiles - 1u) + params.choice.first - params.choice.begin) * chunks;
+        k_at[r] = (kv_head * params.lists.columns + min(column + r, params.lists.columns - 1u)) * chunks;
     }
     var s = array<vec4<f32>, 4>();
     for (var d = 0u; d < chunks; d++) {
@@ -53,17 +50,17 @@ fn main(
         }
     }
     @unroll for (var r = 0u; r < FOUR; r++) {
-        let i = params.block_begin + row + r;
+        let i = params.choice.first + row + r;
         let rows = row_of_blocks(b, i);
-        let start = (head * params.q_tiles + row + r) * params.block_columns;
-        if (row + r < params.q_tiles) {
+        let start = (head * params.work.tiles + row + r) * params.lists.columns;
+        if (row + r < params.work.tiles) {
             @unroll for (var c = 0u; c < FOUR; c++) {
                 let j = column + c;
-                if (j < params.block_columns) {
-                    @if(scanned) let visible = states[start + j] != UNSEEN;
+                if (j < params.lists.columns) {
+                    @if(scanned) let visible = states[start + j] != NONE_VISIBLE;
                     @if(!scanned) let visible = has_visible_pair(b, rows, j);
                     let rank = select(rank_of(s[r][c]), FORCED, is_forced(rows, j));
-                    ranks[start + j] = select(UNSEEN, rank, visible);
+                    ranks[start + j] = select(NONE_VISIBLE, rank, visible);
                 }
             }
         }
@@ -74,14 +71,14 @@ fn main(
 struct BlockRow { first: u32, last: u32, low: Interval, high: Interval, forced_begin: u32, forced_end: u32 }
 
 fn row_of_blocks(b: u32, block: u32) -> BlockRow {
-    let first = min(block * params.block_side, params.q_len - 1u);
-    let last = min(first + params.block_side, params.q_len) - 1u;
+    let first = min(block * params.lists.side, params.sizes.q_len - 1u);
+    let last = min(first + params.lists.side, params.sizes.q_len) - 1u;
     // Blocks with a diagonal key, if any, and the local ones before.
     let begin = max(diagonal(b, first), 0);
-    let end = min(diagonal(b, last), i32(params.kv_len) - 1);
-    let near = u32(begin) / params.block_side;
-    let forced_begin = near - min(near, params.local_blocks);
-    let forced_end = select(0u, u32(max(end, 0)) / params.block_side + 1u, begin <= end);
+    let end = min(diagonal(b, last), i32(params.sizes.kv_len) - 1);
+    let near = u32(begin) / params.lists.side;
+    let forced_begin = near - min(near, params.choice.local);
+    let forced_end = select(0u, u32(max(end, 0)) / params.lists.side + 1u, begin <= end);
     return BlockRow(first, last, visible_keys(b, first), visible_keys(b, last), forced_begin, forced_end);
 }
 
@@ -91,15 +88,15 @@ fn is_forced(rows: BlockRow, j: u32) -> bool {
 
 // Whether one of the queries sees a key of block j. The intervals of consecutive queries join, but for documents.
 fn has_visible_pair(b: u32, rows: BlockRow, j: u32) -> bool {
-    let j_first = j * params.block_side;
-    let j_end = min(j_first + params.block_side, params.kv_len);
-    if (params.segment_keys_at == NOWHERE) {
+    let j_first = j * params.lists.side;
+    let j_end = min(j_first + params.lists.side, params.sizes.kv_len);
+    if (params.documents.keys_at == NOWHERE) {
         return meet(rows.low.begin, rows.high.end, j_first, j_end) || meet(rows.high.first_begin, rows.high.first_end, j_first, j_end);
     }
     var found = false;
     for (var i = rows.first; i <= rows.last; i++) {
-        let seen = visible_keys(b, i);
-        found = found || meet(seen.begin, seen.end, j_first, j_end) || meet(seen.first_begin, seen.first_end, j_first, j_end);
+        let visible = visible_keys(b, i);
+        found = found || meet(visible.begin, visible.end, j_first, j_end) || meet(visible.first_begin, visible.first_end, j_first, j_end);
     }
     return found;
 }
@@ -115,5 +112,5 @@ fn rank_of(score: f32) -> u32 {
     let magnitude = bits & 0x7fffffffu;
     if (magnitude > 0x7f800000u) { return FORCED - 1u; }
     let rank = select(0x80000000u + magnitude, 0x80000000u - magnitude, bits >> 31u == 1u);
-    return clamp(rank, UNSEEN + 1u, FORCED - 1u);
+    return clamp(rank, NONE_VISIBLE + 1u, FORCED - 1u);
 }

@@ -3,12 +3,12 @@
 
 // The keys of the slice that batch b has, one past the last.
 fn keys_end(b: u32) -> u32 {
-    return min(min(aux[params.lens_at + b], params.kv_len), params.k_end);
+    return min(min(aux[params.intervals.lens_at + b], params.sizes.kv_len), params.range.k_end);
 }
 
 // The key index at which query i of batch b stands.
 fn diagonal(b: u32, i: u32) -> i32 {
-    let offset = clamp(bitcast<i32>(aux[params.offsets_at + b]), -MAX_OFFSET, MAX_OFFSET);
+    let offset = clamp(bitcast<i32>(aux[params.intervals.offsets_at + b]), -MAX_OFFSET, MAX_OFFSET);
     return offset + i32(i);
 }
 
@@ -18,40 +18,40 @@ struct Interval { begin: u32, end: u32, first_end: u32, first_begin: u32 }
 fn visible_keys(b: u32, i: u32) -> Interval {
     let d = diagonal(b, i);
     var end = keys_end(b);
-    if (params.causal != 0u) {
-        end = min(end, max(u32(max(d + 1, 0)), params.prefix));
+    if (params.intervals.causal != 0u) {
+        end = min(end, max(u32(max(d + 1, 0)), params.intervals.prefix));
     }
-    var first_begin = params.k_begin;
-    if (params.segment_keys_at != NOWHERE) {
-        let segment = params.segment_keys_at + 2u * (b * params.q_len + i);
+    var first_begin = params.range.k_begin;
+    if (params.documents.keys_at != NOWHERE) {
+        let segment = params.documents.keys_at + 2u * (b * params.sizes.q_len + i);
         first_begin = max(first_begin, aux[segment]);
         end = min(end, aux[segment + 1u]);
     }
-    let first_end = min(end, params.first);
-    let begin = max(u32(max(d - i32(params.window_left), 0)), first_begin);
-    end = min(end, u32(max(d + i32(params.window_right) + 1, 0)));
+    let first_end = min(end, params.intervals.first);
+    let begin = max(u32(max(d - i32(params.intervals.window_left), 0)), first_begin);
+    end = min(end, u32(max(d + i32(params.intervals.window_right) + 1, 0)));
     return Interval(begin, end, first_end, first_begin);
 }
 
-fn is_visible(seen: Interval, j: u32) -> bool {
-    return (j >= seen.begin && j < seen.end) || (j >= seen.first_begin && j < seen.first_end);
+fn is_visible(visible: Interval, j: u32) -> bool {
+    return (j >= visible.begin && j < visible.end) || (j >= visible.first_begin && j < visible.first_end);
 }
 
 // What one key is seen by: queries i with begin ≤ i < end.
 @if(transposed) fn visible_queries(b: u32, j: u32) -> Interval {
     // The query that stands at the key.
     let d = i32(j) - diagonal(b, 0u);
-    var begin = params.q_begin;
-    var end = select(begin, params.q_end, j >= params.k_begin && j < keys_end(b));
-    if (params.causal != 0u && j >= params.prefix) {
+    var begin = params.range.q_begin;
+    var end = select(begin, params.range.q_end, j >= params.range.k_begin && j < keys_end(b));
+    if (params.intervals.causal != 0u && j >= params.intervals.prefix) {
         begin = max(begin, u32(max(d, 0)));
     }
-    if (j >= params.first) {
-        begin = max(begin, u32(max(d - i32(params.window_right), 0)));
-        end = min(end, u32(max(d + i32(params.window_left) + 1, 0)));
+    if (j >= params.intervals.first) {
+        begin = max(begin, u32(max(d - i32(params.intervals.window_right), 0)));
+        end = min(end, u32(max(d + i32(params.intervals.window_left) + 1, 0)));
     }
-    if (params.segment_queries_at != NOWHERE) {
-        let segment = params.segment_queries_at + 2u * (b * params.kv_len + j);
+    if (params.documents.queries_at != NOWHERE) {
+        let segment = params.documents.queries_at + 2u * (b * params.sizes.kv_len + j);
         begin = max(begin, aux[segment]);
         end = min(end, aux[segment + 1u]);
     }

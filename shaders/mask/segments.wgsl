@@ -1,11 +1,11 @@
 // Documents whose ids do not rise along the sequence, or that only the device knows.
 
 @if(segments) fn query_segment(b: u32, i: u32) -> u32 {
-    return aux[params.segments_q_at + b * params.q_len + min(i, params.q_len - 1u)];
+    return aux[params.documents.q_at + b * params.sizes.q_len + min(i, params.sizes.q_len - 1u)];
 }
 
 @if(segments) fn key_segment(b: u32, j: u32) -> u32 {
-    return aux[params.segments_k_at + b * params.kv_len + min(j, params.kv_len - 1u)];
+    return aux[params.documents.k_at + b * params.sizes.kv_len + min(j, params.sizes.kv_len - 1u)];
 }
 
 @if(segments) fn row_segment(b: u32, n: u32) -> u32 {
@@ -13,12 +13,12 @@
     @if(!transposed) return query_segment(b, n);
 }
 
-@if(segments) fn mask_segments(visible: Flags, place: Place, column: u32) -> Flags {
+@if(segments) fn mask_segments(visible: Flags, context: RowContext, column: u32) -> Flags {
     var flags = visible;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        @if(!transposed) let segment = key_segment(place.b, column + c);
-        @if(transposed) let segment = query_segment(place.b, column + c);
-        @unroll for (var r = 0u; r < ROWS; r++) { flags[r] &= ~select(1u << c, 0u, place.segment[r] == segment); }
+        @if(!transposed) let segment = key_segment(context.b, column + c);
+        @if(transposed) let segment = query_segment(context.b, column + c);
+        @unroll for (var r = 0u; r < ROWS; r++) { flags[r] &= ~select(1u << c, 0u, context.segment[r] == segment); }
     }
     return flags;
 }

@@ -4,10 +4,10 @@ import slot::mods;
 
 // The key index at which query 0 of batch b stands.
 @if(mods) fn query_offset(b: u32) -> i32 {
-    return diagonal(min(b, params.batch - 1u), 0u);
+    return diagonal(min(b, params.sizes.batch - 1u), 0u);
 }
 
 // The n-th of the user's numbers, behind their count; the last one beyond the end.
 @if(mods) fn mod_data(n: u32) -> f32 {
-    return bitcast<f32>(aux[params.mods_at + 1u + min(n, aux[params.mods_at] - 1u)]);
+    return bitcast<f32>(aux[params.mods.at + 1u + min(n, aux[params.mods.at] - 1u)]);
 }

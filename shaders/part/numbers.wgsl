@@ -13,7 +13,7 @@ const NEGATIVE_INFINITY_BITS = 0xff800000u;
 const NAN_BITS = 0x7fc00000u;
 
 // True for an infinity or a NaN, by bits: a compiler may assume that neither exists.
-fn not_finite(x: vec4<f32>) -> bool {
+fn any_nonfinite(x: vec4<f32>) -> bool {
     return any((bitcast<vec4<u32>>(x) & vec4<u32>(0x7f800000u)) == vec4<u32>(0x7f800000u));
 }
 

@@ -1,63 +1,79 @@
 // The running softmax of an invocation's rows (Milakov and Gimelshein, 1805.02867).
 
-// `shrink` is what o is still to be multiplied by; `spoilt` is not 0 when a visible value was no finite number where
+// `rescale` is what o is still to be multiplied by; `nonfinite` is not 0 when a visible value was no finite number where
 // it could not be multiplied (see the kernel).
-struct Softmax { peak: f32, sum: f32, shrink: f32, spoilt: u32 }
+struct Softmax { row_max: f32, row_sum: f32, rescale: f32, nonfinite: u32 }
 
 struct SoftmaxStep {
-    rows: array<Softmax, ROWS>,
+    rows: SoftmaxRows,
     p: Scores,
-    // What the earlier part of O shrinks by.
-    shrink: array<f32, ROWS>,
+    // What the earlier part of O is multiplied by.
+    rescale: array<f32, ROWS>,
 }
 
-fn softmax_start() -> Softmax {
-    return Softmax(LOWEST, 0.0, 1.0, 0u);
+alias SoftmaxRows = array<Softmax, ROWS>;
+
+fn softmax_start() -> SoftmaxRows {
+    var rows = SoftmaxRows();
+    @unroll for (var r = 0u; r < ROWS; r++) { rows[r] = Softmax(LOWEST, 0.0, 1.0, 0u); }
+    return rows;
 }
 
 // P = exp(S − max)
-fn softmax_step(rows: array<Softmax, ROWS>, s: Scores) -> SoftmaxStep {
+fn softmax_step(rows: SoftmaxRows, s: Scores) -> SoftmaxStep {
     var next = SoftmaxStep(rows, s, array<f32, ROWS>());
     @unroll for (var r = 0u; r < ROWS; r++) {
-        var peak = rows[r].peak;
-        @unroll for (var c = 0u; c < KEYS; c++) { peak = max(peak, s[r][c]); }
-        var sum = 0.0;
+        var row_max = rows[r].row_max;
+        @unroll for (var c = 0u; c < KEYS; c++) { row_max = max(row_max, s[r][c]); }
+        var row_sum = 0.0;
         @unroll for (var c = 0u; c < KEYS; c++) {
-            let p = weight(s[r][c] - peak);
+            let p = weight(s[r][c] - row_max);
             next.p[r][c] = p;
-            sum += p;
+            row_sum += p;
         }
-        let shrink = weight(rows[r].peak - peak);
-        next.shrink[r] = shrink;
-        next.rows[r] = Softmax(peak, rows[r].sum * shrink + sum, 1.0, rows[r].spoilt);
+        let rescale = weight(rows[r].row_max - row_max);
+        next.rescale[r] = rescale;
+        next.rows[r] = Softmax(row_max, rows[r].row_sum * rescale + row_sum, 1.0, rows[r].nonfinite);
     }
     return next;
 }
 
 // No key was visible, and there is no sink: a visible one adds 1 to the sum at least once, or a NaN. By bits, and never by
 // the maximum: max(LOWEST, NaN) may be LOWEST.
-fn is_dead(x: Softmax) -> bool {
-    return bitcast<u32>(x.sum) == 0u;
+fn is_fully_masked(x: Softmax) -> bool {
+    return bitcast<u32>(x.row_sum) == 0u;
+}
+
+// Rows that see a column that is no finite number are none, too.
+fn softmax_nonfinite(rows: SoftmaxRows, visible: Flags, columns: u32) -> SoftmaxRows {
+    var next = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) { next[r].nonfinite |= visible[r] & columns; }
+    return next;
+}
+
+// The learned sink of head h, where there are sinks.
+fn softmax_sinks(rows: SoftmaxRows, h: u32) -> SoftmaxRows {
+    var next = rows;
+    if (params.sinks.at != NOWHERE) {
+        let sink = bitcast<f32>(aux[params.sinks.at + h]);
+        @unroll for (var r = 0u; r < ROWS; r++) { next[r] = softmax_sink(next[r], sink); }
+    }
+    return next;
 }
 
 // A learned sink joins the sum with no value of its own.
 fn softmax_sink(x: Softmax, sink: f32) -> Softmax {
-    let peak = max(x.peak, sink);
-    let shrink = weight(x.peak - peak);
-    return Softmax(peak, x.sum * shrink + weight(sink - peak), shrink, x.spoilt);
+    let row_max = max(x.row_max, sink);
+    let rescale = weight(x.row_max - row_max);
+    return Softmax(row_max, x.row_sum * rescale + weight(sink - row_max), rescale, x.nonfinite);
 }
 
-// What turns Σ P·V into o; 0 for a dead row.
+// What makes o of Σ P·V; 0 for a fully masked row.
 fn softmax_factor(x: Softmax) -> f32 {
-    return select(x.shrink / x.sum, 0.0, is_dead(x));
+    return select(x.rescale / x.row_sum, 0.0, is_fully_masked(x));
 }
 
 // The natural logarithm of Σ e^s, as bits.
 fn softmax_lse(x: Softmax) -> u32 {
-    return select(bitcast<u32>(x.peak + log2(x.sum) * LN_2), NEGATIVE_INFINITY_BITS, is_dead(x));
-}
-
-fn spoil(o: vec4<f32>, x: Softmax) -> vec4<f32> {
-    var nan = NAN_BITS;
-    return select(o, vec4<f32>(bitcast<f32>(nan)), x.spoilt != 0u);
+    return select(bitcast<u32>(x.row_max + log2(x.row_sum) * LN_2), NEGATIVE_INFINITY_BITS, is_fully_masked(x));
 }

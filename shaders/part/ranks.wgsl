@@ -1,7 +1,7 @@
 // What a matrix of blocks holds, in the order in which blocks are kept: scores between these two.
 
 // No pair of the block is visible: never kept.
-const UNSEEN = 0u;
+const NONE_VISIBLE = 0u;
 // Kept whatever the scores.
 const FORCED = 0xffffffffu;
 

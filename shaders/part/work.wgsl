@@ -2,14 +2,16 @@
 // dimension holds 65 535 only and a step may be a part of a call. A head's tiles come from both ends in turn: under a
 // causal mask they cost more and more, and software adapters give each thread one run of the numbers.
 
+import part::item;
+
 struct Work { live: bool, b: u32, h: u32, tile: u32, split: u32 }
 
 fn work_item(group: vec3<u32>, groups: vec3<u32>) -> Work {
-    let n = params.work_begin + group.x + group.y * groups.x;
-    let split = n % params.splits;
-    let tile = folded(n / params.splits % params.q_tiles, params.q_tiles);
-    let head = n / params.splits / params.q_tiles;
-    return Work(n < params.work_end, head / params.work_heads, head % params.work_heads, tile, split);
+    let n = workgroup_item(group, groups);
+    let split = n % params.work.splits;
+    let tile = folded(n / params.work.splits % params.work.tiles, params.work.tiles);
+    let head = n / params.work.splits / params.work.tiles;
+    return Work(n < params.work.end, head / params.work.heads, head % params.work.heads, tile, split);
 }
 
 fn folded(n: u32, count: u32) -> u32 {

@@ -1,12 +1,14 @@
-// Rows turned as they are loaded, half layout: channel c pairs with c + d/2. `turn` is the row's first pair.
+// Rows rotated as they are loaded, half layout: of the rotary channels c pairs with c + d/2. `rotation` is the row's first pair.
 
-fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
+fn tensor_load(row: u32, chunk: u32, rotation: u32) -> Chunk {
+    @if(head_ragged) if (chunk >= HEAD_ALL_CHUNKS) { return Chunk(); }
     let x = loaded(tensor_chunk(row, chunk));
-    if (CHUNK * chunk >= params.rotary_dim) { return x; }
-    let half = params.rotary_dim / (2u * CHUNK);
-    let is_first = chunk < half;
+    // Before the first rotary chunk this wraps beyond the last.
+    let c = chunk - params.rotation.first / CHUNK;
+    let half = params.rotation.dim / (2u * CHUNK);
+    if (c >= 2u * half) { return x; }
+    let is_first = c < half;
     let y = loaded(tensor_chunk(row, select(chunk - half, chunk + half, is_first)));
-    let at = turn + CHUNK * select(chunk - half, chunk, is_first);
-    return turned(x, scaled(y, select(1.0, -1.0, is_first)), half_turns(at));
+    let at = rotation + CHUNK * select(c - half, c, is_first);
+    return rotated(x, scaled(y, select(1.0, -1.0, is_first)), half_rotations(at));
 }

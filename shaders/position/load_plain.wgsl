@@ -1,6 +1,6 @@
-// Rows as they are; `turn` is not looked at.
+// Rows as they are; `rotation` is not looked at.
 
-fn tensor_load(row: u32, chunk: u32, turn: u32) -> Chunk {
-    @if(ragged_chunks) if (chunk >= ALL_CHUNKS) { return Chunk(); }
+fn tensor_load(row: u32, chunk: u32, rotation: u32) -> Chunk {
+    @if(head_ragged) if (chunk >= HEAD_ALL_CHUNKS) { return Chunk(); }
     return loaded(tensor_chunk(row, chunk));
 }

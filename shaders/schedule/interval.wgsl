@@ -1,40 +1,28 @@
 // Which key tiles a tile of query rows visits: those of two intervals, `first` and the window, in rising order.
 
-// The tiles begin … end − 1 of a walk whose first `head` tiles lie from `head_start`, the others from `start`.
-struct Walk { begin: u32, end: u32, head: u32, head_start: u32, start: u32 }
+// The tiles begin … end − 1; the first `head` of all lie from `head_start`, the others from `start`.
+struct KvTiles { begin: u32, end: u32, head: u32, head_start: u32, start: u32 }
 
-// What all rows from the one that sees `low` to the one that sees `high` visit; split s takes its share. Batch, head
+// What all rows within `bounds` visit; split s takes its share. Batch, head
 // and first query are for schedules that depend on them.
-fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> Walk {
+fn kv_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> KvTiles {
+    let low = bounds.low;
+    let high = bounds.high;
     let head_start = low.first_begin / TILE;
     let head_end = select(head_start, tiles_to(high.first_end), high.first_end > low.first_begin);
     let head = head_end - head_start;
     let start = select(low.begin / TILE, max(low.begin / TILE, head_end), head > 0u);
     let end = select(start, max(tiles_to(high.end), start), high.end > low.begin);
     let count = head + end - start;
-    return Walk(split_at(count, s), split_at(count, s + 1u), head, head_start, start);
+    return KvTiles(split_at(count, s), split_at(count, s + 1u), head, head_start, start);
 }
 
-fn tiles_to(end: u32) -> u32 {
-    return (end + TILE - 1u) / TILE;
+// The same at tile n, for schedules that read where they are.
+fn next(tiles: KvTiles, n: u32) -> KvTiles {
+    return tiles;
 }
 
-// The first of `count` tiles that split s takes: shares differ by one tile at the most.
-fn split_at(count: u32, s: u32) -> u32 {
-    return (count / params.splits) * s + min(s, count % params.splits);
-}
-
-// The walk on its tile n, for schedules that read where it is.
-fn walk_to(walk: Walk, n: u32) -> Walk {
-    return walk;
-}
-
-// The first key of the walk's tile n.
-fn tile_key(walk: Walk, n: u32) -> u32 {
-    return TILE * select(walk.start + n - walk.head, walk.head_start + n, n < walk.head);
-}
-
-// True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1.
-fn all_visible(low: Interval, high: Interval, j0: u32, j1: u32) -> bool {
-    return (j0 >= high.begin && j1 < low.end) || (j0 >= high.first_begin && j1 < low.first_end);
+// The first key of tile n.
+fn tile_key(tiles: KvTiles, n: u32) -> u32 {
+    return TILE * select(tiles.start + n - tiles.head, tiles.head_start + n, n < tiles.head);
 }

@@ -1,11 +1,11 @@
 // Which key tiles a tile of query rows visits: those of the blocks in its list that hold a key of the two intervals,
 // `first` and the window, in rising order. Assumes that a tile, of queries as of keys, lies in one block.
 
-// The tiles begin … end − 1 of a walk; from tile `head` on they are the list's from `start`, before it those of the keys
-// before `first`. The list lies in `aux` from `list`; `run` is what the walk is on.
-struct Walk { begin: u32, end: u32, head: u32, start: Entry, list: u32, run: Run }
+// The tiles begin … end − 1; from tile `head` on they are the list's from `start`, before it those of the keys
+// before `first`. The list lies in `aux` from `list`; `run` is where they are.
+struct KvTiles { begin: u32, end: u32, head: u32, start: Entry, list: u32, run: Run }
 
-// The walk's tiles in the list's block `listed`, up to `end` − 1: tile n begins at key n · TILE + `shift`.
+// The tiles in the list's block `listed`, up to `end` − 1: tile n begins at key n · TILE + `shift`.
 struct Run {
     end: u32,
     shift: u32,
@@ -19,18 +19,19 @@ struct Run {
 // A tile of the list: its block's number there, and its own in the block.
 struct Entry { listed: u32, within: u32 }
 
-// What all rows from query i on of head h, the one that sees `low` to the one that sees `high`, visit; split s takes
-// its share.
-fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> Walk {
-    let number = b * params.block_batch + h * params.block_head + i / params.block_side;
-    @if(!device_list) let row = params.block_rows_at + 2u * number;
+// What all rows from query i on of head h within `bounds` visit; split s takes its share.
+fn kv_tiles(b: u32, h: u32, i: u32, bounds: Bounds, s: u32) -> KvTiles {
+    let low = bounds.low;
+    let high = bounds.high;
+    let number = b * params.lists.batch + h * params.lists.head + i / params.lists.side;
+    @if(!device_list) let row = params.lists.rows_at + 2u * number;
     @if(!device_list) let list = aux[row];
-    @if(!device_list) let length = min(aux[row + 1u], params.block_columns);
+    @if(!device_list) let length = min(aux[row + 1u], params.lists.columns);
     // A list on the device follows its length; one that it has no room for stands for every block.
-    @if(device_list) let row = params.block_rows_at + (1u + params.block_capacity) * number;
-    @if(device_list) let is_cut = aux[row] > params.block_capacity;
+    @if(device_list) let row = params.lists.rows_at + (1u + params.lists.capacity) * number;
+    @if(device_list) let is_cut = aux[row] > params.lists.capacity;
     @if(device_list) let list = select(row + 1u, EVERY_BLOCK, is_cut);
-    @if(device_list) let length = select(min(aux[row], params.block_columns), params.block_columns, is_cut);
+    @if(device_list) let length = select(min(aux[row], params.lists.columns), params.lists.columns, is_cut);
     let has_head = high.first_end > low.first_begin;
     let head_to = tiles_to(high.first_end);
     let head_start = tiles_before(list, length, low.first_begin / TILE);
@@ -39,15 +40,15 @@ fn walk_tiles(b: u32, h: u32, i: u32, low: Interval, high: Interval, s: u32) -> 
     let start = tiles_before(list, length, next);
     let end = select(start, max(start, tiles_before(list, length, tiles_to(high.end))), high.end > low.begin);
     let count = head_end - head_start + end - start;
-    var walk = Walk();
-    walk.begin = split_at(count, s);
-    walk.end = split_at(count, s + 1u);
-    walk.head = head_end - head_start;
-    walk.start = entry(start);
-    walk.list = list;
-    let first = select(start + walk.begin - walk.head, head_start + walk.begin, walk.begin < walk.head);
-    walk.run = run_of(walk, walk.begin, entry(first));
-    return walk;
+    var tiles = KvTiles();
+    tiles.begin = split_at(count, s);
+    tiles.end = split_at(count, s + 1u);
+    tiles.head = head_end - head_start;
+    tiles.start = entry(start);
+    tiles.list = list;
+    let first = select(start + tiles.begin - tiles.head, head_start + tiles.begin, tiles.begin < tiles.head);
+    tiles.run = run_of(tiles, tiles.begin, entry(first));
+    return tiles;
 }
 
 // The n-th block of a list.
@@ -62,7 +63,7 @@ fn listed_block(list: u32, n: u32) -> u32 {
 
 // Tiles of the list before this one.
 fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
-    let per_block = params.block_side / TILE;
+    let per_block = params.lists.side / TILE;
     let block = tile / per_block;
     var low = 0u;
     var high = length;
@@ -74,54 +75,39 @@ fn tiles_before(list: u32, length: u32, tile: u32) -> u32 {
     return low * per_block + select(0u, tile % per_block, within);
 }
 
-fn tiles_to(end: u32) -> u32 {
-    return (end + TILE - 1u) / TILE;
-}
-
-// The first of `count` tiles that split s takes: shares differ by one tile at the most.
-fn split_at(count: u32, s: u32) -> u32 {
-    return (count / params.splits) * s + min(s, count % params.splits);
-}
-
-// The walk on its tile n, the one after that it is on or the same. Nothing is divided here: on lavapipe gradients
+// The same at tile n, the one after that where they are or that itself. Nothing is divided here: on lavapipe gradients
 // over lists of density 1 took 1.18 to 1.26 of dense with divisions in every tile, 1.13 with them in a branch that a
 // block takes once, and take 0.97 to 1.11 without (N = 4096, D = 64).
-fn walk_to(walk: Walk, n: u32) -> Walk {
-    var there = walk;
-    if (n == walk.head && n > walk.begin) {
-        there.run = run_of(walk, n, walk.start);
-    } else if (n == walk.run.end) {
-        there.run = run_of(walk, n, Entry(walk.run.listed + 1u, 0u));
+fn next(tiles: KvTiles, n: u32) -> KvTiles {
+    var there = tiles;
+    if (n == tiles.head && n > tiles.begin) {
+        there.run = run_of(tiles, n, tiles.start);
+    } else if (n == tiles.run.end) {
+        there.run = run_of(tiles, n, Entry(tiles.run.listed + 1u, 0u));
     }
     return there;
 }
 
-// The rest of a block from its tile `at` on, which is the walk's tile n. A block that a list should not name is the last
+// The rest of a block from its tile `at` on, which is tile n. A block that a list should not name is the last
 // one.
-fn run_of(walk: Walk, n: u32, at: Entry) -> Run {
-    let block = min(listed_block(walk.list, at.listed), params.block_columns - 1u);
+fn run_of(tiles: KvTiles, n: u32, at: Entry) -> Run {
+    let block = min(listed_block(tiles.list, at.listed), params.lists.columns - 1u);
     var run = Run();
-    run.end = n + params.block_side / TILE - at.within;
-    run.shift = block * params.block_side + at.within * TILE - n * TILE;
+    run.end = n + params.lists.side / TILE - at.within;
+    run.shift = block * params.lists.side + at.within * TILE - n * TILE;
     run.listed = at.listed;
-    @if(block_bits) let bits = aux[walk.list + params.block_tiles_from + at.listed];
-    @if(block_bits) run.bits = select(params.block_bits_at + bits * params.block_side * bit_words(), NOWHERE, bits == NOWHERE);
-    @if(device_list) run.partial = walk.list == EVERY_BLOCK || (aux[walk.list + at.listed] & PARTIAL_BLOCK) != 0u;
+    @if(block_bits) let bits = aux[tiles.list + params.lists.tiles_from + at.listed];
+    @if(block_bits) run.bits = select(params.lists.bits_at + bits * params.lists.side * bit_words(), NOWHERE, bits == NOWHERE);
+    @if(device_list) run.partial = tiles.list == EVERY_BLOCK || (aux[tiles.list + at.listed] & PARTIAL_BLOCK) != 0u;
     return run;
 }
 
 fn entry(tile: u32) -> Entry {
-    let per_block = params.block_side / TILE;
+    let per_block = params.lists.side / TILE;
     return Entry(tile / per_block, tile % per_block);
 }
 
-// The first key of tile n, which the walk is on.
-fn tile_key(walk: Walk, n: u32) -> u32 {
-    return n * TILE + walk.run.shift;
-}
-
-// True when every row from the one that sees `low` to the one that sees `high` sees all keys j0 … j1, as far as
-// intervals go.
-fn all_visible(low: Interval, high: Interval, j0: u32, j1: u32) -> bool {
-    return (j0 >= high.begin && j1 < low.end) || (j0 >= high.first_begin && j1 < low.first_end);
+// The first key of tile n, where the tiles are.
+fn tile_key(tiles: KvTiles, n: u32) -> u32 {
+    return n * TILE + tiles.run.shift;
 }

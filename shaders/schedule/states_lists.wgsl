@@ -2,18 +2,18 @@
 
 // Whether block i of queries, of the head of transposed list n, lists its block of keys.
 fn state_of(n: u32, i: u32) -> u32 {
-    let row = params.block_rows_at + (n / params.list_rows * params.list_columns + i) * (1u + params.block_capacity);
+    let row = params.lists.rows_at + (n / params.listing.rows * params.listing.columns + i) * (1u + params.lists.capacity);
     let length = lists[row];
-    if (length > params.block_capacity) { return SOME_PAIRS; }
-    let block = n % params.list_rows;
+    if (length > params.lists.capacity) { return SOME_PAIRS; }
+    let block = n % params.listing.rows;
     var low = 0u;
-    var high = min(length, params.block_columns);
+    var high = min(length, params.lists.columns);
     while (low < high) {
         let middle = (low + high) / 2u;
         if ((lists[row + 1u + middle] & ~PARTIAL) < block) { low = middle + 1u; } else { high = middle; }
     }
-    let listed = lists[row + 1u + min(low, params.block_capacity - 1u)];
-    if (low >= min(length, params.block_columns) || (listed & ~PARTIAL) != block) { return UNSEEN; }
+    let listed = lists[row + 1u + min(low, params.lists.capacity - 1u)];
+    if (low >= min(length, params.lists.columns) || (listed & ~PARTIAL) != block) { return NONE_VISIBLE; }
     return select(ALL_PAIRS, SOME_PAIRS, (listed & PARTIAL) != 0u);
 }
 

@@ -1,12 +1,12 @@
 // The blocks of a list as rows of a matrix, for list_blocks.
 
 fn state_of(n: u32, j: u32) -> u32 {
-    return states[n * params.list_columns + j];
+    return states[n * params.listing.columns + j];
 }
 
 // Rows of a slice of the blocks of queries are lists of the whole.
 fn list_number(n: u32) -> u32 {
-    return n / params.q_tiles * params.list_rows + params.block_begin + n % params.q_tiles;
+    return n / params.work.tiles * params.listing.rows + params.choice.first + n % params.work.tiles;
 }
 
 fn mark(state: u32) -> u32 {

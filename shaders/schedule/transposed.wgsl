@@ -1,19 +1,19 @@
-// Which queries a tile of keys is seen by, by intervals: what grad_kv walks in place of the queries' own walk, over the
+// Which queries a tile of keys is visible to, by intervals: what grad_kv visits in place of the queries' own tiles, over the
 // same pairs of tiles.
 
 // The queries that see one of the keys j_first … j_last at least, and those that see all of them.
-struct SeenBy { any: Interval, all: Interval }
+struct VisibleBy { any: Bounds, all: Bounds }
 
-fn seen_by(b: u32, j_first: u32, j_last: u32) -> SeenBy {
-    let none = Interval(params.q_begin, params.q_begin, 0u, 0u);
+fn visible_by(b: u32, j_first: u32, j_last: u32) -> VisibleBy {
+    let none = Interval(params.range.q_begin, params.range.q_begin, 0u, 0u);
     let live_end = keys_end(b);
-    if (j_first >= live_end) { return SeenBy(none, none); }
+    if (j_first >= live_end) { return VisibleBy(Bounds(none, none), Bounds(none, none)); }
     let low = visible_queries(b, j_first);
     let high = visible_queries(b, min(j_last, live_end - 1u));
     let any = Interval(low.begin, max(low.end, high.end), 0u, 0u);
     // Ends rise from key to key, but keys before `first` have none.
-    let soonest = visible_queries(b, clamp(params.first, j_first, j_last));
+    let soonest = visible_queries(b, clamp(params.intervals.first, j_first, j_last));
     let all = Interval(high.begin, min(min(low.end, soonest.end), high.end), 0u, 0u);
-    if (j_last >= live_end) { return SeenBy(any, none); }
-    return SeenBy(any, all);
+    if (j_last >= live_end) { return VisibleBy(Bounds(any, any), Bounds(none, none)); }
+    return VisibleBy(Bounds(any, any), Bounds(all, all));
 }

@@ -1,15 +1,20 @@
 // A dense additive bias [B, Hq, Nq, Nk]; what lies below HIDING, as −∞ does, hides a pair.
 
+@if(bias) import slot::address for bias;
+
+@if(bias) fn bias_strides() -> StridesParams { return params.bias; }
+
 @if(bias) @if(!bias_pairs) alias Biases = f32;
 @if(bias) @if(bias_pairs) alias Biases = u64;
 
-@if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+@if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
+    let at = bias_place(context.b, context.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!transposed) let start = row_start(params.bias, place.b, place.h, place.rows[r]);
+        @if(!transposed) let start = bias_row(at, context.rows[r]);
         @unroll for (var c = 0u; c < KEYS; c++) {
-            @if(!transposed) let x = bias[start + min(column + c, params.kv_len - 1u)];
-            @if(transposed) let x = bias[row_start(params.bias, place.b, place.h, min(column + c, params.q_len - 1u)) + place.rows[r]];
+            @if(!transposed) let x = bias[start + min(column + c, params.sizes.kv_len - 1u)];
+            @if(transposed) let x = bias[bias_row(at, min(column + c, params.sizes.q_len - 1u)) + context.rows[r]];
             s[r][c] = biased(s[r][c], x);
         }
     }
@@ -18,11 +23,12 @@
 
 // Two neighbours a load. Where a row starts at an odd element every pair is made of two loads' halves; what lies behind
 // the last key belongs to nobody, and is masked.
-@if(bias) @if(bias_pairs) fn add_bias(scores: Scores, place: Place, column: u32) -> Scores {
+@if(bias) @if(bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
+    let at = bias_place(context.b, context.h);
     let last = arrayLength(&bias) - 1u;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let start = row_start(params.bias, place.b, place.h, place.rows[r]) + column;
+        let start = bias_row(at, context.rows[r]) + column;
         let is_odd = start % 2u == 1u;
         var low = halves(bias[min(start / 2u, last)]);
         @unroll for (var n = 0u; n < KEY_PAIRS; n++) {

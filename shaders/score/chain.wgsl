@@ -1,6 +1,6 @@
 // The score of a pair between the product and the mask, in the order of the definition.
 
-import part::place;
+import part::row_context;
 import score::softcap;
 import score::bias;
 import score::alibi;
@@ -9,14 +9,14 @@ import mask::mods;
 import score::mods;
 
 // The scores of an invocation's rows with the columns from `column` on.
-fn shape_scores(scores: Scores, place: Place, column: u32) -> Scores {
-    return modify_scores(add_biases(cap_scores(scores), place, column), place, column);
+fn shape_scores(scores: Scores, context: RowContext, column: u32) -> Scores {
+    return modify_scores(add_biases(cap_scores(scores), context, column), context, column);
 }
 
-fn add_biases(scores: Scores, place: Place, column: u32) -> Scores {
+fn add_biases(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    @if(bias) s = add_bias(s, place, column);
-    @if(alibi) s = add_alibi(s, place, column);
-    @if(t5) s = add_t5(s, place, column);
+    @if(bias) s = add_bias(s, context, column);
+    @if(alibi) s = add_alibi(s, context, column);
+    @if(t5) s = add_t5(s, context, column);
     return s;
 }

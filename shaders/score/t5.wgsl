@@ -1,20 +1,20 @@
 // T5's relative bias (1910.10683): one learned number a head for each bucket of distances.
 
 @if(t5) fn t5_bucket(relative: i32) -> u32 {
-    let far = i32(params.t5_distance);
-    return aux[params.t5_buckets_at + u32(clamp(relative, -far, far) + far)];
+    let far = i32(params.score.t5_distance);
+    return aux[params.score.t5_buckets_at + u32(clamp(relative, -far, far) + far)];
 }
 
 @if(t5) fn t5_bias(h: u32, relative: i32) -> f32 {
-    return bitcast<f32>(aux[params.t5_at + t5_bucket(relative) * params.q_heads + h]);
+    return bitcast<f32>(aux[params.score.t5_at + t5_bucket(relative) * params.sizes.q_heads + h]);
 }
 
-@if(t5) fn add_t5(scores: Scores, place: Place, column: u32) -> Scores {
+@if(t5) fn add_t5(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
     @unroll for (var c = 0u; c < KEYS; c++) {
-        let p = column_position(place.b, column + c);
-        @if(transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(place.h, place.p[r] - p); }
-        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(place.h, p - place.p[r]); }
+        let p = column_position(context.b, column + c);
+        @if(transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, context.p[r] - p); }
+        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, p - context.p[r]); }
     }
     return s;
 }

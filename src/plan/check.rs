@@ -3,14 +3,11 @@
 use std::ops::RangeInclusive;
 
 use crate::error::Error;
-use crate::problem::{MAX_LEN, MAX_POSITION, Positions, Problem};
+use crate::kernel::{self, CHECK_RUN, Params, ROW_KERNEL_INVOCATIONS};
+use crate::problem::{MAX_LEN, MAX_POSITION, Positions, Problem, Role};
+use crate::task::Task;
 
-use super::params::Params;
-use super::variant::{ROW_KERNEL_INVOCATIONS, Variant};
-use super::{Binding, Plan, Role, Slot, Step, Task};
-
-/// Words that an invocation of `shaders/kernel/check.wgsl` looks at.
-pub const CHECK_RUN: u32 = 256;
+use super::{Binding, Plan, Slot, Step};
 
 /// The words that an operand may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,25 +176,25 @@ impl Check {
 
     /// The dispatch: the operand's words, what is found, the rule.
     pub fn step(&self, most: u32) -> Step {
-        let binding = |slot, size, writable| Binding {
+        let binding = |slot, size| Binding {
             slot,
             offset: 0,
             size,
-            writable,
         };
         let groups = self.runs().div_ceil(ROW_KERNEL_INVOCATIONS);
         let x = groups.min(most);
         Step {
-            variant: Variant::Check,
+            variant: kernel::Check.into(),
             bindings: vec![
-                binding(Slot::Operand(self.role), u64::from(self.words) * 4, false),
-                binding(Slot::Scratch(0), self.found_bytes(), true),
-                binding(Slot::Aux, 0, false),
+                (
+                    "words",
+                    binding(Slot::Operand(self.role), u64::from(self.words) * 4),
+                ),
+                ("found", binding(Slot::Scratch(0), self.found_bytes())),
             ],
-            params: Params {
-                work_end: self.words,
-                ..Params::default()
-            },
+            params: Params::default().with(|p| {
+                p.work.end = self.words;
+            }),
             grid: [x, groups.div_ceil(x.max(1)), 1],
             cost: super::Cost {
                 read_bytes: u64::from(self.words) * 4,

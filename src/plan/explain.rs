@@ -2,11 +2,15 @@
 
 use std::fmt;
 
-use super::{CHECK_RUN, Gradient, Plan, Prefill, ROTATED_HEADS, SINK_ROWS, Step, Task, Variant};
+use crate::problem::Position;
+use crate::task::Task;
+
+use super::{Plan, Step};
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task(f)?;
+        self.explain_rotation(f)?;
         for (n, step) in self.steps.iter().enumerate() {
             step.explain(n + 1, f)?;
         }
@@ -16,10 +20,10 @@ impl fmt::Display for Plan {
         let cost = self.cost();
         writeln!(
             f,
-            "  in all: {} visited of {} tiles, {:.3} GFLOP, {} read, {} written, {} beside the operands",
+            "  in all: {} visited of {}, {}, {} read, {} written, {} beside the operands",
             cost.visited,
-            cost.of,
-            cost.flops as f64 / 1e9,
+            Counted(cost.of, "tile"),
+            Flops(cost.flops),
             Bytes(cost.read_bytes),
             Bytes(cost.written_bytes),
             Bytes(self.scratch_bytes()),
@@ -35,6 +39,29 @@ impl fmt::Display for Plan {
 }
 
 impl Plan {
+    /// How q and k rotate, and what the model's config said.
+    fn explain_rotation(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (rotary, whose) = match &self.task {
+            Task::Attention(problem) => {
+                (problem.position.rotary.as_ref(), whose(&problem.position))
+            }
+            Task::Backward(backward) => {
+                let position = &backward.problem.position;
+                (position.rotary.as_ref(), whose(position))
+            }
+            Task::Rotation(rotation) => (Some(&rotation.rotary), "rotation"),
+            Task::Embedding(_) | Task::Scan(_) | Task::Merge(_) => return Ok(()),
+        };
+        let Some(rotary) = rotary else {
+            return Ok(());
+        };
+        writeln!(f, "  {whose}: {rotary}")?;
+        match &rotary.origin.0 {
+            Some(said) => writeln!(f, "  config: {said}"),
+            None => Ok(()),
+        }
+    }
+
     fn task(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.task {
             Task::Attention(problem) => {
@@ -98,32 +125,17 @@ impl Plan {
     }
 }
 
+fn whose(position: &Position) -> &'static str {
+    match position.k_rotated {
+        true => "rotation of q, k being rotated",
+        false => "rotation of q and k",
+    }
+}
+
 impl Step {
-    /// The tiles of the step's kernel, where it has any.
+    /// What an invocation or a workgroup of the step's kernel owns: its tiles, where it walks some.
     pub fn tiles(&self) -> String {
-        match &self.variant {
-            Variant::Prefill(Prefill { tiling, .. })
-            | Variant::GradQ(Gradient { tiling, .. })
-            | Variant::GradKv(Gradient { tiling, .. })
-            | Variant::GradBias(Gradient { tiling, .. })
-            | Variant::GradScore(Gradient { tiling, .. }, _) => tiling.to_string(),
-            Variant::GradSinks => format!("{SINK_ROWS} rows an invocation"),
-            Variant::Reduce => "a number an invocation".into(),
-            Variant::Delta(_) => "a row an invocation".into(),
-            Variant::Rotate(key) => {
-                let channels = key.chunk_channels();
-                format!(
-                    "{channels} channels, and those that turn with them, in {ROTATED_HEADS} heads an invocation"
-                )
-            }
-            Variant::Combine { .. } => "4 channels of a row an invocation".into(),
-            Variant::Pack(_) => "a word an invocation".into(),
-            Variant::Check => format!("{CHECK_RUN} words an invocation"),
-            Variant::Pool(_) => "4 channels of a block an invocation".into(),
-            Variant::ScoreBlocks(_) => "4 x 4 blocks an invocation".into(),
-            Variant::ScanBlocks(_) => "a block a workgroup".into(),
-            Variant::ListBlocks(key) => format!("a list a workgroup of {}", key.invocations),
-        }
+        self.variant.kernel().owns()
     }
 
     /// The name of the step's strategy; empty for kernels that have but one.
@@ -137,19 +149,24 @@ impl Step {
         let [x, y, _] = self.grid;
         let c = &self.cost;
         writeln!(f, "  {n}. {}: {}", self.variant, self.tiles())?;
-        write!(f, "     {} workgroups", u64::from(x) * u64::from(y))?;
+        write!(
+            f,
+            "     {}",
+            Counted(u64::from(x) * u64::from(y), "workgroup")
+        )?;
         if c.of > 0 {
             let share = 100.0 * c.visited as f64 / c.of as f64;
             write!(
                 f,
-                ", {} visited of {} tiles ({share:.1} %)",
-                c.visited, c.of
+                ", {} visited of {} ({share:.1} %)",
+                c.visited,
+                Counted(c.of, "tile")
             )?;
         }
         writeln!(
             f,
-            ", {:.3} GFLOP, {} read, {} written",
-            c.flops as f64 / 1e9,
+            ", {}, {} read, {} written",
+            Flops(c.flops),
             Bytes(c.read_bytes),
             Bytes(c.written_bytes)
         )
@@ -168,6 +185,32 @@ impl fmt::Display for Bytes {
             unit += 1;
         }
         let digits = usize::from(unit > 0);
+        write!(f, "{x:.digits$} {}", units[unit])
+    }
+}
+
+/// `1 tile`, `2 tiles`
+struct Counted(u64, &'static str);
+
+impl fmt::Display for Counted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self(count, what) = *self;
+        write!(f, "{count} {what}{}", if count == 1 { "" } else { "s" })
+    }
+}
+
+/// FLOPs in a unit that leaves digits before the point.
+struct Flops(u64);
+
+impl fmt::Display for Flops {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"];
+        let (mut x, mut unit) = (self.0 as f64, 0);
+        while x >= 1000.0 && unit + 1 < units.len() {
+            x /= 1000.0;
+            unit += 1;
+        }
+        let digits = if unit > 0 { 2 } else { 0 };
         write!(f, "{x:.digits$} {}", units[unit])
     }
 }

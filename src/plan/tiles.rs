@@ -2,11 +2,11 @@
 
 use crate::caps::{AdapterClass, Caps, Subgroups};
 use crate::error::{Error, Result};
+use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::{BlockGrid, Mods, Problem, Shape};
 
-use super::draft::Draft;
-use super::variant::{Strategy, Tiling, workgroup_tile_bytes};
-use super::{Choice, Declined, StrategyKind};
+use super::builder::Draft;
+use super::{Declined, PlanOptions, StrategyKind};
 
 /// The strategy and tiles of a forward kernel and why a faster strategy was passed over.
 pub(super) struct Chosen {
@@ -46,7 +46,7 @@ const SMALL_WORK: u64 = 300_000_000;
 /// What a kernel asks of its tiles.
 #[derive(Clone, Copy)]
 pub(super) struct Demand {
-    /// Rows of the axis that is tiled.
+    /// Strides of the axis that is tiled.
     pub rows: u32,
     /// Words of a row that stay with an invocation: q and o forward, as much again and more backward.
     pub channels: u32,
@@ -98,12 +98,12 @@ impl Demand {
     }
 }
 
-pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Chosen> {
+pub(super) fn choose(demand: Demand, caps: &Caps, options: &PlanOptions) -> Result<Chosen> {
     let mut declined = Vec::new();
-    let wide = wide_loads(caps, choice, &mut declined)?;
-    if choice.strategy != Some(StrategyKind::Workgroup) {
-        let rolled = choice.rolled.unwrap_or(rolls(caps));
-        match subgroup(demand, caps, choice, rolled) {
+    let wide = wide_loads(caps, options, &mut declined)?;
+    if options.strategy != Some(StrategyKind::Workgroup) {
+        let rolled = options.rolled.unwrap_or(rolls(caps));
+        match subgroup(demand, caps, options, rolled) {
             Ok((strategy, tiling)) => {
                 return Ok(Chosen {
                     strategy,
@@ -113,7 +113,7 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
                     declined,
                 });
             }
-            Err(reason) if choice.strategy == Some(StrategyKind::Subgroup) => {
+            Err(reason) if options.strategy == Some(StrategyKind::Subgroup) => {
                 return Err(Error::Strategy {
                     strategy: "subgroup",
                     reason,
@@ -130,7 +130,7 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
             reason: "the call asks for workgroup".into(),
         });
     }
-    match workgroup(demand, caps, choice) {
+    match workgroup(demand, caps, options) {
         Ok(tiling) => Ok(Chosen {
             strategy: Strategy::Workgroup,
             tiling,
@@ -148,13 +148,13 @@ pub(super) fn choose(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Cho
 /// On lavapipe, whose loads go a lane at a time, they make the forward pass 1.5 times as fast, without subgroups twice.
 pub(super) fn wide_loads(
     caps: &Caps,
-    choice: &Choice,
+    options: &PlanOptions,
     declined: &mut Vec<Declined>,
 ) -> Result<bool> {
     let reason = "the device was requested without Features::SHADER_INT64, \
                   which wgpu_attention::wanted() names where it helps";
     let helps = caps.class == AdapterClass::Cpu && caps.lanes >= 8;
-    match choice.wide {
+    match options.wide {
         Some(true) if !caps.int64 => Err(Error::Strategy {
             strategy: "64-bit loads",
             reason: reason.into(),
@@ -181,7 +181,7 @@ fn rolls(caps: &Caps) -> bool {
 fn subgroup(
     demand: Demand,
     caps: &Caps,
-    choice: &Choice,
+    options: &PlanOptions,
     rolled: bool,
 ) -> Result<(Strategy, Tiling), String> {
     let Some(Subgroups { min, max }) = caps.subgroups else {
@@ -193,14 +193,14 @@ fn subgroup(
             "the device has no subgroups".into()
         });
     };
-    let width = choice.width.unwrap_or(min);
+    let width = options.width.unwrap_or(min);
     if !width.is_power_of_two() || !(4..=128).contains(&width) || width > min {
         return Err(format!(
             "a cluster of {width} lanes does not fit subgroups of {min} to {max} lanes; \
              it must be a power of two, at least 4 and at most the smaller"
         ));
     }
-    let tiling = choice
+    let tiling = options
         .tiling
         .unwrap_or_else(|| subgroup_tiling(demand, caps.class, width, max, rolled));
     check_invocations(&tiling, caps)?;
@@ -235,8 +235,8 @@ fn subgroup_tiling(
             let (lanes, rows) = gradient_rows(channels, small, rolled);
             (width, lanes, rows)
         }
-        // A workgroup is one subgroup. Rows share what is loaded, but beyond 40 KiB of q and o, the nearest cache is
-        // full. Rows a lane (GFLOP/s, seconds to compile):
+        // A workgroup is one subgroup. Strides share what is loaded, but beyond 40 KiB of q and o, the nearest cache is
+        // full. Strides a lane (GFLOP/s, seconds to compile):
         //
         // |         | 4         | 5         | 6         | 8         |
         // | ---     | ---       | ---       | ---       | ---       |
@@ -296,8 +296,8 @@ fn gradient_rows(channels: u32, small: bool, rolled: bool) -> (u32, u32) {
     }
 }
 
-fn workgroup(demand: Demand, caps: &Caps, choice: &Choice) -> Result<Tiling, String> {
-    let tiling = match choice.tiling {
+fn workgroup(demand: Demand, caps: &Caps, options: &PlanOptions) -> Result<Tiling, String> {
+    let tiling = match options.tiling {
         Some(tiling) => tiling,
         None => workgroup_tiling(demand, caps)?,
     };
@@ -321,7 +321,7 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     let channels = demand.channels;
     let small = demand.flops < SMALL_WORK;
     let (invocations, rows) = match caps.class {
-        // Rows an invocation on lavapipe, D = 64 and tiles of 16 keys in steps of 2: 8 run at 25 GFLOP/s and compile
+        // Strides an invocation on lavapipe, D = 64 and tiles of 16 keys in steps of 2: 8 run at 25 GFLOP/s and compile
         // for 5 s, 16 at 33 for 15 s. Both gradients: 2 at 14 for 5 s, 4 at 22 for 12 s.
         AdapterClass::Cpu if small => (32, 1),
         // SwiftShader's compiler takes 2 s for 256 words of q and o an invocation, 10 s for 512 and minutes beyond.
@@ -392,7 +392,7 @@ pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -
     if fits(&was) {
         return Ok(());
     }
-    if draft.choice.tiling.is_some() {
+    if draft.options.tiling.is_some() {
         return Err(Error::Strategy {
             strategy: "the tiling asked for",
             reason: format!("{was} does not divide blocks of {side}"),

@@ -5,6 +5,7 @@
 //! [`alibi_slopes`](super::alibi_slopes) and [`T5`](super::T5).
 
 pub mod absolute;
+mod describe;
 mod frequencies;
 mod hf_config;
 mod rope;
@@ -13,7 +14,7 @@ mod temperature;
 mod xpos;
 
 pub use frequencies::{Llama3, LongRope, RopeKind, Yarn, mscale};
-pub use rope::{Precision, Rotary, RotaryLayout};
+pub use rope::{Origin, Precision, Rotary, RotaryLayout};
 pub use table::{Growth, Side, Table};
 pub use temperature::Temperature;
 pub use xpos::XPos;
@@ -43,6 +44,9 @@ pub enum Positions {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Position {
     pub rotary: Option<Rotary>,
+    /// k holds rotated keys, as caches do: only queries are rotated, and a factor on cosines and sines (YaRN) is not put
+    /// on keys again. Keys rotated for another length (dynamic NTK, LongRoPE) keep what they were given.
+    pub k_rotated: bool,
     pub q_positions: Positions,
     pub k_positions: Positions,
     /// The context length that length-dependent kinds assume; `None` is the largest position + 1.
@@ -60,6 +64,17 @@ impl Position {
         }
     }
 
+    /// The rotation of q and k, where any pair rotates.
+    pub(crate) fn rotation(&self) -> Option<&Rotary> {
+        let rotates = |rotary: &&Rotary| rotary.kind != RopeKind::Nope;
+        self.rotary.as_ref().filter(rotates)
+    }
+
+    /// Whether a call rotates this side's rows.
+    pub(crate) fn rotates(&self, side: Side) -> bool {
+        self.rotation().is_some() && !(self.k_rotated && side == Side::Key)
+    }
+
     pub(crate) fn validate(&self, shape: &Shape, mask: &Mask) -> Result<()> {
         let count = |what, positions: &Positions, len: u32| match positions {
             Positions::Host(p) => {
@@ -72,7 +87,10 @@ impl Position {
         count("q_positions", &self.q_positions, shape.q_len)?;
         count("k_positions", &self.k_positions, shape.kv_len)?;
         let Some(rotary) = &self.rotary else {
-            return Ok(());
+            return match self.k_rotated {
+                true => Err(Error::RotatedKeys),
+                false => Ok(()),
+            };
         };
         rotary.validate()?;
         if rotary.head_dim != shape.head_dim {

@@ -102,7 +102,11 @@ impl<'a> Turner<'a> {
             .collect()
     }
 
+    /// Keys that are rotated already stay, and so do their gradients.
     fn keys(&self, k: &[f64], direction: f64) -> Vec<f64> {
+        if self.problem.position.k_rotated {
+            return k.to_vec();
+        }
         let (shape, heads) = (&self.problem.shape, self.problem.shape.kv_heads);
         let turn = |(n, row): (usize, &[f64])| {
             let (b, j) = (n as u32 / shape.kv_len / heads, n as u32 % shape.kv_len);
@@ -123,7 +127,7 @@ impl<'a> Turner<'a> {
     fn row(&self, x: &[f64], p: i64, side: f64, direction: f64) -> Vec<f64> {
         let mut y = x.to_vec();
         for (n, theta) in self.frequencies.iter().enumerate() {
-            let (first, second) = self.rotary.layout.channels(n as u32, self.rotary.dim);
+            let (first, second) = self.rotary.channels(n as u32);
             let (first, second) = (first as usize, second as usize);
             let angle = match self.rotary.precision {
                 Precision::Exact => p as f64 * theta,

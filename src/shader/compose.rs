@@ -2,16 +2,19 @@
 //!
 //! A module may say, on lines of their own or in front of a line:
 //! - `import a::b;` – module `a::b` once, in front of this one;
-//! - `import slot::x for q;` – the modules that the variant chose for slot x, every identifier that begins with
-//!   `tensor` renamed to begin with `q`;
+//! - `import slot::x for q;` – the modules that the variant chose for slot x, every name that begins with `tensor`
+//!   renamed to begin with `q`, that of a condition or a member too, and likewise `Tensor` to `Q` and `TENSOR` to `Q`;
 //! - `@if(flag)`, `@if(!flag)` – this line, or the block that it opens, only under the flag;
+//! - `@bind var<…> q: …;` – a binding, which gets its number here ([`super::bindings`]);
+//! - `params.x.y` – a parameter: the groups that are read make the structure `Params` ([`super::parameters`]);
 //! - `@unroll for (var i = 0u; i < N; i++) { … }` – the body N times ([`super::unroll`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
-use crate::plan::Variant;
 
+use super::bindings::{self, Bind};
+use super::parameters::{self, Group};
 use super::unroll;
 
 /// What a shader is composed of.
@@ -23,6 +26,7 @@ pub struct Source {
     flags: BTreeMap<&'static str, bool>,
     slots: BTreeMap<&'static str, Vec<&'static str>>,
     texts: BTreeMap<&'static str, String>,
+    groups: &'static [Group],
 }
 
 /// One line of a composed shader and where it came from.
@@ -33,11 +37,32 @@ pub(super) struct Line {
     pub number: usize,
 }
 
-/// A composed shader: one WGSL text, and for each of its lines the module and line that it came from.
+/// What lines of a user's text are said to come from.
+const FOREIGN: &str = "the user functions";
+
+impl Line {
+    /// True of a user's text, in which nothing is looked for.
+    pub fn is_foreign(&self) -> bool {
+        self.module == FOREIGN
+    }
+}
+
+/// A composed shader: one WGSL text, for each of its lines the module and line that it came from, and what it binds and
+/// reads.
 #[derive(Clone, Debug)]
 pub struct Shader {
     wgsl: String,
     origins: Vec<(String, usize)>,
+    binds: Vec<Bind>,
+    groups: Vec<&'static Group>,
+}
+
+/// What a shader needs of a device beyond WebGPU's own WGSL.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    pub subgroups: bool,
+    /// wgpu's 64-bit integers.
+    pub int64: bool,
 }
 
 impl Source {
@@ -68,6 +93,11 @@ impl Source {
         self.slots.insert(name, modules);
     }
 
+    /// The parameters that shaders may read.
+    pub fn parameters(&mut self, groups: &'static [Group]) {
+        self.groups = groups;
+    }
+
     /// A text of somebody else's that `import slot::name` stands for, line by line as it is: neither conditions nor
     /// imports of it are followed.
     pub fn text(&mut self, name: &'static str, text: &str) {
@@ -84,6 +114,12 @@ impl Source {
         };
         joiner.constants();
         joiner.module(&format!("kernel::{}", self.kernel), None, "the variant")?;
+        let binds = bindings::number(&mut joiner.lines)?;
+        let groups = parameters::read_by(&joiner.lines, self.groups)?;
+        let structures = parameters::declaration(&groups, &joiner.lines, self.groups);
+        joiner
+            .lines
+            .splice(0..0, generated("parameters", structures));
         for line in &joiner.lines {
             if is_bare_variable(&line.text) {
                 let message = "a variable stands without its initial value, which Tint does not make 0 on each turn of a \
@@ -101,7 +137,12 @@ impl Source {
             .into_iter()
             .map(|line| (line.module, line.number))
             .collect();
-        Ok(Shader { wgsl, origins })
+        Ok(Shader {
+            wgsl,
+            origins,
+            binds,
+            groups,
+        })
     }
 }
 
@@ -124,13 +165,8 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             .signed
             .iter()
             .map(|(name, x)| format!("const {name} = {x}i;"));
-        for (n, text) in unsigned.chain(signed).enumerate() {
-            self.lines.push(Line {
-                text,
-                module: "constants".into(),
-                number: n + 1,
-            });
-        }
+        let texts = unsigned.chain(signed).collect();
+        self.lines.extend(generated("constants", texts));
     }
 
     /// Appends a module and, before it, what it imports, each once.
@@ -152,6 +188,8 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         let mut skip = Skip::default();
         for (n, text) in text.lines().enumerate() {
             let at = |message: String| Error::compose(name, n + 1, message);
+            let renamed = tensor.map(|tensor| rename_tensor(text, tensor));
+            let text = renamed.as_deref().unwrap_or(text);
             if skip.swallows(text) {
                 continue;
             }
@@ -167,7 +205,6 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
                     .map_err(|e| e.at_line(name, n + 1))?;
                 continue;
             }
-            let text = tensor.map_or(text.clone(), |tensor| rename_tensor(&text, tensor));
             own.push(Line {
                 text,
                 module: name.to_string(),
@@ -191,7 +228,7 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
             self.lines
                 .extend(text.lines().enumerate().map(|(n, text)| Line {
                     text: text.to_string(),
-                    module: "the user functions".into(),
+                    module: FOREIGN.into(),
                     number: n + 1,
                 }));
             return Ok(());
@@ -219,7 +256,9 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         let (name, wanted) = name
             .strip_prefix('!')
             .map_or((name, true), |name| (name, false));
-        let value = self.source.flags.get(name).copied().unwrap_or(false);
+        let value = *self.source.flags.get(name).ok_or_else(|| {
+            format!("asks for {name}, a condition that the variant does not know")
+        })?;
         let indent = &text[..text.len() - body.len()];
         if value == wanted {
             // Conditions may follow each other.
@@ -227,6 +266,15 @@ impl<F: Fn(&str) -> Option<&'static str>> Joiner<'_, F> {
         }
         Ok(Conditional::Drop(rest.to_string()))
     }
+}
+
+/// Lines that no module holds.
+fn generated(module: &'static str, texts: Vec<String>) -> impl Iterator<Item = Line> {
+    texts.into_iter().zip(1..).map(move |(text, number)| Line {
+        text,
+        module: module.into(),
+        number,
+    })
 }
 
 enum Conditional {
@@ -287,10 +335,22 @@ fn is_bare_variable(text: &str) -> bool {
     false
 }
 
+/// `tensor_row` is `d_o_row` for d_o, `TensorPlace` is `DOPlace`, `TENSOR_CHUNKS` is `D_O_CHUNKS`.
 fn rename_tensor(text: &str, tensor: &str) -> String {
-    super::unroll::map_identifiers(text, |word| {
-        word.strip_prefix("tensor")
-            .map(|rest| format!("{tensor}{rest}"))
+    if !text.to_ascii_lowercase().contains("tensor") {
+        return text.to_string();
+    }
+    let capitalised = |word: &str| word[..1].to_uppercase() + &word[1..];
+    let camel: String = tensor.split('_').map(capitalised).collect();
+    let names = [
+        ("tensor", tensor.to_string()),
+        ("Tensor", camel),
+        ("TENSOR", tensor.to_uppercase()),
+    ];
+    super::unroll::map_words(text, |word, _| {
+        names
+            .iter()
+            .find_map(|(from, to)| Some(format!("{to}{}", word.strip_prefix(from)?)))
     })
 }
 
@@ -305,8 +365,18 @@ impl Shader {
         Some((module, *line))
     }
 
-    /// Parses and validates the text with no capability but those that `variant` declares.
-    pub fn validate(&self, variant: &Variant) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
+    /// What the shader binds, in the order of the numbers.
+    pub fn binds(&self) -> &[Bind] {
+        &self.binds
+    }
+
+    /// The parameters that the shader reads, in the order of its uniform.
+    pub fn groups(&self) -> &[&'static Group] {
+        &self.groups
+    }
+
+    /// Parses and validates the text with no capability but those that are needed.
+    pub fn validate(&self, needs: Needs) -> Result<(naga::Module, naga::valid::ModuleInfo)> {
         use naga::valid::{Capabilities, SubgroupOperationSet, ValidationFlags, Validator};
         let module = naga::front::wgsl::parse_str(&self.wgsl).map_err(|e| {
             let location = self.narrowest(e.labels().map(|(span, _)| span));
@@ -314,9 +384,9 @@ impl Shader {
         })?;
         // WebGPU has f16 pairs as numbers of f32 everywhere; naga counts them as a capability for old OpenGL's sake.
         let mut capabilities = Capabilities::SHADER_FLOAT16_IN_FLOAT32;
-        let subgroups = variant.needs_subgroups();
+        let subgroups = needs.subgroups;
         capabilities.set(Capabilities::SUBGROUP, subgroups);
-        capabilities.set(Capabilities::SHADER_INT64, variant.needs_int64());
+        capabilities.set(Capabilities::SHADER_INT64, needs.int64);
         let mut validator = Validator::new(ValidationFlags::all(), capabilities);
         if subgroups {
             validator

@@ -113,15 +113,18 @@ fn body(lines: &[Line], start: usize, first: &str) -> Option<(Vec<Line>, usize)>
 }
 
 fn substitute(line: &Line, name: &str, value: &str) -> Line {
-    let text = map_identifiers(&line.text, |word| (word == name).then(|| value.to_string()));
+    // A member `.i` is no variable i.
+    let text = map_words(&line.text, |word, is_member| {
+        (word == name && !is_member).then(|| value.to_string())
+    });
     Line {
         text,
         ..line.clone()
     }
 }
 
-/// Replaces the identifiers for which `f` has an answer.
-pub(super) fn map_identifiers(text: &str, f: impl Fn(&str) -> Option<String>) -> String {
+/// Replaces the words for which `f` has an answer; it is told whether a word is a member's name.
+pub(super) fn map_words(text: &str, f: impl Fn(&str, bool) -> Option<String>) -> String {
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut out = String::with_capacity(text.len() + 8);
     let mut rest = text;
@@ -130,11 +133,7 @@ pub(super) fn map_identifiers(text: &str, f: impl Fn(&str) -> Option<String>) ->
         out.push_str(before);
         let end = word.find(|c| !is_word(c)).unwrap_or(word.len());
         let (word, after) = word.split_at(end);
-        match f(word) {
-            // A member `.i` is no variable i.
-            Some(new) if !before.ends_with('.') => out.push_str(&new),
-            _ => out.push_str(word),
-        }
+        out.push_str(&f(word, before.ends_with('.')).unwrap_or_else(|| word.to_string()));
         rest = after;
     }
     out.push_str(rest);

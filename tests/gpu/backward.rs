@@ -3,8 +3,8 @@
 mod covering;
 mod hidden;
 mod mods;
-mod parameters;
 mod properties;
+mod rotations;
 pub mod run;
 mod sparse;
 

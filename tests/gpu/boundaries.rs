@@ -1,16 +1,17 @@
 //! Lengths at the edges of a tile, one more and one less, for tiles as the planner takes them for large work.
 
-use wgpu_attention::plan::{StrategyKind, Tiling};
+use wgpu_attention::Tiling;
+use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::{Lengths, Mask};
-use wgpu_attention::{Choice, Element};
+use wgpu_attention::{Element, PlanOptions};
 
 use crate::device::{Gpu, gpu};
 use crate::run::run_and_check;
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 
-fn choices(gpu: &Gpu) -> Vec<Choice> {
-    let workgroup = |tile| Choice {
+fn choices(gpu: &Gpu) -> Vec<PlanOptions> {
+    let workgroup = |tile| PlanOptions {
         strategy: Some(StrategyKind::Workgroup),
         tiling: Some(Tiling {
             invocations: 32,
@@ -19,7 +20,7 @@ fn choices(gpu: &Gpu) -> Vec<Choice> {
             keys: 4,
             tile,
         }),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let mut choices = vec![workgroup(4), workgroup(8), workgroup(32)];
     if let Some(subgroups) = gpu.attention.caps().subgroups {
@@ -31,10 +32,10 @@ fn choices(gpu: &Gpu) -> Vec<Choice> {
             keys: width,
             tile: width,
         };
-        choices.push(Choice {
+        choices.push(PlanOptions {
             strategy: Some(StrategyKind::Subgroup),
             tiling: Some(tiling),
-            ..Choice::default()
+            ..PlanOptions::default()
         });
     }
     choices

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::task::{Context, Waker};
 
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
     Lengths, MAX_LEN, MAX_POSITION, Offsets, Positions, T5, T5Bias, Values,

@@ -3,114 +3,14 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-use wgpu_attention::plan::{PackRows, Prefill, RotateWhere, Strategy, StrategyKind, Variant};
-use wgpu_attention::{Caps, Choice, Element};
+use wgpu_attention::internal::{PackRows, Prefill, Strategy, Variant};
+use wgpu_attention::{Element, PlanOptions};
 
-use crate::device::{Gpu, gpu, is_part, left_out, say};
+use crate::device::{Gpu, Pace, gpu, is_part, left_out, say};
 use crate::run::{check, run, variants};
-use crate::support::cases::{self, Case, Distance, Setting, Turning};
+use crate::support::cases::{self, Case, Setting};
 use crate::support::inputs::{Data, Inputs};
-
-pub const SOFTCAP: f32 = 3.0;
-
-fn can_run(key: &Prefill, caps: &Caps) -> bool {
-    let fits = match key.strategy {
-        Strategy::Workgroup => true,
-        Strategy::Subgroup { width, fixed } => caps
-            .subgroups
-            .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
-    };
-    fits && (!key.wide || caps.int64) && key.tiling.invocations <= caps.invocations_per_workgroup
-}
-
-fn choice(key: &Prefill) -> Choice {
-    let (strategy, width) = match key.strategy {
-        Strategy::Subgroup { width, .. } => (StrategyKind::Subgroup, Some(width)),
-        Strategy::Workgroup => (StrategyKind::Workgroup, None),
-    };
-    Choice {
-        strategy: Some(strategy),
-        width,
-        tiling: Some(key.tiling),
-        wide: Some(key.wide),
-        rolled: Some(key.rolled),
-        rotate: Some(match key.rotary {
-            Some(_) => RotateWhere::Fused,
-            None => RotateWhere::Pass,
-        }),
-        ..Choice::default()
-    }
-}
-
-/// The channels of a covering variant's ⌈D/4⌉.
-pub fn channels(chunks: u32) -> u32 {
-    match chunks {
-        1 | 5 | 9 => 4 * chunks - 3,
-        _ => 4 * chunks,
-    }
-}
-
-fn setting(key: &Prefill) -> Setting {
-    let score = key.score;
-    Setting {
-        head_dim: channels(key.chunks),
-        value_dim: channels(key.value_chunks),
-        element: key.value.element,
-        output: key.output.element,
-        softcap: score.softcap.then_some(SOFTCAP),
-        bias: score.bias,
-        distance: match (score.alibi, score.t5) {
-            (true, _) => Some(Distance::Alibi),
-            (_, true) => Some(Distance::T5),
-            _ => None,
-        },
-        turning: turns(key).then_some(Turning {
-            layout: key.rotary.unwrap_or_default(),
-            temperature: score.temperature,
-        }),
-        positions: score.q_positions,
-        block: key
-            .mask
-            .list
-            .then(|| key.tiling.tile_rows().max(key.tiling.tile).max(16)),
-        bits: key.mask.bits,
-        block_lists: key.mask.device,
-        segments: key.mask.segments,
-    }
-}
-
-/// As they are loaded, or in a pass that makes f32 of q and k.
-fn turns(key: &Prefill) -> bool {
-    key.rotary.is_some() || key.score.temperature || key.input.element != key.value.element
-}
-
-/// The table's cases; a variant for unaligned rows gets rows that start one word further on, or the inputs one element.
-fn cases_of(key: &Prefill) -> Vec<Case> {
-    let mut cases = cases::all(&setting(key));
-    for case in cases.iter_mut().filter(|_| !key.value.aligned) {
-        let p = &mut case.problem;
-        for operand in [&mut p.q, &mut p.k, &mut p.v] {
-            operand.layout.offset += 1;
-        }
-        p.o.layout.offset += word_elements(key.output.element);
-    }
-    cases
-}
-
-/// A 16-bit output whose words are shared is written by a pack step.
-fn word_elements(element: Element) -> u64 {
-    4 / element.size()
-}
-
-/// A ramp's scores grow with D, and f32's rounding with them; turned by positions they cancel besides.
-fn data(n: usize, key: &Prefill) -> Data {
-    let turns = key.rotary.is_some() || key.score.temperature || key.input != key.value;
-    if n % 2 == 1 && key.chunks < 16 && !turns {
-        Data::Ramp
-    } else {
-        Data::Normal(1.0)
-    }
-}
+use crate::support::variants::forward::{can_run, cases_of, choice, data};
 
 /// Runs the cases that `key` is the variant of; answers how many, and every variant that took part.
 fn run_variant(gpu: &Gpu, number: usize, key: &Prefill, seen: &mut BTreeSet<Variant>) -> usize {
@@ -148,7 +48,10 @@ fn every_case_with_every_variant_that_can_run_here() {
     left_out("four of five cases of the table, for each variant");
     let mut seen = BTreeSet::new();
     let (mut runs, mut expected) = (0, BTreeSet::new());
-    for (number, variant) in Variant::covering().into_iter().enumerate() {
+    let variants = crate::support::covering::forward();
+    let mut pace = Pace::new("forward variants", variants.len());
+    for (number, variant) in variants.into_iter().enumerate() {
+        pace.at(number);
         let Variant::Prefill(key) = variant else {
             continue;
         };
@@ -194,9 +97,9 @@ fn every_combine_and_pack_variant() {
                 .filter(|(n, _)| n % 3 == 0 || dim == 33)
             {
                 let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
-                let choice = Choice {
+                let choice = PlanOptions {
                     shared_outputs: n % 2 == 0,
-                    ..Choice::default()
+                    ..PlanOptions::default()
                 };
                 let (plan, output) = run(gpu, &gpu.attention, case, &inputs, &choice);
                 check(case, &inputs, &output, &format!("{}\n{plan}", case.name));
@@ -208,30 +111,38 @@ fn every_combine_and_pack_variant() {
                 cases::Sizes::two(2, 1, 5, 0),
             );
             let inputs = Inputs::new(&empty, Data::Normal(1.0), 0);
-            let (plan, output) = run(gpu, &gpu.attention, &empty, &inputs, &Choice::default());
+            let (plan, output) = run(
+                gpu,
+                &gpu.attention,
+                &empty,
+                &inputs,
+                &PlanOptions::default(),
+            );
             check(&empty, &inputs, &output, &plan.to_string());
             seen.extend(variants(&plan));
         }
     }
     // Rotations and tables are operations of their own.
-    let others = Variant::covering().into_iter().filter(|v| match v {
-        Variant::Combine { .. } => true,
-        Variant::Pack(key) => key.rows == PackRows::InOrder,
-        Variant::Prefill(_)
-        | Variant::Rotate(_)
-        | Variant::Delta(_)
-        | Variant::GradQ(_)
-        | Variant::GradKv(_)
-        | Variant::GradBias(_)
-        | Variant::GradScore(..)
-        | Variant::GradSinks
-        | Variant::Reduce
-        | Variant::Pool(_)
-        | Variant::ScoreBlocks(_)
-        | Variant::ScanBlocks(_)
-        | Variant::ListBlocks(_)
-        | Variant::Check => false,
-    });
+    let others = crate::support::covering::forward()
+        .into_iter()
+        .filter(|v| match v {
+            Variant::Combine(_) => true,
+            Variant::Pack(key) => key.rows == PackRows::InOrder,
+            Variant::Prefill(_)
+            | Variant::Rotate(_)
+            | Variant::Delta(_)
+            | Variant::GradQ(_)
+            | Variant::GradKv(_)
+            | Variant::GradBias(_)
+            | Variant::GradScore(..)
+            | Variant::GradSinks(_)
+            | Variant::Reduce(_)
+            | Variant::Pool(_)
+            | Variant::ScoreBlocks(_)
+            | Variant::ScanBlocks(_)
+            | Variant::ListBlocks(_)
+            | Variant::Check(_) => false,
+        });
     for variant in others {
         assert!(seen.contains(&variant), "{variant} did not run");
     }

@@ -1,8 +1,8 @@
 //! A problem in parts: slices merged, keys split, query rows cut, steps recorded one by one.
 
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::problem::{Mask, Slice};
-use wgpu_attention::{Choice, Element, Merge, Operands};
+use wgpu_attention::{Element, Merge, Operands, PlanOptions};
 
 use crate::device::gpu;
 use crate::run::{Buffers, Output, buffer, check, execute, read, run, run_and_check, strategies};
@@ -103,7 +103,7 @@ fn forced_splits_and_row_slices_change_nothing() {
         .into_iter()
         .flat_map(|s| parts.map(|p| (s.clone(), p)))
     {
-        let choice = Choice {
+        let choice = PlanOptions {
             splits,
             slice_rows,
             ..strategy
@@ -131,10 +131,10 @@ fn forced_splits_and_row_slices_change_nothing() {
 fn steps_recorded_one_by_one_are_the_call() {
     let (gpu, case) = (gpu(), case(Mask::causal(), Element::F16));
     let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
-    let choice = Choice {
+    let choice = PlanOptions {
         slice_rows: Some(9),
         splits: Some(2),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let (plan, at_once) = run(gpu, &gpu.attention, &case, &inputs, &choice);
     let buffers = Buffers::new(&gpu.device, &case, &inputs);
@@ -168,4 +168,39 @@ fn the_same_bits_twice() {
             assert!(first == again, "{plan}");
         }
     }
+}
+
+/// A call that is prepared again takes the scratch that the one before left; nothing is allocated until `trim`.
+#[test]
+fn scratch_of_a_dropped_call_serves_the_next() {
+    let gpu = gpu();
+    let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone());
+    let case = case(Mask::causal(), Element::F32);
+    let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
+    let choice = PlanOptions {
+        splits: Some(3),
+        ..PlanOptions::default()
+    };
+    let plan = attention.plan_with(&case.problem, &choice).expect("a plan");
+    let scratch: u64 = plan.scratch().iter().sum();
+    assert!(scratch > 0, "{plan}");
+    let buffers = Buffers::new(&gpu.device, &case, &inputs);
+    let prepare =
+        || pollster::block_on(attention.prepare(&plan, &buffers.operands())).expect("a call");
+    let first = prepare();
+    assert_eq!(attention.waiting_scratch_bytes(), 0);
+    drop(first);
+    assert_eq!(attention.waiting_scratch_bytes(), scratch);
+    // Two at a time have scratch of their own.
+    let (second, third) = (prepare(), prepare());
+    assert_eq!(attention.waiting_scratch_bytes(), 0);
+    drop((second, third));
+    assert_eq!(attention.waiting_scratch_bytes(), 2 * scratch);
+    for _ in 0..5 {
+        let output = execute(gpu, &attention, &plan, &buffers);
+        check(&case, &inputs, &output, &plan.to_string());
+        assert_eq!(attention.waiting_scratch_bytes(), 2 * scratch);
+    }
+    attention.trim();
+    assert_eq!(attention.waiting_scratch_bytes(), 0);
 }

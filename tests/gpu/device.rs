@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use wgpu_attention::{Attention, Caps, wanted};
 
@@ -103,7 +104,31 @@ pub fn left_out(what: &str) -> bool {
     is_part()
 }
 
+/// How far a long test is, said now and then: to the harness it is one test.
+pub struct Pace {
+    what: &'static str,
+    of: usize,
+    last: Instant,
+}
+
+impl Pace {
+    const SILENCE: Duration = Duration::from_secs(20);
+
+    pub fn new(what: &'static str, of: usize) -> Self {
+        let last = Instant::now();
+        Self { what, of, last }
+    }
+
+    pub fn at(&mut self, number: usize) {
+        if self.last.elapsed() >= Self::SILENCE {
+            self.last = Instant::now();
+            say(&format!("{}: at {number} of {}", self.what, self.of));
+        }
+    }
+}
+
 /// Past the harness, which swallows what a passing test prints.
 pub fn say(message: &str) {
-    let _ = writeln!(std::io::stderr(), "\n{message}");
+    // In one piece, so that no other line comes between.
+    let _ = std::io::stderr().write_all(format!("\n{message}\n").as_bytes());
 }

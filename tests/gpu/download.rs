@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::task::{Context, Waker};
 use std::time::Duration;
 
-use wgpu_attention::{Choice, Element, Error, Host, Outputs, download};
+use wgpu_attention::{Element, Error, Host, Outputs, PlanOptions, download};
 
 use crate::device::{Gpu, gpu};
 use crate::run::{Buffers, Output, buffer, check};
@@ -136,7 +136,7 @@ fn preparing_on_a_lost_device() {
         let (case, inputs) = case();
         let plan = gpu
             .attention
-            .plan_with(&case.problem, &Choice::default())
+            .plan_with(&case.problem, &PlanOptions::default())
             .expect("a plan");
         let buffers = Buffers::new(&gpu.device, &case, &inputs);
         gpu.device.destroy();

@@ -1,8 +1,9 @@
 //! Devices that grant little, contexts that grow, drivers that count iterations.
 
-use wgpu_attention::plan::{Strategy, StrategyKind, Variant};
+use wgpu_attention::internal::{Strategy, Variant};
+use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::Mask;
-use wgpu_attention::{Attention, Caps, Choice, Element};
+use wgpu_attention::{Attention, Caps, Element, PlanOptions};
 
 use crate::device::{Gpu, gpu, left_out};
 use crate::run::{check, run, run_and_check, strategies, variants};
@@ -34,7 +35,7 @@ fn a_device_requested_without_any_wish() {
     ] {
         for (n, case) in some_cases(&setting).iter().enumerate() {
             let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
-            let plan = run_and_check(&gpu, case, &inputs, &Choice::default());
+            let plan = run_and_check(&gpu, case, &inputs, &PlanOptions::default());
             let uses_subgroups = |v: &Variant| matches!(v, Variant::Prefill(key) if key.strategy != Strategy::Workgroup);
             assert!(!variants(&plan).iter().any(uses_subgroups), "{plan}");
         }
@@ -68,10 +69,10 @@ fn clusters_narrower_than_the_subgroup() {
     let Some(subgroups) = gpu.attention.caps().subgroups else {
         return;
     };
-    let choice = Choice {
+    let choice = PlanOptions {
         strategy: Some(StrategyKind::Subgroup),
         width: Some(4),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     for (n, case) in some_cases(&Setting::new(40, 24, Element::F32))
         .iter()
@@ -106,7 +107,7 @@ fn a_growing_context_compiles_nothing_new() {
         let case = Case::new("a step", &setting, Sizes::two(4, 2, 5, kv_len))
             .with(|p| p.mask = Mask::causal());
         let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
-        let (plan, output) = run(gpu, &attention, &case, &inputs, &Choice::default());
+        let (plan, output) = run(gpu, &attention, &case, &inputs, &PlanOptions::default());
         check(&case, &inputs, &output, &plan.to_string());
     };
     [5, 3000].into_iter().for_each(step);

@@ -21,5 +21,6 @@ mod mods;
 mod nan;
 mod outputs;
 mod positions;
+mod probes;
 mod sparse;
 mod tiles;

@@ -1,10 +1,10 @@
 //! The user's functions: what stands for a built-in part gives its answer, forward and backward.
 
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::problem::{
     Layout, Lengths, Mask, ModData, Mods, Offsets, Segments, Values, alibi_slopes,
 };
-use wgpu_attention::{Attention, Backward, Choice, Element, Error};
+use wgpu_attention::{Attention, Backward, Element, Error, PlanOptions};
 
 use crate::backward::run::{Given, run_as};
 use crate::device::gpu;
@@ -73,7 +73,7 @@ fn equals(name: &str, mods: &Mods, part: impl Fn(&mut Case) -> Option<DenseBias>
         };
         for choice in strategies(gpu()) {
             for splits in [1, 3] {
-                let choice = Choice {
+                let choice = PlanOptions {
                     splits: Some(splits),
                     ..choice.clone()
                 };
@@ -91,7 +91,7 @@ fn equals(name: &str, mods: &Mods, part: impl Fn(&mut Case) -> Option<DenseBias>
     }
 }
 
-fn backward(user: (&Case, &Inputs), own: (&Case, &Inputs), choice: &Choice, seed: u64) {
+fn backward(user: (&Case, &Inputs), own: (&Case, &Inputs), choice: &PlanOptions, seed: u64) {
     let given = Given::new(user.0, seed);
     let (plan, pass, output) = run_as(gpu(), &gpu().attention, user, own, &given, choice);
     let got = output.gradients(&pass);

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use wgpu_attention::problem::{Lengths, Mask, Mods, Slice};
 use wgpu_attention::reference::visible;
-use wgpu_attention::{Choice, Element};
+use wgpu_attention::{Element, PlanOptions};
 
 use crate::device::{gpu, say};
 use crate::run::{Output, run, strategies};
@@ -71,7 +71,7 @@ fn clean(case: &Case) -> Inputs {
 }
 
 /// Whether the driver's arithmetic keeps a NaN: WGSL does not promise it.
-fn keeps_nan(choice: &Choice, input: Input) -> bool {
+fn keeps_nan(choice: &PlanOptions, input: Input) -> bool {
     let case = Case::new(
         "one pair",
         &Setting::new(20, 12, Element::F32),
@@ -94,7 +94,7 @@ fn rows(case: &Case, out: &Output) -> Vec<Vec<u8>> {
         .collect()
 }
 
-fn hold(case: &Case, choice: &Choice, input: Input, j: usize, shows: bool) {
+fn hold(case: &Case, choice: &PlanOptions, input: Input, j: usize, shows: bool) {
     let (gpu, inputs) = (gpu(), clean(case));
     let (plan, clean) = run(gpu, &gpu.attention, case, &inputs, choice);
     let (_, with_nan) = run(
@@ -192,7 +192,7 @@ fn a_nan_shows_where_keys_are_split() {
         for (slot, rows) in [(0, 0..5), (1, 0..32), (1, 32..64), (1, 0..64), (1, 40..41)] {
             let inputs = nan_in(&case, slot, rows.clone());
             for splits in [None, Some(2), Some(5)] {
-                let choice = Choice {
+                let choice = PlanOptions {
                     splits,
                     ..choice.clone()
                 };
@@ -251,7 +251,7 @@ fn a_nan_of_a_score_mod_shows() {
             continue;
         }
         for splits in [None, Some(2)] {
-            let choice = Choice {
+            let choice = PlanOptions {
                 splits,
                 ..choice.clone()
             };

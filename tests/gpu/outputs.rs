@@ -1,13 +1,14 @@
 //! Where results go: words that rows share, buffers that outputs share with inputs.
 
-use wgpu_attention::plan::Variant;
+use wgpu_attention::internal::Variant;
 use wgpu_attention::problem::Mask;
-use wgpu_attention::{Choice, Element, Operands};
+use wgpu_attention::{Element, Operands, PlanOptions};
 
 use crate::device::gpu;
-use crate::run::{Output, buffer, check, output, read, run_and_check, strategies};
+use crate::run::{Output, buffer, check, output, read, run, run_and_check, strategies};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
+use crate::support::rounding;
 use crate::support::tensor::{POISON, scatter};
 
 #[test]
@@ -22,12 +23,23 @@ fn half_outputs_of_odd_rows() {
             ] {
                 let case = Case::new("odd rows", &Setting::new(12, value_dim, element), sizes);
                 let inputs = Inputs::new(&case, Data::Normal(1.0), 2);
-                let plan = run_and_check(gpu, &case, &inputs, &Choice::default());
+                let plan = run_and_check(gpu, &case, &inputs, &PlanOptions::default());
                 let packs = plan.steps().iter().any(
-                    |step| matches!(step.variant, Variant::Pack(key) if key.output == element),
+                    |step| matches!(step.variant(), Variant::Pack(key) if key.output == element),
                 );
                 assert!(packs, "{plan}");
             }
+        }
+    }
+}
+
+#[test]
+fn sixteen_bits_round_to_nearest_once() {
+    for choice in strategies(gpu()) {
+        for element in [Element::F16, Element::BF16] {
+            let (case, inputs) = rounding::case(element);
+            let (plan, output) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
+            rounding::check(&case, &inputs, &output.o).unwrap_or_else(|e| panic!("{e}\n{plan}"));
         }
     }
 }
@@ -39,7 +51,7 @@ fn square(element: Element, dim: u32) -> Case {
 }
 
 /// Prepares with these operands (in the order q, k, v, o, lse), runs and reads o and lse.
-fn run_on(case: &Case, choice: &Choice, buffers: [&wgpu::Buffer; 5]) -> Output {
+fn run_on(case: &Case, choice: &PlanOptions, buffers: [&wgpu::Buffer; 5]) -> Output {
     let gpu = gpu();
     let plan = gpu
         .attention
@@ -61,13 +73,13 @@ fn run_on(case: &Case, choice: &Choice, buffers: [&wgpu::Buffer; 5]) -> Output {
 }
 
 /// Both strategies, whole and row slice by row slice, of which the later read what the earlier might have written over.
-fn choices() -> Vec<Choice> {
-    let cut = |choice: Choice| {
-        let sliced = Choice {
+fn choices() -> Vec<PlanOptions> {
+    let cut = |choice: PlanOptions| {
+        let sliced = PlanOptions {
             slice_rows: Some(8),
             ..choice.clone()
         };
-        let split = Choice {
+        let split = PlanOptions {
             splits: Some(2),
             ..sliced.clone()
         };

@@ -8,7 +8,7 @@ mod sinks;
 
 use wgpu_attention::plan::RotateWhere;
 use wgpu_attention::problem::position::RotaryLayout;
-use wgpu_attention::{Choice, Element, Plan};
+use wgpu_attention::{Element, Plan, PlanOptions};
 
 use crate::device::gpu;
 use crate::run::{check, run, strategies};
@@ -19,12 +19,12 @@ use crate::support::inputs::{Data, Inputs};
 const LAYOUTS: [RotaryLayout; 2] = [RotaryLayout::Half, RotaryLayout::Interleaved];
 
 /// Both strategies, with the rotation in the kernel and before it.
-fn everywhere() -> Vec<Choice> {
+fn everywhere() -> Vec<PlanOptions> {
     let places = [RotateWhere::Fused, RotateWhere::Pass];
     let choices = strategies(gpu()).into_iter();
     choices
         .flat_map(|choice| {
-            places.map(|place| Choice {
+            places.map(|place| PlanOptions {
                 rotate: Some(place),
                 ..choice.clone()
             })
@@ -33,11 +33,11 @@ fn everywhere() -> Vec<Choice> {
 }
 
 /// Runs a case by each choice, holds every answer against the reference and (in f32) against the first one.
-fn agree(case: &Case, choices: &[Choice]) -> Vec<Plan> {
+fn agree(case: &Case, choices: &[PlanOptions]) -> Vec<Plan> {
     agree_on(case, &Inputs::new(case, Data::Normal(1.0), 11), choices)
 }
 
-fn agree_on(case: &Case, inputs: &Inputs, choices: &[Choice]) -> Vec<Plan> {
+fn agree_on(case: &Case, inputs: &Inputs, choices: &[PlanOptions]) -> Vec<Plan> {
     let mut first: Option<Vec<f64>> = None;
     let mut plans = Vec::new();
     for choice in choices {

@@ -1,41 +1,18 @@
 //! One case on the GPU: buffers made, poisoned, computed into, read back.
 
 use wgpu::util::DeviceExt;
-use wgpu_attention::plan::{Role, StrategyKind, Variant};
-use wgpu_attention::reference::Forward;
-use wgpu_attention::{Attention, Choice, Element, Operands, Plan};
+use wgpu_attention::Role;
+use wgpu_attention::internal::Variant;
+use wgpu_attention::plan::StrategyKind;
+use wgpu_attention::{Attention, Operands, Plan, PlanOptions};
 
 use crate::device::Gpu;
-use crate::support::cases::{Case, DeviceValues};
+use crate::support::cases::Case;
 use crate::support::compare::assert_forward;
+use crate::support::forward;
+pub use crate::support::forward::{Output, output};
 use crate::support::inputs::Inputs;
-use crate::support::tensor::{POISON, decode, gather, outside, poisoned};
-
-/// What a call wrote.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    pub o: Vec<u8>,
-    pub lse: Vec<u8>,
-}
-
-impl Output {
-    /// Logical o and lse.
-    pub fn forward(&self, case: &Case) -> Forward {
-        let (operand, sizes, dim) = output(case);
-        Forward {
-            o: gather(&self.o, operand.element, &operand.layout, sizes, dim),
-            lse: decode(
-                Element::F32,
-                &self.lse[..case.problem.shape.rows() as usize * 4],
-            ),
-        }
-    }
-}
-
-pub fn output(case: &Case) -> (wgpu_attention::problem::Operand, [u32; 3], u32) {
-    let s = &case.problem.shape;
-    (case.problem.o, [s.batch, s.q_heads, s.q_len], s.value_dim)
-}
+use crate::support::tensor::{POISON, poisoned};
 
 /// A storage buffer that holds `bytes`.
 pub fn buffer(device: &wgpu::Device, bytes: &[u8]) -> wgpu::Buffer {
@@ -63,20 +40,9 @@ impl Buffers {
     pub fn new(device: &wgpu::Device, case: &Case, inputs: &Inputs) -> Self {
         let (operand, sizes, dim) = output(case);
         let rows = case.problem.shape.rows();
-        let mut others = Vec::new();
-        if let Some(lens) = &case.kv_lens {
-            others.push((Role::KvLens, buffer(device, bytemuck::cast_slice(lens))));
-        }
-        if let Some(offsets) = &case.q_offset {
-            others.push((Role::QOffset, buffer(device, bytemuck::cast_slice(offsets))));
-        }
-        if let Some(bias) = &inputs.bias {
-            others.push((Role::Bias, buffer(device, &bias.buffer)));
-        }
-        others.extend(of_values(&case.values).map(|(role, bytes)| (role, buffer(device, bytes))));
-        if let Some(bias) = &inputs.bias {
-            others.push((Role::Bias, buffer(device, &bias.buffer)));
-        }
+        let others = forward::others(case, inputs);
+        let others = others.map(|(role, bytes)| (role, buffer(device, bytes)));
+        let others = others.collect();
         Self {
             inputs: inputs
                 .buffers
@@ -112,36 +78,13 @@ impl Buffers {
     }
 }
 
-fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
-    let floats = [
-        (Role::Slopes, &values.slopes),
-        (Role::Sinks, &values.sinks),
-        (Role::T5, &values.t5),
-    ];
-    let positions = [
-        (Role::QPositions, &values.q_positions),
-        (Role::KPositions, &values.k_positions),
-        (Role::SegmentsQ, &values.segments_q),
-        (Role::SegmentsK, &values.segments_k),
-    ];
-    let floats = floats
-        .into_iter()
-        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
-    let positions = positions
-        .into_iter()
-        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
-    let lists = values.block_lists.as_deref().into_iter();
-    let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
-    floats.chain(positions).chain(lists)
-}
-
 /// Runs `case` as `choice` says.
 pub fn run(
     gpu: &Gpu,
     attention: &Attention,
     case: &Case,
     inputs: &Inputs,
-    choice: &Choice,
+    choice: &PlanOptions,
 ) -> (Plan, Output) {
     let plan = attention
         .plan_with(&case.problem, choice)
@@ -196,30 +139,13 @@ pub fn check(case: &Case, inputs: &Inputs, output: &Output, context: &str) {
 
 /// Gaps of o and rows beside the slice keep their poison.
 pub fn assert_untouched(case: &Case, output: &Output, context: &str) {
-    let (operand, sizes, dim) = self::output(case);
-    let gaps = outside(&output.o, operand.element, &operand.layout, sizes, dim);
-    assert!(
-        gaps.iter().all(|&byte| byte == POISON),
-        "o was written beside its rows\n{context}"
-    );
-    let got = output.forward(case);
-    let (n, q) = (case.problem.shape.q_len as usize, case.problem.slice().q);
-    for (row, lse) in got
-        .lse
-        .iter()
-        .enumerate()
-        .filter(|(row, _)| !q.contains(&((row % n.max(1)) as u32)))
-    {
-        let o = &got.o[row * dim as usize..][..dim as usize];
-        assert!(
-            lse.is_nan() && o.iter().all(|x| x.is_nan()),
-            "row {row} is not of the slice\n{context}"
-        );
+    if let Err(error) = output.untouched(case) {
+        panic!("{error}\n{context}");
     }
 }
 
 /// Runs a case by default choices and checks it.
-pub fn run_and_check(gpu: &Gpu, case: &Case, inputs: &Inputs, choice: &Choice) -> Plan {
+pub fn run_and_check(gpu: &Gpu, case: &Case, inputs: &Inputs, choice: &PlanOptions) -> Plan {
     let (plan, output) = run(gpu, &gpu.attention, case, inputs, choice);
     check(
         case,
@@ -232,14 +158,14 @@ pub fn run_and_check(gpu: &Gpu, case: &Case, inputs: &Inputs, choice: &Choice) -
 
 /// The variants that a plan uses.
 pub fn variants(plan: &Plan) -> Vec<Variant> {
-    plan.steps().iter().map(|step| step.variant).collect()
+    plan.steps().iter().map(|step| step.variant()).collect()
 }
 
 /// Both strategies, where the adapter has them.
-pub fn strategies(gpu: &Gpu) -> Vec<Choice> {
-    let of = |strategy| Choice {
+pub fn strategies(gpu: &Gpu) -> Vec<PlanOptions> {
+    let of = |strategy| PlanOptions {
         strategy: Some(strategy),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let mut choices = vec![of(StrategyKind::Workgroup)];
     if gpu.attention.caps().subgroups.is_some() {

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::plan::{Plan, Tiling, Variant};
+use wgpu_attention::internal::Variant;
 use wgpu_attention::reference::visible;
-use wgpu_attention::{Choice, Element};
+use wgpu_attention::{Element, PlanOptions};
+use wgpu_attention::{Plan, Tiling};
 
 use crate::device::gpu;
 use crate::run::{run, strategies};
@@ -13,7 +14,7 @@ use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::decode;
 
 pub fn tiling(plan: &Plan) -> Option<Tiling> {
-    plan.steps().iter().find_map(|step| match step.variant {
+    plan.steps().iter().find_map(|step| match step.variant() {
         Variant::Prefill(key) => Some(key.tiling),
         _ => None,
     })
@@ -60,7 +61,7 @@ pub fn needed(case: &Case, tiling: &Tiling) -> u64 {
 fn visited_tiles_are_the_plans_and_no_more_than_needed() {
     let (gpu, setting) = (gpu(), Setting::new(8, 8, Element::F32));
     for strategy in strategies(gpu) {
-        let choice = Choice {
+        let choice = PlanOptions {
             count_tiles: true,
             splits: Some(1),
             ..strategy

@@ -1,8 +1,8 @@
 //! What `prepare` refuses, on wgpu's device that does nothing.
 
-use wgpu_attention::plan::{Plan, Role};
 use wgpu_attention::problem::Lengths;
 use wgpu_attention::{Attention, Call, Element, Error, Operands, Problem, Shape};
+use wgpu_attention::{Plan, Role};
 
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 

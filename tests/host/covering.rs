@@ -1,9 +1,9 @@
-//! `Variant::covering()`: every two properties that may meet do meet.
+//! `crate::support::covering::forward()`: every two properties that may meet do meet.
 
 use std::collections::BTreeSet;
 
 use wgpu_attention::Element;
-use wgpu_attention::plan::{Output, Pack, PackRows, Prefill, Strategy, Variant};
+use wgpu_attention::internal::{Output, Pack, PackRows, Prefill, Strategy, Variant};
 
 /// One dimension of the key: its name, its values in words, and how a key is read.
 struct Dimension {
@@ -156,12 +156,13 @@ fn impossible(a: &str, b: &str) -> bool {
 }
 
 fn forward() -> Vec<Prefill> {
-    let keys = Variant::covering()
-        .into_iter()
-        .filter_map(|variant| match variant {
-            Variant::Prefill(key) => Some(key),
-            _ => None,
-        });
+    let keys =
+        crate::support::covering::forward()
+            .into_iter()
+            .filter_map(|variant| match variant {
+                Variant::Prefill(key) => Some(key),
+                _ => None,
+            });
     keys.collect()
 }
 
@@ -192,10 +193,10 @@ fn every_possible_pair_is_there() {
 
 #[test]
 fn there_are_at_most_160_each_once_and_always_the_same() {
-    let variants = Variant::covering();
+    let variants = crate::support::covering::forward();
     println!("{} variants", variants.len());
     assert!(variants.len() <= 160, "{}", variants.len());
-    assert_eq!(variants, Variant::covering());
+    assert_eq!(variants, crate::support::covering::forward());
     assert_eq!(
         variants.iter().collect::<BTreeSet<_>>().len(),
         variants.len()
@@ -204,7 +205,9 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
         for aligned in [true, false] {
             let element = output;
             let output = Output { element, aligned };
-            assert!(variants.contains(&Variant::Combine { output }));
+            assert!(
+                variants.contains(&Variant::from(wgpu_attention::internal::Combine { output }))
+            );
         }
         assert!(variants.contains(&Variant::Pack(Pack {
             output,
@@ -215,9 +218,9 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
 
 #[test]
 fn every_variant_fits_the_least_device() {
-    for variant in Variant::covering() {
-        assert!(variant.workgroup_memory() <= 16 << 10, "{variant}");
-        assert!(variant.invocations() <= 256, "{variant}");
+    for variant in crate::support::covering::forward() {
+        assert!(variant.workgroup().memory <= 16 << 10, "{variant}");
+        assert!(variant.workgroup().invocations <= 256, "{variant}");
     }
     for key in forward() {
         assert!([key.value.element, Element::F32].contains(&key.output.element));
@@ -231,10 +234,10 @@ fn every_variant_fits_the_least_device() {
 /// The array of the backward pass: each once, small enough for the least device, and every kernel of it.
 #[test]
 fn the_backward_array_is_small_and_fits_the_least_device() {
-    let variants = Variant::covering_backward();
+    let variants = crate::support::covering::backward::all();
     println!("{} variants", variants.len());
     assert!(variants.len() <= 90, "{}", variants.len());
-    let kernels: BTreeSet<_> = variants.iter().map(Variant::kernel).collect();
+    let kernels: BTreeSet<_> = variants.iter().map(Variant::entry).collect();
     let all = [
         "delta",
         "grad_bias",
@@ -250,7 +253,7 @@ fn the_backward_array_is_small_and_fits_the_least_device() {
         variants.len()
     );
     for variant in variants {
-        assert!(variant.workgroup_memory() <= 16 << 10, "{variant}");
-        assert!(variant.invocations() <= 256, "{variant}");
+        assert!(variant.workgroup().memory <= 16 << 10, "{variant}");
+        assert!(variant.workgroup().invocations <= 256, "{variant}");
     }
 }

@@ -2,9 +2,9 @@
 
 mod refusals;
 
-use wgpu_attention::plan::Plan;
+use wgpu_attention::Plan;
 use wgpu_attention::problem::{MAX_MODS_BYTES, ModFault, ModText, Mods};
-use wgpu_attention::{Caps, Choice, Element, Error, Problem, Shape, shader};
+use wgpu_attention::{Caps, Element, Error, PlanOptions, Problem, Shape};
 
 const MASK: &str = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return j <= i; }";
 const SCORE: &str =
@@ -92,9 +92,10 @@ fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
     let mut problem = Problem::new(Shape::square(1, 1, 8, 8), Element::F32);
     problem.mods = Some(mods.expect("a sound text"));
     let text = problem.mods.as_ref().map(|mods| &mods.text);
-    let plan = Plan::attention(&problem, &Caps::BASELINE, &Choice::default()).expect("a plan");
-    let shader = shader::compose_with(&plan.steps()[0].variant, text).expect("composed");
-    shader.validate(&plan.steps()[0].variant).expect("valid");
+    let plan = Plan::attention(&problem, &Caps::BASELINE, &PlanOptions::default()).expect("a plan");
+    let variant = plan.steps()[0].variant();
+    let shader = variant.compose(text).expect("composed");
+    shader.validate(variant.needs()).expect("valid");
     for line in [
         "var count: u32 = u32()",
         ": array<user_Pair, 2> = array < user_Pair , 2 >()",

@@ -1,10 +1,14 @@
 //! What is planned on which device, and what is refused.
 
 use proptest::prelude::*;
+use wgpu_attention::Plan;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
-use wgpu_attention::plan::{PARAMS_STRIDE, Plan, Slot, Strategy as Inner, StrategyKind, Variant};
-use wgpu_attention::problem::{Lengths, Mods, Offsets, Slice, T5, T5Bias, Values, Window};
-use wgpu_attention::{Backward, Caps, Choice, Element, Error, Layout, Mask, Problem, Shape};
+use wgpu_attention::internal::{Strategy as Inner, Variant};
+use wgpu_attention::plan::{Slot, StrategyKind};
+use wgpu_attention::problem::{
+    Blocks, Lengths, Mods, Offsets, Select, Slice, T5, T5Bias, Values, Window,
+};
+use wgpu_attention::{Backward, Caps, Element, Error, Layout, Mask, PlanOptions, Problem, Shape};
 
 fn software() -> Caps {
     Caps {
@@ -20,11 +24,11 @@ fn problem() -> Problem {
 }
 
 fn plan(problem: &Problem, caps: &Caps) -> Result<Plan, Error> {
-    Plan::attention(problem, caps, &Choice::default())
+    Plan::attention(problem, caps, &PlanOptions::default())
 }
 
 fn strategy(plan: &Plan) -> Inner {
-    match plan.steps()[0].variant {
+    match plan.steps()[0].variant() {
         Variant::Prefill(key) => key.strategy,
         other => panic!("{other}"),
     }
@@ -96,7 +100,7 @@ fn small_work_takes_the_variant_that_compiles_fast() {
     )
     .expect("a plan")
     .steps()[0]
-        .variant
+        .variant()
     {
         Variant::Prefill(key) => key.tiling.rows,
         other => panic!("{other}"),
@@ -126,7 +130,7 @@ fn the_shape_is_not_in_the_key() {
         problem.mask = Mask::window(7, 0);
         problem.mask.causal = len.is_multiple_of(2);
         let plan = plan(&problem, &software()).expect("a plan");
-        plan.steps().iter().map(|step| step.variant).collect()
+        plan.steps().iter().map(|step| step.variant()).collect()
     };
     assert_eq!(variants(3001), variants(4000));
 }
@@ -193,9 +197,9 @@ fn limits_are_named() {
     };
     let error = plan(&problem(), &none).expect_err("no strategy");
     assert!(error.to_string().contains("workgroup memory"), "{error}");
-    let choice = Choice {
+    let choice = PlanOptions {
         strategy: Some(StrategyKind::Subgroup),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let error = Plan::attention(&problem(), &Caps::BASELINE, &choice).expect_err("no subgroups");
     assert!(
@@ -294,21 +298,22 @@ proptest! {
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         };
         for step in plan.steps() {
-            prop_assert!(step.variant.workgroup_memory() <= caps.workgroup_memory);
-            prop_assert!(step.variant.invocations() <= caps.invocations_per_workgroup);
-            prop_assert!(step.bindings.len() as u32 <= caps.storage_buffers);
+            prop_assert!(step.variant().workgroup().memory <= caps.workgroup_memory);
+            prop_assert!(step.variant().workgroup().invocations <= caps.invocations_per_workgroup);
+            let shader = step.variant().compose(plan.mods()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            // All but the parameters are storage.
+            prop_assert!(shader.binds().len() as u32 - 1 <= caps.storage_buffers);
             prop_assert!(step.grid.iter().all(|&n| n <= caps.workgroups_per_dimension));
             prop_assert!(step.grid.iter().all(|&n| n > 0));
-            for binding in &step.bindings {
+            for (_, binding) in step.bindings() {
                 prop_assert!(binding.size <= caps.binding_bytes);
                 prop_assert_eq!(binding.offset % 256, 0);
                 if let Slot::Scratch(n) = binding.slot {
                     prop_assert!(binding.size <= plan.scratch()[n]);
                 }
             }
-            prop_assert!(!step.variant.needs_subgroups() || caps.subgroups.is_some());
+            prop_assert!(!step.variant().needs().subgroups || caps.subgroups.is_some());
         }
-        prop_assert_eq!(PARAMS_STRIDE % 256, 0);
     }
 
     /// The dispatches of a forward kernel own each of its workgroups once, and their grids hold them.
@@ -317,12 +322,12 @@ proptest! {
         let Ok(plan) = plan(&problem, &caps) else { return Ok(()) };
         let mut expected = 0;
         for step in plan.steps() {
-            let Variant::Prefill(_) = step.variant else { continue };
-            let params = &step.params;
-            let whole = params.batch * params.q_heads * params.q_tiles * params.splits;
-            prop_assert_eq!(params.work_begin, expected);
-            prop_assert!(u64::from(step.grid[0]) * u64::from(step.grid[1]) >= u64::from(params.work_end - params.work_begin));
-            expected = if params.work_end == whole { 0 } else { params.work_end };
+            let Variant::Prefill(_) = step.variant() else { continue };
+            let params = step.params();
+            let whole = params.sizes.batch * params.sizes.q_heads * params.work.tiles * params.work.splits;
+            prop_assert_eq!(params.work.begin, expected);
+            prop_assert!(u64::from(step.grid[0]) * u64::from(step.grid[1]) >= u64::from(params.work.end - params.work.begin));
+            expected = if params.work.end == whole { 0 } else { params.work.end };
         }
         prop_assert_eq!(expected, 0);
     }
@@ -350,10 +355,10 @@ fn loops_of_users_are_counted_before_a_software_adapter_stops_them() {
     };
     let splits = |iterations| {
         let plan = with(iterations).expect("a plan");
-        let Variant::Prefill(key) = plan.steps()[0].variant else {
+        let Variant::Prefill(key) = plan.steps()[0].variant() else {
             panic!("{plan}");
         };
-        let splits = plan.steps()[0].params.splits;
+        let splits = plan.steps()[0].params().work.splits;
         (u64::from(splits), u64::from(key.tiling.rows))
     };
     assert_eq!(splits(Some(0)).0, 1);
@@ -382,7 +387,7 @@ fn a_bias_that_many_batches_share_is_refused_before_a_software_adapter_stops() {
             lanes: 8,
             ..software()
         };
-        Plan::backward(&backward, &caps, &Choice::default())
+        Plan::backward(&backward, &caps, &PlanOptions::default())
     };
     plan(4096).expect("16 iterations a batch are left");
     let error = plan(8192).expect_err("8 iterations a batch are not enough");
@@ -400,9 +405,9 @@ fn splits_that_loop_too_long_are_refused() {
         Element::F32,
     );
     let plan = |splits| {
-        let choice = Choice {
+        let choice = PlanOptions {
             splits: Some(splits),
-            ..Choice::default()
+            ..PlanOptions::default()
         };
         Plan::attention(&problem, &software(), &choice)
     };
@@ -418,10 +423,10 @@ fn splits_that_loop_too_long_are_refused() {
 fn a_batch_beyond_all_bounds_is_refused() {
     for batch in [1_000_000_000, u32::MAX] {
         let problem = Problem::new(Shape::square(batch, 1, 1, 1), Element::F32);
-        let planned = Plan::attention(&problem, &software(), &Choice::default());
+        let planned = Plan::attention(&problem, &software(), &PlanOptions::default());
         assert!(planned.is_err(), "a batch of {batch}");
         let backward = Backward::new(problem, Element::F32);
-        assert!(Plan::backward(&backward, &software(), &Choice::default()).is_err());
+        assert!(Plan::backward(&backward, &software(), &PlanOptions::default()).is_err());
     }
 }
 
@@ -430,15 +435,15 @@ fn a_batch_beyond_all_bounds_is_refused() {
 fn a_gradient_is_cut_in_the_parts_asked_for() {
     let steps = |caps: &Caps, splits| {
         let backward = Backward::new(problem(), Element::F32);
-        let choice = Choice {
+        let choice = PlanOptions {
             splits: Some(splits),
-            ..Choice::default()
+            ..PlanOptions::default()
         };
         let plan = Plan::backward(&backward, caps, &choice).expect("a plan");
         let of_q = |variant: &Variant| matches!(variant, Variant::GradQ(_));
         plan.steps()
             .iter()
-            .filter(|step| of_q(&step.variant))
+            .filter(|step| of_q(&step.variant()))
             .count()
     };
     let endless = Caps {
@@ -448,4 +453,26 @@ fn a_gradient_is_cut_in_the_parts_asked_for() {
     for caps in [software(), endless] {
         assert_eq!([1, 2, 3].map(|n| steps(&caps, n)), [1, 2, 3]);
     }
+}
+
+/// Which block of keys is chosen how often only the device knows: the plan tells what all of them are at most.
+#[test]
+fn a_backward_over_chosen_blocks_states_its_bound() {
+    let mut problem = Problem::new(Shape::square(1, 2, 1024, 64), Element::F32);
+    problem.mask.blocks = Some(Blocks::Select(Select {
+        local: 0,
+        ..Select::new(64, 2)
+    }));
+    let backward = Backward::new(problem, Element::F32);
+    let plan = Plan::backward(&backward, &software(), &PlanOptions::default()).expect("a plan");
+    let mut notes = plan.notes().iter();
+    let note = notes.find_map(|note| note.strip_prefix("grad_kv visits at most "));
+    let bound = note.and_then(|note| note.split(' ').next()?.parse::<u64>().ok());
+    let bound = bound.unwrap_or_else(|| panic!("no bound in\n{plan}"));
+    let mut steps = plan.steps().iter();
+    let step = steps
+        .find(|step| step.kernel() == "grad_kv")
+        .expect("grad_kv");
+    // Three of sixteen blocks at most: two that are chosen, and those on the diagonal and block 0.
+    assert!(bound > 0 && 4 * bound <= step.cost.of, "{bound}\n{plan}");
 }

@@ -8,9 +8,8 @@ use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage};
-use wgpu_attention::plan::Variant;
+use wgpu_attention::internal::{GradBias, GradKv, GradQ, GradScore, Variant};
 use wgpu_attention::problem::ModText;
-use wgpu_attention::shader;
 
 use crate::tools;
 
@@ -46,7 +45,10 @@ type Composed = (Variant, Option<ModText>);
 /// The covering arrays, and a third of their variants that compute scores with the user's functions: both, a mask or a
 /// score in turns.
 fn every_variant() -> Vec<Composed> {
-    let arrays = [Variant::covering(), Variant::covering_backward()];
+    let arrays = [
+        crate::support::covering::forward(),
+        crate::support::covering::backward::all(),
+    ];
     let plain: Vec<Variant> = arrays.into_iter().flatten().collect();
     let text = ModText::new(MODS).expect("a text that the library accepts");
     // Of a kernel and a strategy the first, the fourth, …
@@ -56,7 +58,7 @@ fn every_variant() -> Vec<Composed> {
         .cycle();
     let mut modified = |variant: &Variant| {
         let n = met
-            .entry((variant.kernel(), variant.needs_subgroups()))
+            .entry((variant.entry(), variant.needs().subgroups))
             .or_insert(0);
         *n += 1;
         let uses = match (lists_on_the_device(variant), *n % 3) {
@@ -76,10 +78,10 @@ fn every_variant() -> Vec<Composed> {
 fn with_mods(mut variant: Variant, (mask, score): (bool, bool)) -> Option<Variant> {
     let (of_score, of_mask) = match &mut variant {
         Variant::Prefill(key) => (&mut key.score, &mut key.mask),
-        Variant::GradQ(key)
-        | Variant::GradKv(key)
-        | Variant::GradBias(key)
-        | Variant::GradScore(key, _) => (&mut key.score, &mut key.mask),
+        Variant::GradQ(GradQ(key))
+        | Variant::GradKv(GradKv(key))
+        | Variant::GradBias(GradBias(key))
+        | Variant::GradScore(GradScore(key, _)) => (&mut key.score, &mut key.mask),
         Variant::ScanBlocks(key) => {
             key.mask_mod = true;
             return Some(variant);
@@ -94,10 +96,10 @@ fn with_mods(mut variant: Variant, (mask, score): (bool, bool)) -> Option<Varian
 fn lists_on_the_device(variant: &Variant) -> bool {
     match variant {
         Variant::Prefill(key) => key.mask.device,
-        Variant::GradQ(key)
-        | Variant::GradKv(key)
-        | Variant::GradBias(key)
-        | Variant::GradScore(key, _) => key.mask.device,
+        Variant::GradQ(GradQ(key))
+        | Variant::GradKv(GradKv(key))
+        | Variant::GradBias(GradBias(key))
+        | Variant::GradScore(GradScore(key, _)) => key.mask.device,
         _ => false,
     }
 }
@@ -107,7 +109,7 @@ fn users_functions_meet_every_kernel_in_both_strategies() {
     let with: BTreeSet<_> = every_variant()
         .iter()
         .filter(|(_, text)| text.is_some())
-        .map(|(variant, _)| (variant.kernel(), variant.needs_subgroups()))
+        .map(|(variant, _)| (variant.entry(), variant.needs().subgroups))
         .collect();
     let kernels = ["grad_bias", "grad_kv", "grad_q", "grad_score", "prefill"];
     let all = kernels.map(|kernel| [(kernel, false), (kernel, true)]);
@@ -115,8 +117,10 @@ fn users_functions_meet_every_kernel_in_both_strategies() {
     assert_eq!(with, all.into_iter().flatten().chain(scan).collect());
 }
 
-fn shader_of((variant, text): &Composed) -> wgpu_attention::Result<shader::Shader> {
-    shader::compose_with(variant, text.as_ref())
+fn shader_of(
+    (variant, text): &Composed,
+) -> wgpu_attention::Result<wgpu_attention::internal::Shader> {
+    variant.compose(text.as_ref())
 }
 
 /// Runs `check` on every variant; a panic lists all that failed.
@@ -125,7 +129,7 @@ fn for_every_variant(check: impl Fn(&Variant, &Module, &ModuleInfo) -> Result<()
         let variant = composed.0;
         let shader = shader_of(&composed).map_err(|e| e.to_string());
         let verdict = shader
-            .and_then(|shader| shader.validate(&variant).map_err(|e| e.to_string()))
+            .and_then(|shader| shader.validate(variant.needs()).map_err(|e| e.to_string()))
             .and_then(|(module, info)| check(&variant, &module, &info));
         verdict.err().map(|message| format!("{variant}: {message}"))
     };
@@ -172,8 +176,8 @@ fn metal() {
 #[test]
 fn direct_x() {
     for_every_variant(|variant, module, info| {
-        let subgroups = variant.needs_subgroups();
-        let shader_model = if subgroups || variant.needs_int64() {
+        let subgroups = variant.needs().subgroups;
+        let shader_model = if subgroups || variant.needs().int64 {
             hlsl::ShaderModel::V6_0
         } else {
             hlsl::ShaderModel::V5_1
@@ -199,7 +203,7 @@ fn direct_x() {
 #[test]
 fn open_gl_where_no_extensions_are_needed() {
     for_every_variant(|variant, module, info| {
-        if variant.needs_subgroups() || variant.needs_int64() {
+        if variant.needs().subgroups || variant.needs().int64 {
             return Ok(());
         }
         let pipeline = glsl::PipelineOptions {
@@ -232,11 +236,11 @@ fn tint() {
             .wgsl()
             .to_string(),
         entry: "main".into(),
-        subgroups: composed.0.needs_subgroups(),
+        subgroups: composed.0.needs().subgroups,
     };
     // WGSL itself has no integers of 64 bits.
     let standard = every_variant().into_iter();
-    let standard = standard.filter(|(variant, _)| !variant.needs_int64());
+    let standard = standard.filter(|(variant, _)| !variant.needs().int64);
     let shaders: Vec<_> = standard.map(shader).collect();
     let verdict = tools::tint(&shaders);
     assert!(verdict.is_ok(), "{}", verdict.unwrap_err().join("\n"));

@@ -4,7 +4,10 @@ mod absolute;
 mod bad_input;
 mod bias;
 mod config;
+mod families;
+mod fields;
 mod golden;
+mod layers;
 mod rotation;
 mod table;
 
@@ -49,7 +52,7 @@ fn rotaries(centre: i32) -> Vec<(String, Rotary)> {
 fn turn_f32(rotary: &Rotary, x: &[f32], row: &[[f32; 2]], back: bool) -> Vec<f32> {
     let mut y = x.to_vec();
     for (i, &[cos, sin]) in (0u32..).zip(row) {
-        let (a, b) = rotary.layout.channels(i, rotary.dim);
+        let (a, b) = rotary.channels(i);
         let (a, b) = (a as usize, b as usize);
         let sin = if back { -sin } else { sin };
         y[a] = x[a] * cos - x[b] * sin;

@@ -19,7 +19,7 @@ const LEAST_RMS: f64 = 1e-12;
 /// One output beside what it should be.
 pub struct Check<'a> {
     /// The output's name in the failure message.
-    pub name: &'a str,
+    pub name: &'static str,
     /// The output's storage type, whose rounding is allowed for.
     pub element: Element,
     pub floor: f64,
@@ -161,8 +161,16 @@ fn largest(len: usize, value: impl Fn(usize) -> f64) -> (usize, f64) {
     )
 }
 
-/// Holds a forward result against the reference; panics with `context` (plan, seed) if it is too far off.
+/// What was found of each output, or what is wrong with those that are too far off.
+pub type Verdict = Result<Vec<(&'static str, Report)>, String>;
+
+/// Panics with `context` (plan, seed) where [`forward`] finds a fault.
 pub fn assert_forward(problem: &Problem, tensors: &Tensors, got: &Forward, context: &str) {
+    expect(forward(problem, tensors, got), context);
+}
+
+/// Holds a forward result against the reference.
+pub fn forward(problem: &Problem, tensors: &Tensors, got: &Forward) -> Verdict {
     let want = reference::forward(problem, tensors);
     let plain = plain::forward(problem, tensors);
     let dim = problem.shape.value_dim as usize;
@@ -186,7 +194,7 @@ pub fn assert_forward(problem: &Problem, tensors: &Tensors, got: &Forward, conte
         zero: &|_| false,
         ..o
     };
-    assert_all(&[o, lse], context);
+    all(&[o, lse])
 }
 
 /// The o and lse that tests give to a backward pass: those of the whole problem, in f64.
@@ -196,14 +204,24 @@ pub fn kept(problem: &Problem, tensors: &Tensors) -> Forward {
     reference::forward(&whole, tensors)
 }
 
-/// Holds gradients of element type `element` against the reference; panics with `context` if they are too far off.
+/// Panics with `context` where [`gradients`] finds a fault.
 pub fn assert_gradients(
+    case: &Case,
+    tensors: &Tensors,
+    given: (&[f64], Option<&[f64]>),
+    got: (&Gradients, Element),
+    context: &str,
+) {
+    expect(gradients(case, tensors, given, got), context);
+}
+
+/// Holds gradients of element type `element` against the reference.
+pub fn gradients(
     case: &Case,
     tensors: &Tensors,
     (d_o, dlse): (&[f64], Option<&[f64]>),
     (got, element): (&Gradients, Element),
-    context: &str,
-) {
+) -> Verdict {
     let problem = &case.problem;
     let want = reference::backward(problem, tensors, d_o, dlse);
     let kept = kept(problem, tensors);
@@ -232,10 +250,27 @@ pub fn assert_gradients(
         check("dk", |x| &x.dk, &unseen_k),
         check("dv", |x| &x.dv, &unseen_v),
     ];
-    assert_all(&checks, context);
+    all(&checks)
 }
 
-fn assert_all(checks: &[Check], context: &str) {
-    let failures: Vec<String> = checks.iter().filter_map(|c| c.run().err()).collect();
-    assert!(failures.is_empty(), "{}\n{context}", failures.join("\n"));
+/// Every fault, where there is one.
+fn all(checks: &[Check]) -> Verdict {
+    let verdicts: Vec<_> = checks.iter().map(|c| (c.name, c.run())).collect();
+    let faults: Vec<String> = verdicts
+        .iter()
+        .filter_map(|(_, verdict)| verdict.clone().err())
+        .collect();
+    if !faults.is_empty() {
+        return Err(faults.join("\n"));
+    }
+    let reports = verdicts.into_iter();
+    Ok(reports
+        .filter_map(|(name, verdict)| Some((name, verdict.ok()?)))
+        .collect())
+}
+
+fn expect(verdict: Verdict, context: &str) {
+    if let Err(faults) = verdict {
+        panic!("{faults}\n{context}");
+    }
 }

@@ -73,6 +73,7 @@ pub fn turn(rotary: &Rotary, x: &[f32], p: i32, side: Side, length: u32) -> Vec<
     let mut y: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     for (i, theta) in (0u32..).zip(rotary.inv_freq(length).unwrap()) {
         let (a, b) = rotary.layout.channels(i, rotary.dim);
+        let (a, b) = (rotary.start + a, rotary.start + b);
         let (a, b) = (a as usize, b as usize);
         let angle = match rotary.precision {
             Precision::Exact => f64::from(p) * theta,

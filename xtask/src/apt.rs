@@ -17,7 +17,9 @@ pub fn install(packages: &[&str]) -> Result<()> {
     };
     println!("installing {list}");
     update(prefix)?;
-    shell::run(apt(prefix, &["install", "--yes", "--no-install-recommends"]).args(packages))
+    // What is in the way of a package is for a person to remove.
+    let install = ["install", "--yes", "--no-install-recommends", "--no-remove"];
+    shell::run(apt(prefix, &install).args(packages))
 }
 
 pub fn is_here() -> bool {

@@ -3,9 +3,10 @@
 use anyhow::Result;
 
 use crate::{
-    adapter, portability, second,
+    adapter, browser, package, portability, second,
     shell::{self, cargo},
     stages::Stages,
+    suites,
 };
 
 /// Every suite, the examples' own tests and the doc tests; a failing suite does not hide the next.
@@ -24,6 +25,7 @@ pub fn run() -> Result<()> {
     )?;
     stages.report("tests: every suite on the default adapter", tests)?;
     second::run(&mut stages)?;
+    browser::run(&mut stages)?;
     stages.summary();
     Ok(())
 }
@@ -46,7 +48,11 @@ fn lints(stages: &mut Stages) -> Result<()> {
     stages.run("rustdoc: every crate", || rustdoc(&["--workspace"]))?;
     stages.run("rustdoc: the library without wgpu", || {
         rustdoc(&["--lib", "--no-default-features"])
-    })
+    })?;
+    stages.run(
+        "package: what is published, and that it forces no backend",
+        package::check,
+    )
 }
 
 fn components() -> Result<()> {
@@ -79,5 +85,7 @@ fn rustdoc(what: &[&str]) -> Result<()> {
 
 /// In this run a portability tool that is missing is a failure.
 fn tests() -> Result<Vec<String>> {
-    shell::run_tests(cargo(TESTS).env("WGPU_ATTENTION_REQUIRE_TOOLS", "1"))
+    suites::run(TESTS, |command| {
+        command.env("WGPU_ATTENTION_REQUIRE_TOOLS", "1");
+    })
 }

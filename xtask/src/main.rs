@@ -2,11 +2,16 @@
 
 mod adapter;
 mod apt;
+mod browser;
 mod check;
+mod package;
+mod plot;
 mod portability;
+mod progress;
 mod second;
 mod shell;
 mod stages;
+mod suites;
 
 use std::process::ExitCode;
 
@@ -15,9 +20,12 @@ use anyhow::{Result, bail};
 use crate::shell::cargo;
 
 const USAGE: &str = "\
-cargo xtask demo   attention of a real model on this machine's adapter
-cargo xtask test   every test, in release
-cargo xtask check  what CI runs: lints, docs, tests, portability tools, second adapters
+cargo xtask demo     attention of a real model on this machine's adapter
+cargo xtask test     every test, in release
+cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
+cargo xtask plot     draws docs/images/speed.svg anew from benches/records/
+cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, second adapters, a browser
+cargo xtask package  what would be published: which files, how large, without a backend of wgpu
 
 demo and test hand further arguments on; both install a software Vulkan driver where they may.";
 
@@ -42,7 +50,10 @@ fn dispatch(args: &[String]) -> Result<()> {
     {
         ["demo", rest @ ..] => demo(rest),
         ["test", rest @ ..] => test(rest),
+        ["browser", rest @ ..] => browser::command(rest),
+        ["plot"] => plot::write(),
         ["check"] => check::run(),
+        ["package"] => package::check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");
             Ok(())
@@ -53,10 +64,14 @@ fn dispatch(args: &[String]) -> Result<()> {
 
 fn demo(rest: &[&str]) -> Result<()> {
     adapter::ensure()?;
-    shell::run(cargo(&["run", "--release", "--example", "demo", "--"]).args(rest))
+    shell::run(cargo(&["run", "--profile", "demo", "--package", "demo", "--"]).args(rest))
 }
 
 fn test(rest: &[&str]) -> Result<()> {
     adapter::ensure()?;
-    shell::run(cargo(check::TESTS).args(rest))
+    let args = [check::TESTS, rest].concat();
+    let results = suites::run(&args, |_| ())?;
+    println!("\nall suites passed");
+    results.iter().for_each(|line| println!("  {line}"));
+    Ok(())
 }

@@ -5,13 +5,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use crate::{
-    adapter, apt,
-    shell::{self, cargo},
-    stages::Stages,
-};
+use crate::{adapter, apt, stages::Stages, suites};
 
-const SUITE: &[&str] = &["test", "--release", "--test", "gpu"];
+/// With the features of the whole workspace, so that nothing is compiled again for this.
+const SUITE: &[&str] = &["test", "--release", "--workspace", "--test", "gpu"];
 /// The software driver inside Debian's chromium.
 const SWIFTSHADER: &str = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
@@ -60,13 +57,12 @@ fn swiftshader() -> Result<Vec<String>> {
 /// Every variant with a fifth of the cases, so that all adapters together take a quarter of an hour. `adapter` is a part
 /// of the adapter's name, `manifest` the only driver the loader may see.
 fn part_on(adapter: &str, manifest: &Path, more: &[(&str, &str)]) -> Result<Vec<String>> {
-    let mut command = cargo(SUITE);
-    command
-        .env("VK_DRIVER_FILES", manifest)
-        .env_remove("VK_ICD_FILENAMES");
-    command
-        .env("WGPU_ATTENTION_ADAPTER", adapter)
-        .env("WGPU_ATTENTION_PART", "1")
-        .envs(more.iter().copied());
-    shell::run_tests(&mut command)
+    suites::run(SUITE, |command| {
+        command
+            .env("VK_DRIVER_FILES", manifest)
+            .env_remove("VK_ICD_FILENAMES")
+            .env("WGPU_ATTENTION_ADAPTER", adapter)
+            .env("WGPU_ATTENTION_PART", "1")
+            .envs(more.iter().copied());
+    })
 }

@@ -2,7 +2,6 @@
 
 use std::{
     env,
-    io::{BufRead, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
 };
@@ -41,26 +40,6 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs `command` with its output passed on, and keeps what libtest says at the end of each suite.
-pub fn run_tests(command: &mut Command) -> Result<Vec<String>> {
-    let start = command.stdout(Stdio::piped()).spawn();
-    let mut child = start.with_context(|| format!("cannot start {command:?}"))?;
-    let mut results = Vec::new();
-    for line in child
-        .stdout
-        .take()
-        .into_iter()
-        .flat_map(|out| BufReader::new(out).lines())
-    {
-        let line = line?;
-        println!("{line}");
-        results.extend(line.starts_with("test result:").then_some(line));
-    }
-    let status = child.wait()?;
-    ensure!(status.success(), "{} ended with {status}", words(command));
-    Ok(results)
-}
-
 /// True when `program` starts and is content.
 pub fn succeeds(program: &str, args: &[&str]) -> bool {
     let quiet = Command::new(program)
@@ -70,7 +49,7 @@ pub fn succeeds(program: &str, args: &[&str]) -> bool {
     quiet.is_ok_and(|output| output.status.success())
 }
 
-fn words(command: &Command) -> String {
+pub fn words(command: &Command) -> String {
     let all = std::iter::once(command.get_program()).chain(command.get_args());
     all.map(|word| word.to_string_lossy())
         .collect::<Vec<_>>()

@@ -1,13 +1,11 @@
 //! What the gradient kernels need of each query, made once.
 
 use crate::error::Result;
-use crate::plan::draft::{Bound, Draft};
-use crate::plan::params::{Params, Rows};
-use crate::plan::variant::{Delta, Input, Variant};
-use crate::plan::{Binding, Cost, Role};
-use crate::problem::{Element, Layout, Operand, Problem};
-
-use super::Backward;
+use crate::kernel::{Delta, Input, Params, Strides};
+use crate::plan::builder::{Bound, Draft};
+use crate::plan::{Binding, Cost};
+use crate::problem::{Element, Layout, Operand, Problem, Role};
+use crate::task::Backward;
 
 /// Writes (lse, Δ) of the slice's rows to scratch.
 pub(super) fn delta(
@@ -28,24 +26,23 @@ pub(super) fn delta(
     let count = slice.q.end - slice.q.start;
     let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(count);
     let stats = draft.scratch("scratch for lse and delta", rows * 8)?;
-    params.stats = Rows::contiguous(shape.q_heads, count, 1, slice.q.start);
+    params.stats = Strides::contiguous(shape.q_heads, count, 1, slice.q.start);
     let mut bindings = vec![
-        o.binding,
-        d_o.binding,
-        lse.binding,
-        stats,
-        draft.aux_binding(),
+        ("o", o.binding),
+        ("d_o", d_o.binding),
+        ("lse", lse.binding),
+        ("stats", stats),
     ];
     if stated.dlse {
-        bindings.push(draft.input(Role::DLse, &contiguous, sizes, 1)?.binding);
+        let dlse = draft.input(Role::DLse, &contiguous, sizes, 1)?;
+        bindings.push(("dlse", dlse.binding));
     }
     let chunks = shape.value_dim.div_ceil(4);
-    let params = Params {
-        o: o.rows,
-        lse: lse.rows,
-        partials_at: draft.push_aux(std::iter::repeat_n(chunks, shape.batch as usize)),
-        ..*params
-    };
+    let params = params.with(|p| {
+        p.o = o.rows;
+        p.lse = lse.rows;
+        p.bound.at = draft.push_aux(std::iter::repeat_n(chunks, shape.batch as usize));
+    });
     let dim = u64::from(shape.value_dim);
     let cost = Cost {
         flops: rows * dim * 2,
@@ -53,13 +50,13 @@ pub(super) fn delta(
         written_bytes: rows * 8,
         ..Cost::default()
     };
-    let variant = Variant::Delta(Delta {
+    let key = Delta {
         o: Input::of(&[&problem.o], &[shape.value_dim]),
         d_o: Input::of(&[&stated.d_o], &[shape.value_dim]),
         dlse: stated.dlse,
-    });
+    };
     if rows > 0 {
-        draft.item_steps(variant, params, bindings, rows, cost)?;
+        draft.item_steps(key, params, bindings, rows, cost)?;
     }
     Ok(stats)
 }

@@ -3,17 +3,19 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::blocks::push_transposed;
-use crate::plan::draft::Draft;
+use crate::kernel::{GradKv, Gradient};
+use crate::plan::Cost;
+use crate::plan::attention::mask::push_transposed;
+use crate::plan::builder::Draft;
+use crate::plan::cost::PerHead;
 use crate::plan::schedule::{Schedule, Transposed};
-use crate::plan::steps::{cut, tile_steps};
+use crate::plan::step::{cut, tile_steps};
 use crate::plan::tiles::{Chosen, Demand};
-use crate::plan::variant::{Gradient, Variant};
-use crate::plan::{Cost, Role};
+use crate::problem::Role;
 use crate::problem::position::Side;
 
 use super::target::{Target, Tensor};
-use super::walk::{PerHead, parts};
+use super::walk::parts;
 use super::{Last, Pass};
 
 impl Pass<'_> {
@@ -22,11 +24,11 @@ impl Pass<'_> {
         draft: &mut Draft<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
-        let (shape, slice) = (&self.problem.shape, self.problem.slice());
-        let demand = Demand::grad_kv(shape, self.pairs() * self.kv_pair_flops());
+        let (shape, slice) = (&self.problem().shape, self.problem().slice());
+        let demand = Demand::grad_kv(shape, self.context.pairs() * self.kv_pair_flops());
         let chosen = self.choose(draft, demand)?;
         let [dk, dv] = self.kv_tensors();
-        let (dk_target, dv_target) = if self.score.bias.is_some() {
+        let (dk_target, dv_target) = if self.context.score.bias.is_some() {
             Target::joined(draft, self, (&dk, &self.stated.dk), (&dv, &self.stated.dv))?
         } else {
             (
@@ -34,51 +36,76 @@ impl Pass<'_> {
                 Target::of(draft, self, &dv, &self.stated.dv)?,
             )
         };
-        let mut params = self.params;
-        (params.o, params.dv, params.work_heads) = (dk_target.rows, dv_target.rows, shape.kv_heads);
-        push_transposed(draft, self.problem, &mut params)?;
-        let variant = Variant::GradKv(Gradient {
-            score: self.score.key,
+        let mut params = self.params();
+        (params.dk, params.dv, params.work.heads) =
+            (dk_target.rows, dv_target.rows, shape.kv_heads);
+        push_transposed(draft, self.problem(), &mut params)?;
+        let key = GradKv(Gradient {
+            score: self.context.score.key,
             ..self.key(draft, &chosen)
         });
-        let bindings = match self.score.bias {
-            Some(_) => self.bindings(draft, &[dk_target.whole]),
-            None => self.bindings(draft, &[dk_target.binding, dv_target.binding]),
+        let outputs = match self.context.score.bias {
+            Some(_) => vec![("dk", dk_target.whole)],
+            None => vec![("dk", dk_target.binding), ("dv", dv_target.binding)],
         };
+        let bindings = self.bindings(draft, outputs);
         let rows = chosen.tiling.tile_rows();
-        params.q_tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
+        params.work.tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
         for (step, (h, q)) in self.cut_queries(draft, &chosen)?.enumerate() {
-            params.accumulate = u32::from(step > 0);
-            (params.group_begin, params.group_end) = (h.start, h.end);
-            (params.q_begin, params.q_end) = (q.start, q.end);
+            params.part.accumulate = u32::from(step > 0);
+            (params.part.group_begin, params.part.group_end) = (h.start, h.end);
+            (params.range.q_begin, params.range.q_end) = (q.start, q.end);
             let part = self.part_of(q.clone(), slice.k.clone());
             let schedule = Schedule::new(&part).transposed();
             let alike = schedule.heads() == 1;
             let kv_heads = if alike { 1 } else { shape.kv_heads };
-            let mut costs = PerHead::new(params.q_tiles, kv_heads, |b, kv_head, tile| {
+            let mut costs = PerHead::new(params.work.tiles, kv_heads, |b, kv_head, tile| {
                 self.kv_cost(&chosen, &schedule, (&h, &q), (b, kv_head, tile))
             });
-            tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+            tile_steps(draft, key, &bindings, &params, |b, h, tile| {
                 costs.of(b, h, tile)
             })?;
         }
+        self.note_choice(draft, &chosen);
         last.push(dk_target.finish(self, dk, &self.stated.dk));
         last.push(dv_target.finish(self, dv, &self.stated.dv));
         Ok(())
     }
 
+    /// What a choice of blocks leaves of the tiles, all together. Each step is cut as if its keys were seen by all queries
+    /// that may see them: which block of keys is chosen how often only the device knows.
+    fn note_choice(&self, draft: &mut Draft<'_>, chosen: &Chosen) {
+        let (problem, slice) = (self.problem(), self.problem().slice());
+        if problem.mask.selected_blocks().is_none() || slice.q.is_empty() {
+            return;
+        }
+        let schedule = &self.context.schedule;
+        let (heads, columns) = (schedule.heads(), chosen.tiling.tile);
+        let visited = |b: u32, h: u32| -> u64 {
+            parts(slice.q.clone(), columns, columns)
+                .map(|i| schedule.visited(b, h, i.start, i.end - 1, chosen.tiling.tile_rows()))
+                .sum()
+        };
+        let each = (0..problem.shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
+        let all = each.map(|(b, h)| visited(b, h)).sum::<u64>();
+        let most = all * u64::from(problem.shape.q_heads / heads);
+        draft.note(format!(
+            "grad_kv visits at most {most} tiles in all: blocks are chosen on the device, and its cost is that of all of them"
+        ));
+    }
+
     /// S, dP, dK and dV
     fn kv_pair_flops(&self) -> u64 {
-        4 * u64::from(self.problem.shape.head_dim + self.problem.shape.value_dim)
+        4 * u64::from(self.problem().shape.head_dim + self.problem().shape.value_dim)
     }
 
     fn kv_tensors(&self) -> [Tensor; 2] {
-        let shape = &self.problem.shape;
+        let (shape, position) = (&self.problem().shape, &self.problem().position);
         let dk = Tensor {
             role: Role::DK,
-            side: Some(Side::Key),
+            side: position.rotates(Side::Key).then_some(Side::Key),
             heads: shape.kv_heads,
-            rows: self.problem.slice().k,
+            rows: self.problem().slice().k,
             len: shape.kv_len,
             dim: shape.head_dim,
         };
@@ -97,7 +124,7 @@ impl Pass<'_> {
         draft: &Draft<'_>,
         chosen: &Chosen,
     ) -> Result<impl Iterator<Item = (Range<u32>, Range<u32>)> + use<>> {
-        let (group, q) = (self.problem.shape.group(), self.problem.slice().q);
+        let (group, q) = (self.problem().shape.group(), self.problem().slice().q);
         let tile = chosen.tiling.tile;
         let tile_flops = u64::from(tile * chosen.tiling.tile_rows()) * self.kv_pair_flops();
         let all = q.len() as u32;
@@ -106,7 +133,7 @@ impl Pass<'_> {
         if heads < group {
             queries = self.part(draft, chosen, all, 1, tile_flops)?;
         }
-        queries = queries.min(draft.choice.slice_rows.unwrap_or(u32::MAX).max(1));
+        queries = queries.min(draft.options.slice_rows.unwrap_or(u32::MAX).max(1));
         Ok(cut(0..group, heads)
             .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }
@@ -119,7 +146,7 @@ impl Pass<'_> {
         (h, q): (&Range<u32>, &Range<u32>),
         (b, kv_head, tile): (u32, u32, u32),
     ) -> Cost {
-        let (shape, k) = (&self.problem.shape, self.problem.slice().k);
+        let (shape, k) = (&self.problem().shape, self.problem().slice().k);
         let (rows, columns) = (chosen.tiling.tile_rows(), chosen.tiling.tile);
         let start = (k.start / rows + tile) * rows;
         let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);

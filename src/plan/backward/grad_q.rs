@@ -1,16 +1,18 @@
 //! dQ by tiles of queries, each of which walks the keys that it sees.
 
 use crate::error::Result;
-use crate::plan::draft::Draft;
+use crate::kernel::GradQ;
+use crate::plan::Cost;
+use crate::plan::builder::Draft;
+use crate::plan::cost::PerHead;
 use crate::plan::schedule::Schedule;
-use crate::plan::steps::{cut, tile_steps};
+use crate::plan::step::{cut, tile_steps};
 use crate::plan::tiles::Demand;
-use crate::plan::variant::Variant;
-use crate::plan::{Cost, Role};
+use crate::problem::Role;
 use crate::problem::position::Side;
 
 use super::target::{Target, Tensor};
-use super::walk::{PerHead, parts};
+use super::walk::parts;
 use super::{Last, Pass};
 
 impl Pass<'_> {
@@ -19,10 +21,10 @@ impl Pass<'_> {
         draft: &mut Draft<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
-        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let (shape, slice) = (&self.problem().shape, self.problem().slice());
         // S, dP and dQ
         let pair_flops = 2 * u64::from(2 * shape.head_dim + shape.value_dim);
-        let demand = Demand::grad_q(shape, self.pairs() * pair_flops);
+        let demand = Demand::grad_q(shape, self.context.pairs() * pair_flops);
         let chosen = self.choose(draft, demand)?;
         let place = Tensor {
             role: Role::DQ,
@@ -33,25 +35,25 @@ impl Pass<'_> {
             dim: shape.head_dim,
         };
         let target = Target::of(draft, self, &place, &self.stated.dq)?;
-        let mut params = self.params;
-        params.o = target.rows;
-        let variant = Variant::GradQ(self.key(draft, &chosen));
-        let bindings = self.bindings(draft, &[target.binding]);
+        let mut params = self.params();
+        params.dq = target.rows;
+        let key = GradQ(self.key(draft, &chosen));
+        let bindings = self.bindings(draft, vec![("dq", target.binding)]);
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
         let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops)?;
         for q in cut(
             slice.q.clone(),
-            draft.choice.slice_rows.unwrap_or(u32::MAX).max(1),
+            draft.options.slice_rows.unwrap_or(u32::MAX).max(1),
         ) {
             for (n, k) in parts(slice.k.clone(), keys, tiling.tile).enumerate() {
-                params.accumulate = u32::from(n > 0);
-                (params.q_begin, params.q_end) = (q.start, q.end);
-                (params.k_begin, params.k_end) = (k.start, k.end);
+                params.part.accumulate = u32::from(n > 0);
+                (params.range.q_begin, params.range.q_end) = (q.start, q.end);
+                (params.range.k_begin, params.range.k_end) = (k.start, k.end);
                 let part = self.part_of(q.clone(), k.clone());
                 let schedule = Schedule::new(&part);
                 let first = q.start / tiling.tile_rows();
-                params.q_tiles = q.end.div_ceil(tiling.tile_rows()) - first;
+                params.work.tiles = q.end.div_ceil(tiling.tile_rows()) - first;
                 let of = (k.end.div_ceil(tiling.tile) - k.start / tiling.tile).into();
                 let rows = |tile: u32| {
                     let start = (first + tile) * tiling.tile_rows();
@@ -60,7 +62,7 @@ impl Pass<'_> {
                         (start + tiling.tile_rows()).min(q.end) - 1,
                     )
                 };
-                let mut costs = PerHead::new(params.q_tiles, schedule.heads(), |b, h, tile| {
+                let mut costs = PerHead::new(params.work.tiles, schedule.heads(), |b, h, tile| {
                     let (i0, i1) = rows(tile);
                     let visited = schedule.visited(b, h, i0, i1, tiling.tile);
                     Cost {
@@ -71,7 +73,7 @@ impl Pass<'_> {
                         written_bytes: u64::from(i1 - i0 + 1) * u64::from(shape.head_dim) * 4,
                     }
                 });
-                tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+                tile_steps(draft, key, &bindings, &params, |b, h, tile| {
                     costs.of(b, h, tile)
                 })?;
             }

@@ -1,15 +1,16 @@
 //! The gradients of the score's own parameters: dense bias, ALiBi's slopes, T5's table, learned sinks.
 
 use crate::error::{Error, Result};
-use crate::plan::draft::Draft;
-use crate::plan::merge::pack;
-use crate::plan::params::{Params, Rows};
-use crate::plan::prefill::ITERATION_MARGIN;
-use crate::plan::steps::tile_steps;
+use crate::kernel::{
+    GradBias, GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
+};
+use crate::plan::builder::Draft;
+use crate::plan::forward::prefill::ITERATION_MARGIN;
+use crate::plan::operation::merge::pack;
+use crate::plan::step::tile_steps;
 use crate::plan::tiles::{self, Demand};
-use crate::plan::variant::{SINK_ROWS, ScoreNumbers, T5_PARTS, Variant};
-use crate::plan::{Binding, Cost, Role};
-use crate::problem::{Element, Layout, Operand};
+use crate::plan::{Binding, Cost};
+use crate::problem::{Element, Layout, Operand, Role};
 
 use super::{Last, Pass};
 
@@ -20,7 +21,7 @@ impl Pass<'_> {
         draft: &mut Draft<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
-        let (stated, score) = (self.stated, &self.problem.score);
+        let (stated, score) = (self.stated, &self.problem().score);
         if stated.dbias {
             self.grad_bias(draft, last)?;
         }
@@ -44,12 +45,12 @@ impl Pass<'_> {
 
     /// S and dP.
     fn recompute_flops(&self) -> u64 {
-        2 * u64::from(self.problem.shape.head_dim + self.problem.shape.value_dim)
+        2 * u64::from(self.problem().shape.head_dim + self.problem().shape.value_dim)
     }
 
     fn grad_bias<'p>(&'p self, draft: &mut Draft<'_>, last: &mut Vec<Last<'p>>) -> Result<()> {
-        let (shape, slice) = (&self.problem.shape, self.problem.slice());
-        let Some(layout) = &self.problem.score.bias else {
+        let (shape, slice) = (&self.problem().shape, self.problem().slice());
+        let Some(layout) = &self.problem().score.bias else {
             return Ok(());
         };
         let shared = |stride: u64, size: u32| stride == 0 && size > 1;
@@ -72,7 +73,7 @@ impl Pass<'_> {
         if slice.q.is_empty() || slice.k.is_empty() {
             return Ok(());
         }
-        let shared_buffer = draft.choice.shared_outputs;
+        let shared_buffer = draft.options.shared_outputs;
         if shared_buffer && slice.k != (0..shape.kv_len) {
             return Err(Error::Strategy {
                 strategy: "dbias by a slice of the keys",
@@ -86,33 +87,32 @@ impl Pass<'_> {
             let count = slice.q.len() as u32;
             (
                 scratch,
-                Rows::contiguous(heads, count, shape.kv_len, slice.q.start),
+                Strides::contiguous(heads, count, shape.kv_len, slice.q.start),
             )
         } else {
             (target.binding, target.rows)
         };
         let mut chosen = self.choose(
             draft,
-            Demand::grad_q(shape, self.pairs() * self.recompute_flops()),
+            Demand::grad_q(shape, self.context.pairs() * self.recompute_flops()),
         )?;
         // A tile is one step of keys.
         chosen.tiling.tile = chosen.tiling.keys;
         let tiling = chosen.tiling;
         let first = slice.q.start / tiling.tile_rows();
         let tiles = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
-        let params = Params {
-            o: rows,
-            batch: batches,
-            work_heads: heads,
-            splits: tiles,
-            q_tiles: slice.q.end.div_ceil(tiling.tile_rows()) - first,
-            shared_batches: shape.batch / batches,
-            shared_heads: shape.q_heads / heads,
-            ..self.params
-        };
-        let variant = Variant::GradBias(self.key(draft, &chosen));
-        let bindings = self.bindings(draft, &[binding]);
-        let shares = u64::from(params.shared_batches) * u64::from(params.shared_heads);
+        let params = self.params().with(|p| {
+            p.d_bias = rows;
+            p.sizes.batch = batches;
+            p.work.heads = heads;
+            p.work.splits = tiles;
+            p.work.tiles = slice.q.end.div_ceil(tiling.tile_rows()) - first;
+            p.sharing.batches = shape.batch / batches;
+            p.sharing.heads = shape.q_heads / heads;
+        });
+        let key = GradBias(self.key(draft, &chosen));
+        let bindings = self.bindings(draft, vec![("d_bias", binding)]);
+        let shares = u64::from(params.sharing.batches) * u64::from(params.sharing.heads);
         let visited = shares * u64::from(tiles);
         let pairs = visited * u64::from(tiling.tile) * u64::from(tiling.tile_rows());
         let cost = Cost {
@@ -122,21 +122,18 @@ impl Pass<'_> {
             read_bytes: pairs * 4,
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
-        tile_steps(draft, variant, &bindings, &params, |_, _, _| cost)?;
+        tile_steps(draft, key, &bindings, &params, |_, _, _| cost)?;
         // A workgroup has one tile of keys; it loads its rows anew for each that shares the bias.
-        let turn = tiles::iterations(&chosen, self.problem, draft.caps)?
+        let turn = tiles::iterations(&chosen, self.problem(), draft.caps)?
             + tiles::row_loads(&chosen, shape)
-            + tiles::searches(self.problem)
+            + tiles::searches(self.problem())
             + 2;
         within_iterations(draft, shares * turn)?;
         if shared_buffer {
-            let params = Params {
-                q_heads: heads,
-                value_dim: shape.kv_len,
-                ..params
-            };
+            let params = params.with(|p| p.sizes.q_heads = heads);
+            let dim = shape.kv_len;
             last.push(Box::new(move |draft| {
-                pack(draft, &params, binding, &target, Element::F32)
+                pack(draft, (&params, dim), binding, &target, Element::F32)
             }));
         }
         Ok(())
@@ -144,7 +141,7 @@ impl Pass<'_> {
 
     /// A few f32 numbers of each head.
     fn numbers(&self, draft: &mut Draft<'_>, role: Role, count: u32) -> Result<Reduced> {
-        let heads = self.problem.shape.q_heads;
+        let heads = self.problem().shape.q_heads;
         let layout = Layout::heads_first(1, count, heads);
         let target = draft.output(
             role,
@@ -166,11 +163,11 @@ impl Pass<'_> {
         count: u32,
         target: Reduced,
     ) -> Result<()> {
-        let (shape, slice) = (&self.problem.shape, self.problem.slice());
+        let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let pair_flops = self.recompute_flops();
         let demand = Demand {
             sums: numbers.parts(),
-            ..Demand::grad_q(shape, self.pairs() * pair_flops)
+            ..Demand::grad_q(shape, self.context.pairs() * pair_flops)
         };
         let chosen = self.choose(draft, demand)?;
         let tiling = chosen.tiling;
@@ -186,65 +183,60 @@ impl Pass<'_> {
         let stride = numbers.parts();
         let bytes = heads * u64::from(tiles) * u64::from(stride) * 4;
         let partials = draft.scratch("scratch for partial sums", bytes)?;
-        let params = Params {
-            q_tiles: tiles,
-            part_begin: begin,
-            part_stride: stride,
-            ..self.params
-        };
+        let params = self.params().with(|p| {
+            p.work.tiles = tiles;
+            p.partials.begin = begin;
+            p.partials.stride = stride;
+        });
         if tiles > 0 {
-            let variant = Variant::GradScore(self.key(draft, &chosen), numbers);
-            let bindings = self.bindings(draft, &[partials]);
+            let key = GradScore(self.key(draft, &chosen), numbers);
+            let bindings = self.bindings(draft, vec![("partials", partials)]);
             let mut most = 0;
-            tile_steps(draft, variant, &bindings, &params, |b, h, tile| {
+            tile_steps(draft, key, &bindings, &params, |b, h, tile| {
                 let start = (first + tile) * rows;
                 let (i0, i1) = (
                     start.max(slice.q.start),
                     (start + rows).min(slice.q.end) - 1,
                 );
-                let visited = self.schedule.visited(b, h, i0, i1, tiling.tile);
+                let visited = self.context.schedule.visited(b, h, i0, i1, tiling.tile);
                 most = visited.max(most);
                 Cost {
                     visited,
                     of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
-                    flops: self.schedule.pairs(b, h, i0, i1) * pair_flops,
+                    flops: self.context.schedule.pairs(b, h, i0, i1) * pair_flops,
                     read_bytes: self.read_bytes(&chosen, visited),
                     written_bytes: u64::from(stride) * 4,
                 }
             })?;
-            let tile = tiles::iterations(&chosen, self.problem, draft.caps)?;
-            within_iterations(draft, most * tile + tiles::searches(self.problem))?;
+            let tile = tiles::iterations(&chosen, self.problem(), draft.caps)?;
+            within_iterations(draft, most * tile + tiles::searches(self.problem()))?;
         }
         reduce(draft, params, partials, count, target)
     }
 
     fn grad_sinks(&self, draft: &mut Draft<'_>) -> Result<()> {
-        let (shape, slice) = (&self.problem.shape, self.problem.slice());
-        let Some(sinks) = &self.problem.score.sinks else {
+        let (shape, slice) = (&self.problem().shape, self.problem().slice());
+        let Some(sinks) = &self.problem().score.sinks else {
             return Ok(());
         };
         let target = self.numbers(draft, Role::DSinks, 1)?;
         let tiles = (slice.q.end - slice.q.start).div_ceil(SINK_ROWS);
         let items = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(tiles);
         let partials = draft.scratch("scratch for partial sums", items * 4)?;
-        let params = Params {
-            q_tiles: tiles,
-            part_stride: 1,
-            sinks_at: draft.push_values(Role::Sinks, sinks, shape.q_heads as usize),
-            ..self.params
-        };
+        let params = self.params().with(|p| {
+            p.work.tiles = tiles;
+            p.partials.stride = 1;
+            p.sinks.at = draft.push_values(Role::Sinks, sinks, shape.q_heads as usize);
+        });
         if items > 0 {
-            let stats = Binding {
-                writable: false,
-                ..self.stats
-            };
-            let bindings = vec![stats, partials, draft.aux_binding()];
+            let stats = self.stats;
+            let bindings = vec![("stats", stats), ("partials", partials)];
             let cost = Cost {
                 read_bytes: stats.size,
                 written_bytes: items * 4,
                 ..Cost::default()
             };
-            draft.item_steps(Variant::GradSinks, params, bindings, items, cost)?;
+            draft.item_steps(GradSinks, params, bindings, items, cost)?;
         }
         reduce(draft, params, partials, 1, target)
     }
@@ -254,7 +246,7 @@ impl Pass<'_> {
 #[derive(Clone, Copy)]
 struct Reduced {
     binding: Binding,
-    rows: Rows,
+    rows: Strides,
 }
 
 /// Adds up the partials of `count` numbers a head.
@@ -265,7 +257,7 @@ fn reduce(
     count: u32,
     target: Reduced,
 ) -> Result<()> {
-    let turns = u64::from(params.batch) * u64::from(params.q_tiles);
+    let turns = u64::from(params.sizes.batch) * u64::from(params.work.tiles);
     if let Some(allowed) = draft.caps.iterations.filter(|&cap| turns >= cap) {
         return Err(Error::Limit {
             what: "the partial sums of a parameter's gradient",
@@ -275,24 +267,17 @@ fn reduce(
             way_out: "call it by slices of the queries and add the gradients",
         });
     }
-    params.o = target.rows;
-    let tiles = std::iter::repeat_n(params.q_tiles, params.batch as usize);
-    params.partials_at = draft.push_aux(tiles);
-    let items = u64::from(count) * u64::from(params.q_heads);
-    let bindings = vec![
-        Binding {
-            writable: false,
-            ..partials
-        },
-        target.binding,
-        draft.aux_binding(),
-    ];
+    params.y = target.rows;
+    let tiles = std::iter::repeat_n(params.work.tiles, params.sizes.batch as usize);
+    params.bound.at = draft.push_aux(tiles);
+    let items = u64::from(count) * u64::from(params.sizes.q_heads);
+    let bindings = vec![("partials", partials), ("sums", target.binding)];
     let cost = Cost {
         read_bytes: partials.size,
         written_bytes: items * 4,
         ..Cost::default()
     };
-    draft.item_steps(Variant::Reduce, params, bindings, items, cost)
+    draft.item_steps(Reduce, params, bindings, items, cost)
 }
 
 /// Refuses a walk in which a software adapter would stop a workgroup on the way.

@@ -3,13 +3,13 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::draft::{Bound, Draft};
-use crate::plan::merge::pack;
-use crate::plan::params::{Params, Rows};
-use crate::plan::rotate::BackPass;
-use crate::plan::{Binding, OFFSET_ALIGNMENT, Role};
+use crate::kernel::Strides;
+use crate::plan::builder::{Bound, Draft};
+use crate::plan::operation::merge::pack;
+use crate::plan::operation::rotate::BackPass;
+use crate::plan::{Binding, OFFSET_ALIGNMENT};
 use crate::problem::position::Side;
-use crate::problem::{Element, Operand};
+use crate::problem::{Element, Operand, Role};
 
 use super::{Last, Pass};
 
@@ -41,7 +41,7 @@ pub(super) struct Target {
     bound: Bound,
     in_place: bool,
     pub binding: Binding,
-    pub rows: Rows,
+    pub rows: Strides,
     /// The buffer that `binding` is a part of.
     pub whole: Binding,
 }
@@ -53,15 +53,15 @@ impl Target {
         tensor: &Tensor,
         operand: &Operand,
     ) -> Result<Self> {
-        let batch = pass.problem.shape.batch;
+        let batch = pass.problem().shape.batch;
         let bound = draft.output(
             tensor.role,
             operand,
             [batch, tensor.heads, tensor.len],
             tensor.dim,
         )?;
-        let turns = tensor.side.is_some() && pass.table.is_some();
-        if operand.element == Element::F32 && !draft.choice.shared_outputs && !turns {
+        let turns = tensor.side.is_some() && pass.problem().position.rotation().is_some();
+        if operand.element == Element::F32 && !draft.options.shared_outputs && !turns {
             return Ok(Self {
                 bound,
                 in_place: true,
@@ -81,7 +81,7 @@ impl Target {
             bound,
             in_place: false,
             binding,
-            rows: Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start),
+            rows: Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start),
             whole: binding,
         })
     }
@@ -93,14 +93,14 @@ impl Target {
         (dk, dk_operand): (&Tensor, &Operand),
         (dv, dv_operand): (&Tensor, &Operand),
     ) -> Result<(Self, Self)> {
-        let batch = pass.problem.shape.batch;
+        let batch = pass.problem().shape.batch;
         let behind = dk.bytes(batch).next_multiple_of(OFFSET_ALIGNMENT);
         let whole = draft.scratch("scratch for dk and dv", behind + dv.bytes(batch))?;
         let mut place = |tensor: &Tensor, operand: &Operand, offset: u64| -> Result<Self> {
             let sizes = [batch, tensor.heads, tensor.len];
             let bound = draft.output(tensor.role, operand, sizes, tensor.dim)?;
             let count = tensor.rows.end - tensor.rows.start;
-            let mut rows = Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
+            let mut rows = Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
             rows.start = rows.start.wrapping_add((offset / 4) as u32);
             Ok(Self {
                 bound,
@@ -134,10 +134,9 @@ impl Target {
     ) -> Result<()> {
         let count = tensor.rows.end - tensor.rows.start;
         // Seen from its own binding.
-        let rows = Rows::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
-        let position = &pass.problem.position;
-        if let (Some(side), Some(rotary), Some(table)) = (tensor.side, &position.rotary, pass.table)
-        {
+        let rows = Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
+        let position = &pass.problem().position;
+        if let (Some(side), Some(rotary)) = (tensor.side, position.rotation()) {
             let back = BackPass {
                 rotary,
                 side,
@@ -151,11 +150,10 @@ impl Target {
                     Side::Query => &position.q_positions,
                     Side::Key => &position.k_positions,
                 },
-                table,
             };
             return back.plan(
                 draft,
-                &pass.params,
+                &pass.params(),
                 operand,
                 &self.bound,
                 tensor.role.name(),
@@ -165,14 +163,17 @@ impl Target {
             "{} is written to scratch, then packed",
             tensor.role
         ));
-        let params = Params {
-            o: rows,
-            q_heads: tensor.heads,
-            q_begin: tensor.rows.start,
-            q_end: tensor.rows.end,
-            value_dim: tensor.dim,
-            ..pass.params
-        };
-        pack(draft, &params, self.binding, &self.bound, operand.element)
+        let params = pass.params().with(|p| {
+            p.sizes.q_heads = tensor.heads;
+            p.range.q_begin = tensor.rows.start;
+            p.range.q_end = tensor.rows.end;
+        });
+        pack(
+            draft,
+            (&params, tensor.dim),
+            self.binding,
+            &self.bound,
+            operand.element,
+        )
     }
 }

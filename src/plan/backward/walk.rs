@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::Cost;
-use crate::plan::draft::Draft;
-use crate::plan::prefill::ITERATION_MARGIN;
-use crate::plan::steps::cut;
+use crate::plan::builder::Draft;
+use crate::plan::forward::prefill::ITERATION_MARGIN;
+use crate::plan::step::cut;
 use crate::plan::tiles::{self, Chosen};
 use crate::problem::{Problem, Slice};
 
@@ -23,13 +22,13 @@ impl Pass<'_> {
         tile_flops: u64,
     ) -> Result<u32> {
         let tiling = &chosen.tiling;
-        let by_flops = match draft.choice.splits {
+        let by_flops = match draft.options.splits {
             Some(_) => u64::MAX,
             None => draft.step_flops() / tile_flops.max(1),
         };
-        let iterations = tiles::iterations(chosen, self.problem, draft.caps)?;
+        let iterations = tiles::iterations(chosen, self.problem(), draft.caps)?;
         let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
-            let searches = u64::from(heads) * tiles::searches(self.problem);
+            let searches = u64::from(heads) * tiles::searches(self.problem());
             (cap - ITERATION_MARGIN).saturating_sub(searches) / iterations
         });
         let tiles = by_flops.min(by_iterations) / u64::from(heads);
@@ -38,7 +37,7 @@ impl Pass<'_> {
             .max(1)
             .saturating_mul(tiling.tile.into());
         let asked = rows
-            .div_ceil(draft.choice.splits.unwrap_or(1).max(1))
+            .div_ceil(draft.options.splits.unwrap_or(1).max(1))
             .max(1);
         Ok(most.min(u64::from(asked)) as u32)
     }
@@ -46,15 +45,15 @@ impl Pass<'_> {
     pub(super) fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {
         Problem {
             slice: Some(Slice { q, k }),
-            ..self.problem.clone()
+            ..self.problem().clone()
         }
     }
 
     /// A streamed tile's bytes, as often as clusters load them.
     pub(super) fn read_bytes(&self, chosen: &Chosen, visited: u64) -> u64 {
-        let shape = &self.problem.shape;
+        let shape = &self.problem().shape;
         let dims = u64::from(shape.head_dim + shape.value_dim);
-        let element = self.inputs[0].operand.element.size();
+        let element = self.context.q.operand.element.size();
         visited * u64::from(chosen.tiling.tile) * dims * element * tiles::loads(chosen)
     }
 }
@@ -72,36 +71,4 @@ pub(super) fn parts(range: Range<u32>, n: u32, tile: u32) -> impl Iterator<Item 
     cut(begin..range.end.max(begin), n)
         .map(move |part| part.start.max(whole.start)..part.end)
         .chain(range.is_empty().then_some(range))
-}
-
-/// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
-/// head and tile.
-pub(super) struct PerHead<F> {
-    tiles: u32,
-    heads: u32,
-    compute: F,
-    known: Option<(u32, u32)>,
-    costs: Vec<Cost>,
-}
-
-impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
-    pub fn new(tiles: u32, heads: u32, compute: F) -> Self {
-        Self {
-            tiles,
-            heads,
-            compute,
-            known: None,
-            costs: Vec::new(),
-        }
-    }
-
-    pub fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
-        let h = if self.heads == 1 { 0 } else { h };
-        if self.known != Some((b, h)) {
-            self.known = Some((b, h));
-            let tiles = 0..self.tiles;
-            self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
-        }
-        self.costs[tile as usize]
-    }
 }

@@ -42,7 +42,9 @@ pub enum RopeKind {
         factor: f64,
         fraction: f64,
     },
-    /// The caller's own list, one θ a pair, with a factor on cosine and sine (1 for none).
+    /// No pair turns: layers without positions (NoPE), whose queries may still have a temperature.
+    Nope,
+    /// The caller's own list, one θ per pair, with a factor on cosine and sine (1 for none).
     Custom {
         inv_freq: Vec<f64>,
         attention_factor: f64,
@@ -70,6 +72,7 @@ impl RopeKind {
                 inv_freq[turning..].fill(0.0);
                 inv_freq
             }
+            Self::Nope => vec![0.0; rotary.pairs() as usize],
             Self::Custom { inv_freq, .. } => inv_freq.iter().map(|&x| precision.round(x)).collect(),
         }
     }
@@ -86,7 +89,45 @@ impl RopeKind {
             | Self::NtkAware { .. }
             | Self::DynamicNtk { .. }
             | Self::Llama3(_)
-            | Self::Proportional { .. } => 1.0,
+            | Self::Proportional { .. }
+            | Self::Nope => 1.0,
+        }
+    }
+
+    pub(super) fn softmax_factor(&self) -> f64 {
+        match self {
+            Self::Yarn(yarn) => yarn.softmax_factor(),
+            _ => 1.0,
+        }
+    }
+
+    /// The name, transformers' where it has one.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Default => "default",
+            Self::Linear { .. } => "linear",
+            Self::NtkAware { .. } => "ntk",
+            Self::DynamicNtk { .. } => "dynamic",
+            Self::Yarn(_) => "yarn",
+            Self::LongRope(_) => "longrope",
+            Self::Llama3(_) => "llama3",
+            Self::Proportional { .. } => "proportional",
+            Self::Nope => "nope",
+            Self::Custom { .. } => "custom",
+        }
+    }
+
+    /// s, the stretch of the context, where the kind has one.
+    pub fn factor(&self) -> Option<f64> {
+        match self {
+            Self::Linear { factor }
+            | Self::NtkAware { factor }
+            | Self::DynamicNtk { factor, .. }
+            | Self::Proportional { factor, .. } => Some(*factor),
+            Self::Yarn(yarn) => Some(yarn.factor),
+            Self::LongRope(long) => Some(long.factor),
+            Self::Llama3(llama) => Some(llama.factor),
+            Self::Default | Self::Nope | Self::Custom { .. } => None,
         }
     }
 
@@ -98,7 +139,7 @@ impl RopeKind {
     pub(super) fn validate(&self, dim: u32) -> Result<()> {
         let pairs = dim as usize / 2;
         match self {
-            Self::Default => Ok(()),
+            Self::Default | Self::Nope => Ok(()),
             Self::Linear { factor } => check_factor(*factor),
             Self::NtkAware { factor } => check_ntk(*factor, dim),
             Self::DynamicNtk { factor, original } => {

@@ -1,11 +1,21 @@
 //! RoPE as a Hugging Face `config.json` states it: the old form (`rope_theta`, `rope_scaling`,
-//! `partial_rotary_factor` beside each other) and the new (`rope_parameters` holds all of them).
+//! `partial_rotary_factor` beside each other, under the names that model families gave them) and the new
+//! (`rope_parameters` holds all of them).
+//!
+//! A field that speaks of positions and is not read is an error, never ignored.
 
+mod families;
 mod fields;
+mod kind;
+mod known;
+mod layers;
 mod model;
+mod origin;
+mod sizes;
 
 use serde_json::Value;
 
+use self::families::Family;
 use self::fields::Fields;
 use self::model::Model;
 use super::Rotary;
@@ -31,19 +41,27 @@ const KNOWN: &[&str] = &[
     "low_freq_factor",
     "high_freq_factor",
     "llama_4_scaling_beta",
-    // Without effect on text: which pairs turn with which of an image's positions, and a note on training.
+    // Without effect on text: which pairs rotate by which of an image's positions, and a note on training.
     "mrope_section",
     "mrope_interleaved",
     "finetuned",
 ];
 
+/// The objects that describe a rotation, by name and path, the new form first.
+const FORMS: [(&str, &str); 2] = [
+    ("rope_parameters", "rope_parameters."),
+    ("rope_scaling", "rope_scaling."),
+];
+
 impl Rotary {
-    /// Reads a model's `config.json`. Channels are paired in the half layout, as Hugging Face's checkpoints are.
+    /// Reads a model's `config.json`. Base, rotary channels and layout that it does not state are its `model_type`'s,
+    /// where that is known, else 10 000, the whole head and the half layout.
     pub fn from_hf_config(json: &str) -> Result<Self> {
         read(json, None)
     }
 
-    /// The same for a model whose `rope_parameters` has one entry for each type of layer, such as "full_attention".
+    /// The same for a model whose types of layers rotate differently, such as "full_attention" and
+    /// "sliding_attention". Layers that do not rotate have the kind [`Nope`](super::RopeKind::Nope).
     pub fn from_hf_layer(json: &str, layer: &str) -> Result<Self> {
         read(json, Some(layer))
     }
@@ -55,15 +73,41 @@ fn read(json: &str, layer: Option<&str>) -> Result<Rotary> {
     let object = value
         .as_object()
         .ok_or_else(|| refuse("another value".into()))?;
-    let top = text_model(Fields { path: "", object });
-    let rope = rope_fields(top, layer)?;
-    Model { top, rope }.rotary()
+    let whole = Fields { path: "", object };
+    let top = text_model(whole);
+    if top.path != whole.path {
+        known::check_beside(whole, top)?;
+    }
+    let family = Family(match top.text("model_type")? {
+        Some(name) => Some(name),
+        None => whole.text("model_type")?,
+    });
+    let attention = top.get("attn_config").and_then(Value::as_object);
+    let attention = attention.map(|object| Fields {
+        path: known::ATTENTION,
+        object,
+    });
+    for fields in [Some(top), attention].into_iter().flatten() {
+        known::check(fields, family)?;
+    }
+    let layers = layers::choose(top, family, layer)?;
+    let model = Model {
+        top,
+        attention,
+        layers,
+        family,
+        head: sizes::head(top)?,
+    };
+    let parts: Vec<Fields> = [Some(top), attention].into_iter().flatten().collect();
+    let origin = origin::of(&parts, &layers, layer);
+    let rotary = model.rotary()?;
+    Ok(Rotary { origin, ..rotary })
 }
 
 /// The part of a multimodal config that describes the language model.
 fn text_model(config: Fields) -> Fields {
     match config.get("text_config").and_then(Value::as_object) {
-        Some(object) if config.get("hidden_size").is_none() => Fields {
+        Some(object) if !sizes::states_sizes(config) => Fields {
             path: "text_config.",
             object,
         },
@@ -71,46 +115,27 @@ fn text_model(config: Fields) -> Fields {
     }
 }
 
-/// `rope_parameters`, or `rope_scaling`, or that part of it which describes `layer`.
-fn rope_fields<'a>(model: Fields<'a>, layer: Option<&str>) -> Result<Option<Fields<'a>>> {
-    let forms = [
-        ("rope_parameters", "rope_parameters."),
-        ("rope_scaling", "rope_scaling."),
-    ];
-    let Some((name, path)) = forms
-        .into_iter()
-        .find(|(name, _)| model.get(name).is_some())
-    else {
-        return Ok(None);
-    };
-    let value = model.get(name).unwrap_or(&Value::Null);
-    let Some(object) = value.as_object() else {
-        return Err(model.refuse(name, value, "an object"));
-    };
-    let fields = Fields { path, object };
-    let per_layer = !object.is_empty() && object.values().all(Value::is_object);
-    if per_layer {
-        one_layer(fields, layer).map(Some)
-    } else {
-        fields.check_known(KNOWN)?;
-        Ok(Some(fields))
+/// What several names for one number say; two that say different things are refused.
+fn agreed<'a, T: PartialEq + std::fmt::Display>(
+    candidates: impl IntoIterator<Item = (Fields<'a>, &'a str)>,
+    read: impl Fn(&Fields<'a>, &str) -> Result<Option<T>>,
+) -> Result<Option<T>> {
+    let mut first: Option<(String, T)> = None;
+    for (fields, name) in candidates {
+        let Some(value) = read(&fields, name)? else {
+            continue;
+        };
+        match &first {
+            Some((other, stated)) if *stated != value => {
+                return Err(Error::ConfigField {
+                    field: fields.name(name),
+                    actual: value.to_string(),
+                    allowed: format!("what {other} says, {stated}; leave one of the two out"),
+                });
+            }
+            Some(_) => {}
+            None => first = Some((fields.name(name), value)),
+        }
     }
-}
-
-fn one_layer<'a>(fields: Fields<'a>, layer: Option<&str>) -> Result<Fields<'a>> {
-    let layers: Vec<&str> = fields.object.keys().map(String::as_str).collect();
-    let found = layer.and_then(|layer| fields.get(layer)?.as_object());
-    let Some(object) = found else {
-        return Err(Error::ConfigField {
-            field: fields.path.trim_end_matches('.').into(),
-            actual: layer.map_or("given by layer".into(), |layer| format!("without {layer}")),
-            allowed: format!(
-                "a choice of one layer type (Rotary::from_hf_layer, attend's --rope-layer): {}",
-                layers.join(", ")
-            ),
-        });
-    };
-    let fields = Fields { object, ..fields };
-    fields.check_known(KNOWN)?;
-    Ok(fields)
+    Ok(first.map(|(_, value)| value))
 }

@@ -52,7 +52,10 @@ impl Precision {
 pub struct Rotary {
     /// D, the size of a row of q and k.
     pub head_dim: u32,
-    /// d, the leading channels that turn (even, at most `head_dim`); the others pass unchanged.
+    /// The first channel that rotates: 0, or where the rotary channels are the last of a row (DeepSeek's latent
+    /// attention) `head_dim − dim`.
+    pub start: u32,
+    /// d, the channels that rotate from `start` on (even, `start + dim` at most `head_dim`); the others pass unchanged.
     pub dim: u32,
     /// b, the base of the frequencies θ_i = b^(−2i/d).
     pub base: f64,
@@ -62,6 +65,7 @@ pub struct Rotary {
     pub xpos: Option<XPos>,
     /// A factor on each query's scores, by its position.
     pub temperature: Option<Temperature>,
+    pub origin: Origin,
 }
 
 impl Rotary {
@@ -69,6 +73,7 @@ impl Rotary {
     pub fn new(head_dim: u32) -> Self {
         Self {
             head_dim,
+            start: 0,
             dim: head_dim,
             base: 10_000.0,
             kind: RopeKind::Default,
@@ -76,6 +81,7 @@ impl Rotary {
             precision: Precision::Exact,
             xpos: None,
             temperature: None,
+            origin: Origin::default(),
         }
     }
 
@@ -89,6 +95,12 @@ impl Rotary {
         check_fraction(fraction)?;
         let dim = (f64::from(self.head_dim) * fraction) as u32;
         Ok(Self { dim, ..self })
+    }
+
+    /// The two channels of a row that pair `i` rotates.
+    pub fn channels(&self, i: u32) -> (u32, u32) {
+        let (first, second) = self.layout.channels(i, self.dim);
+        (self.start + first, self.start + second)
     }
 
     /// d/2, the pairs that a table row holds.
@@ -108,6 +120,12 @@ impl Rotary {
         self.kind.attention_factor()
     }
 
+    /// A factor that the model's own code puts on its softmax scale besides (DeepSeek's mscale²), 1 for most. No scheme
+    /// changes the scale of a problem: state `softmax_factor / √D` there for the model's own answers.
+    pub fn softmax_factor(&self) -> f64 {
+        self.kind.softmax_factor()
+    }
+
     /// True where a longer context turns old positions differently: a cache then keeps its keys unrotated.
     pub fn depends_on_length(&self) -> bool {
         self.kind.depends_on_length()
@@ -119,14 +137,36 @@ impl Rotary {
             let allowed = format!("1 to {MAX_DIM}");
             return Err(Error::size("head_dim", self.head_dim, allowed));
         }
-        if !self.dim.is_multiple_of(2) || self.dim == 0 || self.dim > self.head_dim {
-            let allowed = format!("an even number from 2 to head_dim = {}", self.head_dim);
-            return Err(Error::size("rotary dimension", self.dim, allowed));
-        }
+        self.validate_channels()?;
         check_above("rope_theta", self.base, 1.0, "a finite number above 1")?;
         self.kind.validate(self.dim)?;
         self.xpos.map_or(Ok(()), |xpos| xpos.validate())?;
         self.temperature.map_or(Ok(()), |t| t.validate())
+    }
+
+    fn validate_channels(&self) -> Result<()> {
+        if !self.dim.is_multiple_of(2) || self.dim == 0 || self.dim > self.head_dim {
+            let allowed = format!("an even number from 2 to head_dim = {}", self.head_dim);
+            return Err(Error::size("rotary dimension", self.dim, allowed));
+        }
+        if self.start > self.head_dim - self.dim {
+            let allowed = format!(
+                "at most head_dim − rotary dimension = {}",
+                self.head_dim - self.dim
+            );
+            return Err(Error::size("the first rotary channel", self.start, allowed));
+        }
+        Ok(())
+    }
+}
+
+/// What a rotation was read from, for people. Plans tell it, and it is no part of the rotation: all origins are equal.
+#[derive(Clone, Debug, Default)]
+pub struct Origin(pub Option<String>);
+
+impl PartialEq for Origin {
+    fn eq(&self, _: &Self) -> bool {
+        true
     }
 }
 

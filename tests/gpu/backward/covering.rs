@@ -2,89 +2,17 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::plan::{Gradient, MaskKey, Strategy, StrategyKind, Variant};
-use wgpu_attention::{Caps, Choice, Element};
+use wgpu_attention::internal::{Gradient, MaskKey, Strategy, Variant};
+use wgpu_attention::{Caps, Element};
 
 use super::run::{Given, run_and_check_on};
-use crate::covering::{SOFTCAP, channels};
-use crate::device::{Gpu, gpu, left_out, say};
+use crate::device::{Gpu, Pace, gpu, left_out, say};
 use crate::run::variants;
-use crate::support::cases::{self, Case, Distance, Setting, Turning};
 use crate::support::inputs::{Data, Inputs};
+use crate::support::variants::backward::{can_run, cases_of, choice, key};
 
 /// Of the table's cases every seventh, another one for each variant.
 const PART: usize = 7;
-
-fn key(variant: &Variant) -> Option<Gradient> {
-    match *variant {
-        Variant::GradQ(key)
-        | Variant::GradKv(key)
-        | Variant::GradBias(key)
-        | Variant::GradScore(key, _) => Some(key),
-        _ => None,
-    }
-}
-
-fn can_run(variant: &Variant, key: &Gradient, caps: &Caps) -> bool {
-    let fits = match key.strategy {
-        Strategy::Workgroup => true,
-        Strategy::Subgroup { width, fixed } => caps
-            .subgroups
-            .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
-    };
-    fits && (!key.wide || caps.int64) && variant.invocations() <= caps.invocations_per_workgroup
-}
-
-fn choice(key: &Gradient) -> Choice {
-    let (strategy, width) = match key.strategy {
-        Strategy::Subgroup { width, .. } => (StrategyKind::Subgroup, Some(width)),
-        Strategy::Workgroup => (StrategyKind::Workgroup, None),
-    };
-    Choice {
-        strategy: Some(strategy),
-        width,
-        tiling: Some(key.tiling),
-        wide: Some(key.wide),
-        rolled: Some(key.rolled),
-        ..Choice::default()
-    }
-}
-
-fn setting(key: &Gradient) -> Setting {
-    let score = key.score;
-    let turns = score.temperature || key.input.element != key.value.element;
-    Setting {
-        softcap: score.softcap.then_some(SOFTCAP),
-        bias: score.bias,
-        distance: match (score.alibi, score.t5) {
-            (true, _) => Some(Distance::Alibi),
-            (_, true) => Some(Distance::T5),
-            _ => None,
-        },
-        turning: turns.then_some(Turning {
-            layout: Default::default(),
-            temperature: score.temperature,
-        }),
-        positions: score.q_positions,
-        ..Setting::new(
-            channels(key.chunks),
-            channels(key.value_chunks),
-            key.value.element,
-        )
-    }
-}
-
-/// A variant for unaligned rows gets tensors that start one element further on.
-fn cases_of(key: &Gradient) -> Vec<Case> {
-    let mut cases = cases::all(&setting(key));
-    for case in cases.iter_mut().filter(|_| !key.value.aligned) {
-        let p = &mut case.problem;
-        for operand in [&mut p.q, &mut p.k, &mut p.v, &mut p.o] {
-            operand.layout.offset += 1;
-        }
-    }
-    cases
-}
 
 fn run_variant(gpu: &Gpu, number: usize, variant: &Variant, key: &Gradient) -> usize {
     let varying = gpu.of_varying_width();
@@ -122,7 +50,10 @@ fn is_too_long(key: &Gradient, caps: &Caps) -> bool {
 fn every_gradient_variant_that_can_run_here() {
     let gpu = gpu();
     let mut ran = BTreeSet::new();
-    for (number, variant) in Variant::covering_backward().into_iter().enumerate() {
+    let variants = crate::support::covering::backward::all();
+    let mut pace = Pace::new("gradient variants", variants.len());
+    for (number, variant) in variants.into_iter().enumerate() {
+        pace.at(number);
         let Some(key) = key(&variant) else { continue };
         if !can_run(&variant, &key, gpu.attention.caps()) {
             continue;

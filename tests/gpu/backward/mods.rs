@@ -7,13 +7,13 @@ use wgpu_attention::problem::{
 };
 use wgpu_attention::reference::ScoreGradients;
 
-use super::parameters::Expected;
 use super::run::{Given, run_as};
 use crate::device::gpu;
 use crate::run::strategies;
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::compare::assert_gradients;
 use crate::support::inputs::{Data, DenseBias, Inputs};
+use crate::support::parameters::Expected;
 use crate::support::tensor::encode;
 
 const HEADS: u32 = 4;
@@ -193,7 +193,7 @@ fn parameters_beneath_a_users_function() {
                 &choice,
             );
             assert_eq!(output.score.len(), 4);
-            expected.check(&user, &output.score, &plan);
+            expected.assert(&user, &output.score, &plan.to_string());
         }
     }
 }

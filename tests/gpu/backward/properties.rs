@@ -1,9 +1,11 @@
 //! What every backward pass keeps, whatever its numbers.
 
-use wgpu_attention::plan::{Role, StrategyKind, Tiling, Variant};
+use wgpu_attention::internal::{GradKv, GradQ, Variant};
+use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::{Layout, Mask, Operand, Score, Slice, Values, alibi_slopes};
 use wgpu_attention::reference::Gradients;
-use wgpu_attention::{Backward, Choice, Element, Error, Operands, Problem, Shape};
+use wgpu_attention::{Backward, Element, Error, Operands, PlanOptions, Problem, Shape};
+use wgpu_attention::{Role, Tiling};
 
 use super::run::{Given, Output, run, run_and_check};
 use crate::device::{gpu, say};
@@ -21,7 +23,7 @@ fn case() -> Case {
     .with(|p| p.mask.causal = true)
 }
 
-fn gradients(case: &Case, inputs: &Inputs, given: &Given, choice: &Choice) -> Gradients {
+fn gradients(case: &Case, inputs: &Inputs, given: &Given, choice: &PlanOptions) -> Gradients {
     let (_, backward, output) = run(gpu(), &gpu().attention, case, inputs, given, choice);
     output.gradients(&backward)
 }
@@ -101,7 +103,7 @@ fn cut_and_uncut_agree() {
     for choice in strategies(gpu()) {
         let want = gradients(&whole, &inputs, &given, &choice);
         for (splits, slice_rows) in [(Some(3), None), (None, Some(23)), (Some(2), Some(16))] {
-            let choice = Choice {
+            let choice = PlanOptions {
                 splits,
                 slice_rows,
                 ..choice.clone()
@@ -145,7 +147,7 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
     let gpu = gpu();
     for case in cases::all(&Setting::new(8, 8, Element::F32)) {
         for choice in strategies(gpu) {
-            let choice = Choice {
+            let choice = PlanOptions {
                 count_tiles: true,
                 ..choice
             };
@@ -159,12 +161,14 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
                 let steps: Vec<_> = plan
                     .steps()
                     .iter()
-                    .filter(|step| step.variant.kernel() == name)
+                    .filter(|step| step.variant().entry() == name)
                     .collect();
                 let [step] = steps[..] else { continue };
-                let (rows, range) = match step.variant {
-                    Variant::GradQ(key) => (key.tiling.tile_rows(), case.problem.slice().q),
-                    Variant::GradKv(key) => (key.tiling.tile_rows(), case.problem.slice().k),
+                let (rows, range) = match step.variant() {
+                    Variant::GradQ(GradQ(key)) => (key.tiling.tile_rows(), case.problem.slice().q),
+                    Variant::GradKv(GradKv(key)) => {
+                        (key.tiling.tile_rows(), case.problem.slice().k)
+                    }
                     _ => continue,
                 };
                 let s = &case.problem.shape;
@@ -199,11 +203,11 @@ fn four_rows_in_two_lanes() {
         keys: 4,
         tile: 4,
     };
-    let choice = Choice {
+    let choice = PlanOptions {
         strategy: Some(StrategyKind::Subgroup),
         width: Some(8),
         tiling: Some(tiling),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let subgroups = gpu().attention.caps().subgroups;
     if subgroups.is_none_or(|s| s.min < 8) {
@@ -245,7 +249,7 @@ fn gradients_take_the_places_of_operands() {
         matches!(refused, Some(Error::SharedBytes { .. })),
         "{refused:?}"
     );
-    let run = |choice: &Choice, places: [Option<usize>; 3]| {
+    let run = |choice: &PlanOptions, places: [Option<usize>; 3]| {
         let plan = gpu.attention.plan_backward_with(&backward, choice);
         let read_from = [1, 2, 3, 4].map(|seed| of(&numbers(seed, count)));
         let written = places.map(|place| match place {

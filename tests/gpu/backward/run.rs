@@ -1,53 +1,17 @@
 //! One backward pass on the GPU.
 
-use wgpu_attention::plan::Role;
-use wgpu_attention::reference::Gradients;
-use wgpu_attention::{Attention, Backward, Choice, Element, Plan};
+use wgpu_attention::Role;
+use wgpu_attention::{Attention, Backward, Element, Plan, PlanOptions};
 
-use super::parameters::Expected;
 use crate::device::Gpu;
 use crate::run::{Buffers, buffer, output, read};
+pub use crate::support::backward::{Given, Output, outside_the_slice};
+use crate::support::backward::{is_of_the_score, request};
 use crate::support::cases::Case;
 use crate::support::compare::{assert_gradients, kept};
 use crate::support::inputs::Inputs;
-use crate::support::tensor::{decode, encode, gather, normal, poisoned, round, scatter};
-
-/// What comes from behind, and in which type the gradients leave.
-pub struct Given {
-    pub d_o: Vec<f64>,
-    pub dlse: Option<Vec<f64>>,
-    pub element: Element,
-    /// Also the gradients of whatever parameters the score has.
-    pub score: bool,
-}
-
-impl Given {
-    /// Standard normal, rounded to the storage type of o; every other one with a gradient by lse.
-    pub fn new(case: &Case, seed: u64) -> Self {
-        let s = &case.problem.shape;
-        let rows = s.rows() as usize;
-        let rounded = |x: f64| round(case.problem.o.element, x);
-        Self {
-            d_o: normal(seed + 100, rows * s.value_dim as usize)
-                .into_iter()
-                .map(rounded)
-                .collect(),
-            dlse: (seed % 2 == 1).then(|| normal(seed + 200, rows)),
-            element: Element::F32,
-            score: false,
-        }
-    }
-}
-
-/// The problem's gradients as they lie in their buffers.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Output {
-    pub dq: Vec<u8>,
-    pub dk: Vec<u8>,
-    pub dv: Vec<u8>,
-    /// dbias, dslopes, dsinks and dt5, where they were asked for.
-    pub score: Vec<(Role, Vec<f64>)>,
-}
+use crate::support::parameters::Expected;
+use crate::support::tensor::{decode, encode, poisoned, scatter};
 
 /// Runs the backward pass of a case from the reference's o and lse.
 pub fn run(
@@ -56,7 +20,7 @@ pub fn run(
     case: &Case,
     inputs: &Inputs,
     given: &Given,
-    choice: &Choice,
+    choice: &PlanOptions,
 ) -> (Plan, Backward, Output) {
     run_as(
         gpu,
@@ -75,17 +39,9 @@ pub fn run_as(
     (case, inputs): (&Case, &Inputs),
     (same, same_inputs): (&Case, &Inputs),
     given: &Given,
-    choice: &Choice,
+    choice: &PlanOptions,
 ) -> (Plan, Backward, Output) {
-    let mut backward = Backward::new(case.problem.clone(), given.element);
-    backward.dlse = given.dlse.is_some();
-    if given.score {
-        let score = &case.problem.score;
-        backward.dbias = score.bias.is_some();
-        backward.dslopes = score.slopes.is_some();
-        backward.dsinks = score.sinks.is_some();
-        backward.dt5 = score.t5.is_some();
-    }
+    let backward = request(case, given);
     let plan = attention
         .plan_backward_with(&backward, choice)
         .unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -119,7 +75,7 @@ pub fn run_as(
     let numbers: Vec<_> = plan
         .requirements()
         .iter()
-        .filter(|need| [Role::DBias, Role::DSlopes, Role::DSinks, Role::DT5].contains(&need.role))
+        .filter(|need| is_of_the_score(need.role))
         .map(|need| (need.role, buffer(&gpu.device, &poisoned(need.bytes))))
         .collect();
     for (role, buffer) in &numbers {
@@ -138,34 +94,13 @@ pub fn run_as(
     (plan, backward, Output { dq, dk, dv, score })
 }
 
-impl Output {
-    /// Logical gradients.
-    pub fn gradients(&self, backward: &Backward) -> Gradients {
-        let s = &backward.problem.shape;
-        let kv = [s.batch, s.kv_heads, s.kv_len];
-        let values = |bytes: &[u8], operand: &wgpu_attention::problem::Operand, sizes, dim| {
-            gather(bytes, operand.element, &operand.layout, sizes, dim)
-        };
-        Gradients {
-            dq: values(
-                &self.dq,
-                &backward.dq,
-                [s.batch, s.q_heads, s.q_len],
-                s.head_dim,
-            ),
-            dk: values(&self.dk, &backward.dk, kv, s.head_dim),
-            dv: values(&self.dv, &backward.dv, kv, s.value_dim),
-        }
-    }
-}
-
 /// Runs by the device's own attention and holds the gradients against the reference.
 pub fn run_and_check(
     gpu: &Gpu,
     case: &Case,
     inputs: &Inputs,
     given: &Given,
-    choice: &Choice,
+    choice: &PlanOptions,
 ) -> Plan {
     run_and_check_on(gpu, &gpu.attention, case, inputs, given, choice)
 }
@@ -177,40 +112,22 @@ pub fn run_and_check_on(
     case: &Case,
     inputs: &Inputs,
     given: &Given,
-    choice: &Choice,
+    choice: &PlanOptions,
 ) -> Plan {
     let (plan, backward, output) = run(gpu, attention, case, inputs, given, choice);
     let mut got = output.gradients(&backward);
-    outside_the_slice(case, &mut got);
+    let context = format!("{}\n{choice:?}\n{plan}", case.name);
+    outside_the_slice(case, &mut got).unwrap_or_else(|e| panic!("{e}\n{context}"));
     assert_gradients(
         case,
         &inputs.tensors(case),
         (&given.d_o, given.dlse.as_deref()),
         (&got, given.element),
-        &format!("{}\n{choice:?}\n{plan}", case.name),
+        &context,
     );
     if given.score {
-        Expected::of(case, inputs, given).check(case, &output.score, &plan);
+        let expected = Expected::of(case, inputs, given);
+        expected.assert(case, &output.score, &context);
     }
     plan
-}
-
-/// Rows outside of a slice are not written: they are still poisoned, and count as 0 from here on.
-pub fn outside_the_slice(case: &Case, got: &mut Gradients) {
-    let (s, slice) = (&case.problem.shape, case.problem.slice());
-    for (values, len, dim, range) in [
-        (&mut got.dq, s.q_len, s.head_dim, &slice.q),
-        (&mut got.dk, s.kv_len, s.head_dim, &slice.k),
-        (&mut got.dv, s.kv_len, s.value_dim, &slice.k),
-    ] {
-        for (n, row) in values.chunks_exact_mut(dim as usize).enumerate() {
-            if !range.contains(&((n % len as usize) as u32)) {
-                assert!(
-                    row.iter().all(|x| x.is_nan()),
-                    "a row outside of the slice was written"
-                );
-                row.fill(0.0);
-            }
-        }
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::plan::{PackRows, Role, Variant};
+use wgpu_attention::Role;
+use wgpu_attention::internal::{PackRows, Variant};
 use wgpu_attention::problem::position::absolute::{interpolate, sinusoidal, sinusoidal_scaled};
 use wgpu_attention::problem::{Layout, Positions};
 use wgpu_attention::{Element, Embedding, Operands};
@@ -146,7 +147,7 @@ fn positions_of_host_and_device() {
 fn every_table_variant() {
     let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
     let table = sinusoidal(30, 8).expect("a table");
-    for variant in Variant::covering() {
+    for variant in crate::support::covering::forward() {
         let Variant::Pack(key) = variant else {
             continue;
         };

@@ -1,17 +1,22 @@
 //! Attention over rotated q and k against the reference.
 
-use wgpu_attention::plan::{RotateWhere, Variant};
-use wgpu_attention::problem::position::{Precision, Rotary, RotaryLayout, Temperature, XPos};
+use wgpu_attention::internal::Variant;
+use wgpu_attention::plan::RotateWhere;
+use wgpu_attention::problem::position::{
+    Precision, RopeKind, Rotary, RotaryLayout, Side, Temperature, XPos,
+};
 use wgpu_attention::problem::{Lengths, Mask, Offsets, Positions, Slice};
-use wgpu_attention::{Attention, Choice, Element, Error};
+use wgpu_attention::{Attention, Element, Error, PlanOptions};
 
 use super::{LAYOUTS, agree, everywhere};
 use crate::cuts::merge;
 use crate::device::gpu;
 use crate::run::{check, run, run_and_check, strategies, variants};
 use crate::support::cases::{Case, Setting, Sizes};
+use crate::support::compare::error;
 use crate::support::inputs::{Data, Inputs};
-use crate::support::rotary::kinds;
+use crate::support::rotary::{kinds, turn};
+use crate::support::tensor::scatter;
 
 fn grouped(name: impl Into<String>, dim: u32, element: Element) -> Case {
     Case::new(
@@ -160,6 +165,141 @@ fn partial_and_odd_sizes_of_every_element() {
     }
 }
 
+/// Rotary channels that are the last of a row, as latent attention has them.
+#[test]
+fn channels_at_the_end_of_a_row() {
+    for ([head_dim, dim], fuses) in [
+        ([24, 8], true),
+        ([48, 16], true),
+        ([28, 8], true),
+        ([22, 6], false),
+    ] {
+        for layout in LAYOUTS {
+            let rotary = Rotary {
+                start: head_dim - dim,
+                dim,
+                layout,
+                ..Rotary::new(head_dim)
+            };
+            let case = grouped(format!("{rotary}"), head_dim, Element::F32).with(|p| {
+                p.mask = Mask::causal();
+                p.position.rotary = Some(rotary);
+            });
+            if fuses {
+                agree(&case, &everywhere());
+            } else {
+                agree(&case, &strategies(gpu()));
+            }
+        }
+    }
+}
+
+/// Keys that a cache holds rotated: queries alone are rotated, and what factor cosines have is put on once.
+#[test]
+fn keys_that_are_rotated_already() {
+    for ((name, kind), layout) in kinds(16).into_iter().zip(LAYOUTS.into_iter().cycle()) {
+        let rotary = Rotary {
+            layout,
+            ..Rotary::new(16).with_kind(kind)
+        };
+        let plain = grouped(format!("{name}, keys rotated"), 16, Element::F32).with(|p| {
+            p.mask = Mask::causal();
+            p.position.rotary = Some(rotary.clone());
+            p.position.length = Some(64);
+        });
+        let held = plain.clone().with(|p| p.position.k_rotated = true);
+        let inputs = Inputs::new(&plain, Data::Normal(1.0), 6);
+        let mut cached = inputs.clone();
+        cached.k = rotated_rows(&rotary, &inputs.k, 34);
+        let k = held.problem.k;
+        let bytes = &mut cached.buffers[cached.slots[1]];
+        scatter(bytes, k.element, &k.layout, [2, 2, 34], &cached.k);
+        for choice in strategies(gpu()) {
+            let (plan, output) = run(gpu(), &gpu().attention, &held, &cached, &choice);
+            check(&held, &cached, &output, &plan.to_string());
+            let rotates = variants(&plan)
+                .into_iter()
+                .filter(|v| matches!(v, Variant::Rotate(_)));
+            assert_eq!(rotates.count(), 1, "{plan}");
+            assert!(plan.to_string().contains("k holds rotated keys"), "{plan}");
+            // As if the keys had been rotated here.
+            let (_, other) = run(gpu(), &gpu().attention, &plain, &inputs, &choice);
+            let apart = error(&output.forward(&held).o, &other.forward(&plain).o);
+            assert!(apart < 1e-5, "{name}: {apart:e}");
+        }
+    }
+}
+
+/// Rows `[.., tokens, 16]` at positions 0, 1, …, by the definition.
+fn rotated_rows(rotary: &Rotary, rows: &[f64], tokens: usize) -> Vec<f64> {
+    let row = |(n, row): (usize, &[f64])| {
+        let row: Vec<f32> = row.iter().map(|&x| x as f32).collect();
+        let rotated = turn(rotary, &row, (n % tokens) as i32, Side::Key, 64);
+        rotated.into_iter().map(|x| f64::from(x as f32))
+    };
+    rows.chunks_exact(16).enumerate().flat_map(row).collect()
+}
+
+/// Kernels read q and k in one type: sixteen-bit keys are widened as they are.
+#[test]
+fn rotated_keys_of_every_element_and_size() {
+    for (dim, turning) in [(16, 16), (24, 8), (22, 6)] {
+        for (element, layout) in Element::ALL
+            .into_iter()
+            .flat_map(|e| LAYOUTS.map(|l| (e, l)))
+        {
+            let name = format!("{turning} of {dim}, {layout:?}, {element}, keys rotated");
+            let case = grouped(name, dim, element).with(|p| {
+                p.mask = Mask::causal();
+                p.position.k_rotated = true;
+                p.position.rotary = Some(Rotary {
+                    start: dim - turning,
+                    dim: turning,
+                    layout,
+                    ..Rotary::new(dim)
+                });
+            });
+            agree(&case, &strategies(gpu()));
+        }
+    }
+}
+
+#[test]
+fn rotated_keys_cannot_be_fused() {
+    let case = grouped("fused keys", 16, Element::F32).with(|p| {
+        p.position.rotary = Some(Rotary::new(16));
+        p.position.k_rotated = true;
+    });
+    let choice = PlanOptions {
+        rotate: Some(RotateWhere::Fused),
+        ..PlanOptions::default()
+    };
+    let refused = gpu().attention.plan_with(&case.problem, &choice);
+    let message = refused.expect_err("no kernel rotates q alone").to_string();
+    assert!(message.contains("k holds rotated keys"), "{message}");
+}
+
+/// Layers without positions may still have a temperature by them.
+#[test]
+fn a_temperature_without_a_rotation() {
+    let rotary = Rotary {
+        temperature: Some(Temperature {
+            scale: 0.4,
+            floor: 8,
+            offset: 1,
+        }),
+        ..Rotary::new(16).with_kind(RopeKind::Nope)
+    };
+    let case = grouped("nope", 16, Element::F32).with(|p| {
+        p.mask = Mask::causal();
+        p.position.rotary = Some(rotary);
+    });
+    for plan in agree(&case, &everywhere()) {
+        let rotates = |v: &Variant| matches!(v, Variant::Rotate(_));
+        assert!(!variants(&plan).iter().any(rotates), "{plan}");
+    }
+}
+
 #[test]
 fn ragged_pairs_cannot_be_fused() {
     let case = grouped("ragged", 20, Element::F32).with(|p| {
@@ -168,9 +308,9 @@ fn ragged_pairs_cannot_be_fused() {
             ..Rotary::new(20)
         });
     });
-    let choice = Choice {
+    let choice = PlanOptions {
         rotate: Some(RotateWhere::Fused),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let refused = gpu().attention.plan_with(&case.problem, &choice);
     assert!(
@@ -314,7 +454,7 @@ fn cuts_of_a_rotated_problem() {
         .with(|p| p.slice = Some(Slice { q: 3..18, k: 5..29 }));
     agree(&part, &everywhere());
     for choice in everywhere() {
-        let cut = Choice {
+        let cut = PlanOptions {
             splits: Some(3),
             slice_rows: Some(8),
             ..choice.clone()
@@ -350,9 +490,9 @@ fn a_growing_context() {
                 p.position.rotary = Some(Rotary::new(16).with_kind(kind.clone()));
             });
             let inputs = Inputs::new(&case, Data::Normal(1.0), len.into());
-            let choice = Choice {
+            let choice = PlanOptions {
                 splits: Some(1),
-                ..Choice::default()
+                ..PlanOptions::default()
             };
             let (plan, output) = run(gpu, &attention, &case, &inputs, &choice);
             check(&case, &inputs, &output, &plan.to_string());

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use wgpu_attention::Role;
 use wgpu_attention::caps::AdapterClass;
-use wgpu_attention::plan::{Role, Rotate, Variant};
+use wgpu_attention::internal::{Rotate, Variant};
 use wgpu_attention::problem::position::{Rotary, RotaryLayout, Side, XPos};
 use wgpu_attention::problem::{Layout, Positions};
 use wgpu_attention::{Element, Error, Operands, Rotation};
@@ -170,6 +171,41 @@ fn there_and_back() {
     }
 }
 
+/// Rotary channels at the end of a row and in its middle, in whole chunks (of four, of eight) and not, in place too.
+#[test]
+fn channels_from_any_on() {
+    for [head_dim, start, dim] in [
+        [24, 8, 16],
+        [48, 32, 16],
+        [48, 16, 16],
+        [28, 20, 8],
+        [20, 4, 8],
+        [18, 12, 6],
+        [13, 5, 8],
+        [192, 128, 64],
+    ] {
+        for layout in LAYOUTS {
+            let rotary = Rotary {
+                start,
+                dim,
+                layout,
+                ..Rotary::new(head_dim)
+            };
+            for element in [Element::F32, Element::F16] {
+                let mut rotation = rotation(rotary.clone(), [2, 3, 5], element);
+                rotation.turned.element = Element::F32;
+                let rows = Rows::new(rotation);
+                let expected = rows.expected(|_, i| i as i32);
+                let what = format!("{dim} of {head_dim} from {start} on, {layout:?}, {element}");
+                assert_stored(&rows.turn(false).0, &expected, Element::F32, &what);
+                if element == Element::F32 {
+                    assert_stored(&rows.turn(true).0, &expected, Element::F32, &what);
+                }
+            }
+        }
+    }
+}
+
 /// Sixteen-bit rows, in words of their own or shared, to f32 and to their own type, in place and not.
 #[test]
 fn every_element_and_layout() {
@@ -258,7 +294,7 @@ fn rows_that_stand_too_far_out() {
 
 #[test]
 fn every_rotate_variant() {
-    let keys = Variant::covering()
+    let keys = crate::support::covering::forward()
         .into_iter()
         .filter_map(|variant| match variant {
             Variant::Rotate(key) => Some(key),

@@ -1,7 +1,7 @@
 //! Learned sinks: they join a row's sum once, wherever its parts come together.
 
 use wgpu_attention::problem::{Lengths, Mask, Slice, Values};
-use wgpu_attention::{Choice, Element};
+use wgpu_attention::{Element, PlanOptions};
 
 use crate::cuts::merge;
 use crate::device::gpu;
@@ -38,7 +38,7 @@ fn dead_rows_splits_and_slices_of_rows() {
             .into_iter()
             .flat_map(|s| Element::ALL.map(|e| (s.clone(), e)))
         {
-            let choice = Choice {
+            let choice = PlanOptions {
                 splits,
                 slice_rows,
                 ..strategy
@@ -64,7 +64,13 @@ fn nothing_but_a_sink() {
     )
     .with(|p| p.score.sinks = Some(Values::Host(SINKS.to_vec())));
     let inputs = Inputs::new(&none, Data::Normal(1.0), 2);
-    let (plan, output) = run(gpu(), &gpu().attention, &none, &inputs, &Choice::default());
+    let (plan, output) = run(
+        gpu(),
+        &gpu().attention,
+        &none,
+        &inputs,
+        &PlanOptions::default(),
+    );
     check(&none, &inputs, &output, &plan.to_string());
     let lse = output.forward(&none).lse;
     assert!(
@@ -93,7 +99,13 @@ fn the_merge_adds_them() {
             let part = whole
                 .clone()
                 .with(|p| p.slice = Some(Slice { q: 0..19, k }));
-            let (plan, out) = run(gpu(), &gpu().attention, &part, &inputs, &Choice::default());
+            let (plan, out) = run(
+                gpu(),
+                &gpu().attention,
+                &part,
+                &inputs,
+                &PlanOptions::default(),
+            );
             check(&part, &inputs, &out, &plan.to_string());
             o.extend(out.o);
             lse.extend(out.lse);

@@ -1,7 +1,7 @@
 //! Block lists: patterns, heads of their own, other masks beside them, splits and slices, empty lists, tiles visited.
 
 use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Lengths, Mask, Pattern, Slice};
-use wgpu_attention::{Choice, Element};
+use wgpu_attention::{Element, PlanOptions};
 
 use super::{case, of_pattern, patterns};
 use crate::device::gpu;
@@ -100,10 +100,10 @@ fn splits_rows_and_slices() {
         );
         let inputs = Inputs::new(&whole, Data::Normal(1.0), 4);
         for (splits, slice_rows) in [(Some(3), None), (None, Some(7)), (Some(2), Some(33))] {
-            let choice = Choice {
+            let choice = PlanOptions {
                 splits,
                 slice_rows,
-                ..Choice::default()
+                ..PlanOptions::default()
             };
             run_and_check(gpu, &whole, &inputs, &choice);
         }
@@ -113,7 +113,7 @@ fn splits_rows_and_slices() {
                 k: 9..81,
             })
         });
-        run_and_check(gpu, &part, &inputs, &Choice::default());
+        run_and_check(gpu, &part, &inputs, &PlanOptions::default());
     }
 }
 
@@ -133,7 +133,7 @@ fn visited_tiles_are_those_of_the_lists() {
         })
     };
     for strategy in strategies(gpu) {
-        let choice = Choice {
+        let choice = PlanOptions {
             count_tiles: true,
             splits: Some(1),
             ..strategy
@@ -238,17 +238,17 @@ fn a_forced_tiling_that_does_not_divide_the_block_is_refused() {
     let sizes = Sizes::one(200, 200);
     let full = of_pattern(BlockGrid::new(48, 200, 200), &Pattern::full());
     let case = case("48", sizes, with_blocks(full, Mask::default()));
-    let tiling = wgpu_attention::plan::Tiling {
+    let tiling = wgpu_attention::Tiling {
         invocations: 32,
         lanes_per_row: 1,
         rows: 1,
         keys: 4,
         tile: 32,
     };
-    let choice = Choice {
+    let choice = PlanOptions {
         strategy: Some(wgpu_attention::plan::StrategyKind::Workgroup),
         tiling: Some(tiling),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let error = gpu.attention.plan_with(&case.problem, &choice);
     let message = error.expect_err("32 does not divide 48").to_string();

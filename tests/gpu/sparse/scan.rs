@@ -1,10 +1,10 @@
 //! Lists of blocks that the device makes of a mask_mod: those that the host makes of the same function.
 
-use wgpu_attention::plan::Role;
+use wgpu_attention::Role;
 use wgpu_attention::problem::{
     Block, BlockGrid, BlockMask, Blocks, DeviceBlocks, Mask, ModData, Mods, Offsets,
 };
-use wgpu_attention::{BlockScan, Choice, Operands};
+use wgpu_attention::{BlockScan, Operands, PlanOptions};
 
 use super::case;
 use crate::backward::run::{Given, run_as};
@@ -152,7 +152,7 @@ fn attention_over_scanned_lists() {
     }
 }
 
-fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &Choice) {
+fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &PlanOptions) {
     let given = Given::new(user, 7);
     let (user, own) = ((user, inputs), (want, inputs));
     let (plan, pass, output) = run_as(gpu(), &gpu().attention, user, own, &given, choice);

@@ -1,7 +1,7 @@
 //! Packed documents: ids that rise are intervals, others are compared.
 
-use wgpu_attention::Choice;
-use wgpu_attention::plan::Variant;
+use wgpu_attention::PlanOptions;
+use wgpu_attention::internal::Variant;
 use wgpu_attention::problem::{BlockGrid, Mask, Pattern, Segments};
 
 use super::{case, of_pattern};
@@ -48,7 +48,7 @@ fn masks() -> Vec<Mask> {
 
 fn compares(plan: &wgpu_attention::Plan) -> bool {
     let compares = |v: &Variant| matches!(v, Variant::Prefill(key) if key.mask.segments);
-    plan.steps().iter().any(|step| compares(&step.variant))
+    plan.steps().iter().any(|step| compares(&step.variant()))
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn many_short_documents_visit_their_own_tiles_only() {
             let segments = Segments::documents(&lengths);
             let case = case(format!("{lengths:?}"), sizes, with_segments(segments, mask));
             for strategy in strategies(gpu) {
-                let choice = Choice {
+                let choice = PlanOptions {
                     count_tiles: true,
                     splits: Some(1),
                     ..strategy

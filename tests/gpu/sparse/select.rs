@@ -1,12 +1,13 @@
 //! Blocks chosen from q and k: the device's choice is the reference's, and attention over it is attention over its lists.
 
-use wgpu_attention::plan::{Role, RotateWhere};
+use wgpu_attention::Role;
+use wgpu_attention::plan::RotateWhere;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
     Blocks, DeviceBlocks, Lengths, Mask, Mods, Offsets, Segments, Select, SelectBy, Slice,
 };
 use wgpu_attention::reference::{selected, selection};
-use wgpu_attention::{Choice, Element, Plan};
+use wgpu_attention::{Element, Plan, PlanOptions};
 
 use super::case;
 use crate::backward::run::{Given, outside_the_slice, run_as};
@@ -18,7 +19,7 @@ use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::encode;
 
 /// The lists that the call wrote beside its output.
-fn chosen(case: &Case, inputs: &Inputs, choice: &Choice) -> (Plan, Output, Vec<Vec<u32>>) {
+fn chosen(case: &Case, inputs: &Inputs, choice: &PlanOptions) -> (Plan, Output, Vec<Vec<u32>>) {
     let gpu = gpu();
     let plan = gpu.attention.plan_with(&case.problem, choice);
     let plan = plan.unwrap_or_else(|e| panic!("{}: {e}", case.name));
@@ -66,7 +67,7 @@ fn listed(case: &Case, inputs: &Inputs) -> Case {
 }
 
 /// Holds the lists and the output against the reference.
-fn check_choice(case: &Case, inputs: &Inputs, choice: &Choice) {
+fn check_choice(case: &Case, inputs: &Inputs, choice: &PlanOptions) {
     let (plan, output, got) = chosen(case, inputs, choice);
     let context = format!("{}\n{plan}", case.name);
     let want = selection(&case.problem, &inputs.tensors(case));
@@ -170,7 +171,7 @@ fn of_equal_scores_the_lower_block_wins() {
         let tenth = f64::from(0.1f32);
         inputs.k.fill(tenth);
         inputs.buffers[1] = encode(Element::F32, &inputs.k);
-        check_choice(&case, &inputs, &Choice::default());
+        check_choice(&case, &inputs, &PlanOptions::default());
     }
 }
 
@@ -190,7 +191,7 @@ fn every_element_and_odd_rows() {
             };
             let case = selecting(case.with(|p| p.mask.causal = true), select);
             let inputs = inputs_of(&case, n as u64);
-            check_choice(&case, &inputs, &Choice::default());
+            check_choice(&case, &inputs, &PlanOptions::default());
         }
     }
 }
@@ -201,7 +202,7 @@ fn after_rotation_and_in_slices() {
     let whole = selecting(case("turned", SIZES, Mask::causal()), Select::new(16, 5))
         .with(|p| p.position.rotary = Some(Rotary::new(12)));
     let inputs = inputs_of(&whole, 3);
-    check_choice(&whole, &inputs, &Choice::default());
+    check_choice(&whole, &inputs, &PlanOptions::default());
     let plain = whole.clone().with(|p| p.position.rotary = None);
     assert_ne!(
         selection(&whole.problem, &inputs.tensors(&whole)),
@@ -214,17 +215,17 @@ fn after_rotation_and_in_slices() {
         })
     });
     for splits in [1, 3] {
-        let choice = Choice {
+        let choice = PlanOptions {
             splits: Some(splits),
             slice_rows: Some(40),
-            ..Choice::default()
+            ..PlanOptions::default()
         };
         let (plan, output, _) = chosen(&part, &inputs, &choice);
         check(&listed(&part, &inputs), &inputs, &output, &plan.to_string());
     }
-    let fused = Choice {
+    let fused = PlanOptions {
         rotate: Some(RotateWhere::Fused),
-        ..Choice::default()
+        ..PlanOptions::default()
     };
     let refused = gpu().attention.plan_with(&whole.problem, &fused);
     assert!(refused.unwrap_err().to_string().contains("turned q and k"));
@@ -238,7 +239,7 @@ fn all_blocks_are_the_dense_answer() {
     let all = selecting(dense.clone(), Select::new(32, 170u32.div_ceil(32)));
     for choice in strategies(gpu()) {
         let (plan, got, _) = chosen(&all, &inputs, &choice);
-        let same = Choice {
+        let same = PlanOptions {
             tiling: crate::tiles::tiling(&plan),
             ..choice
         };
@@ -275,7 +276,7 @@ fn under_a_mask_of_the_users() {
     let user = selecting(case("mask_mod", SIZES, Mask::causal()), select)
         .with(|p| p.mods = Some(Mods::new(text).expect("a legal text")));
     let inputs = inputs_of(&user, 6);
-    let (plan, _, got) = chosen(&user, &inputs, &Choice::default());
+    let (plan, _, got) = chosen(&user, &inputs, &PlanOptions::default());
     for (n, list) in got.iter().enumerate() {
         let h = n as u32 / SIZES.q_len.div_ceil(16) % SIZES.q_heads;
         assert!(
@@ -341,7 +342,7 @@ fn gradients_take_the_choice_as_given() {
             let (user, own) = ((&chosen, &inputs), (&listed, &inputs));
             let (plan, pass, output) = run_as(gpu(), &gpu().attention, user, own, &given, &choice);
             let mut got = output.gradients(&pass);
-            outside_the_slice(&chosen, &mut got);
+            outside_the_slice(&chosen, &mut got).expect("nothing beside the slice");
             let got = (&got, given.element);
             let d_o = (&given.d_o[..], given.dlse.as_deref());
             let context = format!("{}\n{plan}", chosen.name);

@@ -31,13 +31,20 @@ fn bad_parameters_are_refused() {
     let fraction = |factor, fraction| with(RopeKind::Proportional { factor, fraction });
     let (factor, original) = (2.0, 2048);
     let turns = with(RopeKind::Llama3(Llama3 {
-        high_freq_factor: 1.0,
+        high_freq_factor: 0.5,
         ..llama3()
     }));
     for (rotary, what) in [
         (dim(63), "rotary dimension"),
         (dim(0), "rotary dimension"),
         (dim(66), "rotary dimension"),
+        (
+            Rotary {
+                start: 34,
+                ..dim(32)
+            },
+            "the first rotary channel is 34; allowed is at most",
+        ),
         (Rotary::new(512), "head_dim"),
         (
             Rotary {
@@ -119,6 +126,15 @@ fn bad_parameters_are_refused() {
         );
     }
     assert!(Rotary::new(DIM).with_fraction(-0.5).is_err());
+}
+
+#[test]
+fn rotated_keys_need_a_rotation_of_queries() {
+    let mut problem = Problem::new(Shape::square(1, 1, 4, 8), Element::F32);
+    problem.position.k_rotated = true;
+    assert_eq!(problem.validate(), Err(Error::RotatedKeys));
+    problem.position.rotary = Some(Rotary::new(8));
+    assert_eq!(problem.validate(), Ok(()));
 }
 
 /// Broadcast inputs may have more tokens than a shader can index positions of.

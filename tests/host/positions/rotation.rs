@@ -74,6 +74,34 @@ fn dynamic_ntk_is_plain_up_to_the_original_length() {
     assert!(dynamic.depends_on_length());
 }
 
+/// Llama 4's equal factors: no passage between kept and interpolated pairs.
+#[test]
+fn llama3_with_equal_factors_is_a_step() {
+    let llama4 = Llama3 {
+        factor: 16.0,
+        low_freq_factor: 1.0,
+        high_freq_factor: 1.0,
+        original: 8192,
+    };
+    let plain = Rotary {
+        base: 5e5,
+        ..Rotary::new(128)
+    };
+    for precision in [Precision::Exact, Precision::AsTrained] {
+        let plain = Rotary {
+            precision,
+            ..plain.clone()
+        };
+        let stepped = plain.clone().with_kind(RopeKind::Llama3(llama4));
+        let (plain, stepped) = (plain.inv_freq(1).unwrap(), stepped.inv_freq(1).unwrap());
+        assert!((stepped[34] / 9.38e-4 - 1.0).abs() < 1e-3);
+        for i in 0..64 {
+            let divisor = if i < 35 { 1.0 } else { 16.0 };
+            assert!((plain[i] / stepped[i] / divisor - 1.0).abs() < 1e-6, "{i}");
+        }
+    }
+}
+
 #[test]
 fn ntk_keeps_the_fastest_pair_and_interpolates_the_slowest() {
     let plain = Rotary::new(DIM).inv_freq(1).unwrap();

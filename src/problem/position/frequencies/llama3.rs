@@ -3,7 +3,7 @@
 use std::f64::consts::TAU;
 
 use super::{Powers, check_above, check_factor, check_original};
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "llama3".
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -12,7 +12,8 @@ pub struct Llama3 {
     pub factor: f64,
     /// Pairs of fewer turns than this in the original context are interpolated.
     pub low_freq_factor: f64,
-    /// Pairs of more turns than this in the original context are kept.
+    /// Pairs of more turns than this in the original context are kept; where it equals the other there is no passage
+    /// between, but a step (Llama 4).
     pub high_freq_factor: f64,
     /// L0, the original training length in tokens.
     pub original: u32,
@@ -23,21 +24,30 @@ impl Llama3 {
         let r = |x| powers.precision.round(x);
         let stretch = |theta: f64| {
             let turns = r(f64::from(self.original) / r(r(TAU) / theta));
-            let span = r(self.high_freq_factor - self.low_freq_factor);
             // u: 0 where a pair is interpolated, 1 where it is kept.
-            let u = r(r(turns - self.low_freq_factor) / span).clamp(0.0, 1.0);
+            let u = self.kept(turns, r);
             let interpolated = r(r(r(1.0 - u) * theta) / self.factor);
             r(interpolated + r(u * theta))
         };
         powers.inverses().into_iter().map(stretch).collect()
     }
 
+    fn kept(&self, turns: f64, r: impl Fn(f64) -> f64) -> f64 {
+        let span = r(self.high_freq_factor - self.low_freq_factor);
+        if span > 0.0 {
+            return r(r(turns - self.low_freq_factor) / span).clamp(0.0, 1.0);
+        }
+        f64::from(u8::from(turns >= self.low_freq_factor))
+    }
+
     pub(super) fn validate(&self) -> Result<()> {
         let (low, high) = (self.low_freq_factor, self.high_freq_factor);
         check_factor(self.factor)?;
         check_above("low_freq_factor", low, 0.0, "a finite number above 0")?;
-        let allowed = "a finite number above low_freq_factor";
-        check_above("high_freq_factor", high, low, allowed)?;
+        if !(high.is_finite() && high >= low) {
+            let allowed = "a finite number of at least low_freq_factor";
+            return Err(Error::number("high_freq_factor", high as f32, allowed));
+        }
         check_original(self.original, 1)
     }
 }

@@ -22,9 +22,12 @@ pub struct Yarn {
     pub truncate: bool,
     /// DeepSeek's k for [`mscale`], used where both are given.
     pub mscale: Option<f64>,
-    /// The k that `mscale` is divided by. DeepSeek's own code also multiplies the softmax scale by
-    /// `mscale(factor, mscale_all_dim)²`: state that in the problem's scale.
+    /// The k that `mscale` is divided by.
     pub mscale_all_dim: Option<f64>,
+    /// Whether the model multiplies its softmax scale by `mscale(factor, mscale_all_dim)²`, as DeepSeek and what took
+    /// over its latent attention do, and others (Ministral) do not: see
+    /// [`Rotary::softmax_factor`](crate::problem::position::Rotary::softmax_factor).
+    pub scales_softmax: bool,
     /// Takes the place of every computed factor.
     pub attention_factor: Option<f64>,
 }
@@ -40,6 +43,7 @@ impl Yarn {
             truncate: true,
             mscale: None,
             mscale_all_dim: None,
+            scales_softmax: false,
             attention_factor: None,
         }
     }
@@ -78,6 +82,13 @@ impl Yarn {
             _ => mscale(self.factor, 1.0),
         };
         self.attention_factor.unwrap_or(computed)
+    }
+
+    pub(super) fn softmax_factor(&self) -> f64 {
+        match self.mscale_all_dim {
+            Some(k) if self.scales_softmax => mscale(self.factor, k).powi(2),
+            _ => 1.0,
+        }
     }
 
     pub(super) fn validate(&self) -> Result<()> {

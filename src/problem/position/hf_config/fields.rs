@@ -43,6 +43,15 @@ impl<'a> Fields<'a> {
         self.read(name, "a whole number from 1 to 4294967295", whole)
     }
 
+    /// A count that may be 0.
+    pub fn size(&self, name: &str) -> Result<Option<u32>> {
+        let zero = |value: &Value| value.as_f64() == Some(0.0);
+        match self.get(name) {
+            Some(value) if zero(value) => Ok(Some(0)),
+            _ => self.count(name),
+        }
+    }
+
     fn read<T>(
         &self,
         name: &str,
@@ -69,7 +78,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    fn name(&self, name: &str) -> String {
+    pub fn name(&self, name: &str) -> String {
         format!("{}{name}", self.path)
     }
 

@@ -1,152 +1,160 @@
-//! The meaning of a config's fields, kind by kind.
+//! The meaning of a config's fields: base, rotary channels, layout, temperature.
 
+use super::agreed;
+use super::families::Family;
 use super::fields::Fields;
+use super::kind::ORIGINAL;
+use super::layers::{Kind, Layers, sliding_base};
+use super::sizes::Head;
 use crate::error::{Error, Result};
-use crate::problem::position::{Llama3, LongRope, RopeKind, Rotary, Temperature, Yarn};
+use crate::problem::position::{RopeKind, Rotary, RotaryLayout, Temperature};
 
-/// The names of `rope_type`: those of transformers, and "ntk". Older files say "su" for longrope; "mrope" is plain
-/// RoPE where all its sections share one position, as they do for text.
-const TYPES: &str =
-    "default, linear, ntk, dynamic, yarn, longrope (or su), llama3, proportional, mrope";
-
-const ORIGINAL: &str = "original_max_position_embeddings";
-const MAX_POSITIONS: &str = "max_position_embeddings";
-
-/// The two objects that fields are looked up in.
+/// Where fields are looked up.
 #[derive(Clone, Copy)]
 pub struct Model<'a> {
     pub top: Fields<'a>,
-    /// `None` is plain RoPE of the old form.
-    pub rope: Option<Fields<'a>>,
+    /// `attn_config`.
+    pub attention: Option<Fields<'a>>,
+    pub layers: Layers<'a>,
+    pub family: Family<'a>,
+    pub head: Head,
 }
+
+/// Names of the part of a head that rotates.
+const FRACTIONS: &[&str] = &[
+    "partial_rotary_factor",
+    "rotary_pct",
+    "rope_pct",
+    "rotary_emb_fraction",
+];
 
 impl<'a> Model<'a> {
     pub fn rotary(self) -> Result<Rotary> {
-        let base = self.either("rope_theta", Fields::number)?;
-        let fraction = self.either("partial_rotary_factor", Fields::number)?;
-        let plain = Rotary::new(self.head_dim()?);
         let rotary = Rotary {
-            base: base.unwrap_or(plain.base),
-            kind: self.kind(fraction.unwrap_or(1.0))?,
             temperature: self.temperature()?,
-            ..plain
+            ..Rotary::new(self.head.dim)
         };
-        // The proportional kind keeps the whole head and leaves the later pairs still.
-        let partial = match (&rotary.kind, fraction) {
-            (RopeKind::Proportional { .. }, _) | (_, None) => rotary,
-            (_, Some(fraction)) => rotary.with_fraction(fraction)?,
-        };
-        partial.validate()?;
-        Ok(partial)
-    }
-
-    fn head_dim(self) -> Result<u32> {
-        if let Some(head_dim) = self.top.count("head_dim")? {
-            return Ok(head_dim);
+        if !self.layers.kind.rotates() {
+            return Ok(rotary.with_kind(RopeKind::Nope));
         }
-        let meaning = "the head size with hidden_size / num_attention_heads, unless head_dim does";
-        let part = |name| {
-            self.top
-                .count(name)?
-                .ok_or_else(|| self.top.missing(name, meaning))
+        let fraction = self.fraction()?;
+        let rotary = Rotary {
+            base: self.base()?,
+            kind: self.kind(fraction.unwrap_or(1.0))?,
+            layout: self.layout()?,
+            ..rotary
         };
-        Ok(part("hidden_size")? / part("num_attention_heads")?)
+        let rotary = self.channels(rotary, fraction)?;
+        rotary.validate()?;
+        Ok(rotary)
     }
 
-    fn kind(self, fraction: f64) -> Result<RopeKind> {
-        let Some(rope) = self.rope else {
-            return Ok(RopeKind::Default);
-        };
-        let (field, name) = self.rope_type(rope)?;
-        Ok(match name {
-            "default" | "mrope" => RopeKind::Default,
-            "linear" => RopeKind::Linear {
-                factor: self.factor()?,
-            },
-            "ntk" => RopeKind::NtkAware {
-                factor: self.factor()?,
-            },
-            "dynamic" => RopeKind::DynamicNtk {
-                factor: self.factor()?,
-                original: self.max_positions()?,
-            },
-            "yarn" => RopeKind::Yarn(self.yarn(rope)?),
-            "longrope" | "su" => RopeKind::LongRope(self.long_rope(rope)?),
-            "llama3" => RopeKind::Llama3(self.llama3()?),
-            "proportional" => RopeKind::Proportional {
-                factor: rope.number("factor")?.unwrap_or(1.0),
-                fraction,
-            },
-            other => {
-                return Err(rope.refuse(field, &other.into(), &format!("one of {TYPES}")));
+    fn base(self) -> Result<f64> {
+        let default = self.family.base().unwrap_or(Rotary::new(1).base);
+        let global = [
+            (self.top, "rope_theta"),
+            (self.top, "rotary_emb_base"),
+            (self.top, "global_rope_theta"),
+        ];
+        let attention = self.attention.map(|fields| (fields, "rope_theta"));
+        let rope = self.layers.rope.map(|rope| (rope, "rope_theta"));
+        let of_model = global.into_iter().chain(attention);
+        let base = match self.layers.kind {
+            Kind::Local => {
+                let local = ["rope_local_base_freq", "local_rope_theta"];
+                let stated = agreed(local.map(|name| (self.top, name)), Fields::number)?;
+                let global = agreed(of_model, Fields::number)?.unwrap_or(default);
+                return Ok(stated.unwrap_or_else(|| sliding_base(self.family, global)));
             }
+            // An entry's own base comes before the model's, which is that of other entries.
+            Kind::Entry => match agreed(rope, Fields::number)? {
+                Some(base) => Some(base),
+                None => agreed(of_model, Fields::number)?,
+            },
+            _ => agreed(rope.into_iter().chain(of_model), Fields::number)?,
+        };
+        let ratio = self.top.number("rope_ratio")?.unwrap_or(1.0);
+        Ok(ratio * base.unwrap_or(default))
+    }
+
+    fn layout(self) -> Result<RotaryLayout> {
+        let names = ["rope_interleave", "rotary_emb_interleaved"];
+        let stated = agreed(names.map(|name| (self.top, name)), Fields::flag)?;
+        Ok(match stated.unwrap_or(self.family.is_interleaved()) {
+            true => RotaryLayout::Interleaved,
+            false => RotaryLayout::Half,
         })
     }
 
-    /// The name of the kind, and the field that gives it.
-    fn rope_type(self, rope: Fields<'a>) -> Result<(&'static str, &'a str)> {
-        for field in ["rope_type", "type"] {
-            if let Some(name) = rope.text(field)? {
-                return Ok((field, name));
+    /// The part of the head that rotates, where it is stated or the model type's.
+    fn fraction(self) -> Result<Option<f64>> {
+        let of_model = FRACTIONS.iter().map(|name| (self.top, *name));
+        let rope = self.layers.rope.map(|rope| (rope, FRACTIONS[0]));
+        let own = agreed(rope, Fields::number)?.filter(|_| self.layers.kind == Kind::Entry);
+        let stated = match own {
+            Some(fraction) => Some(fraction),
+            None => agreed(rope.into_iter().chain(of_model), Fields::number)?,
+        };
+        let is_counted = self.head.tail.is_some() || self.top.get("rotary_dim").is_some();
+        Ok(stated.or(self.family.fraction().filter(|_| !is_counted)))
+    }
+
+    /// Puts in which channels rotate: a part, a count, or the last ones.
+    fn channels(self, rotary: Rotary, fraction: Option<f64>) -> Result<Rotary> {
+        let whole = f64::from(rotary.head_dim);
+        if let Some((start, dim)) = self.head.tail {
+            // A fraction is of the whole head, or of the channels that rotate.
+            self.check_fraction(fraction, &[whole, f64::from(dim)], "qk_rope_head_dim", dim)?;
+            return Ok(Rotary {
+                start,
+                dim,
+                ..rotary
+            });
+        }
+        if let Some(dim) = self.top.count("rotary_dim")? {
+            self.check_fraction(fraction, &[whole], "rotary_dim", dim)?;
+            return Ok(Rotary { dim, ..rotary });
+        }
+        match fraction {
+            // The proportional kind keeps the whole head and leaves the later pairs still.
+            Some(fraction) if !matches!(rotary.kind, RopeKind::Proportional { .. }) => {
+                rotary.with_fraction(fraction)
             }
-        }
-        // The new form may state a base alone; a factor without a type is a mistake.
-        match rope.get("factor") {
-            None => Ok(("rope_type", "default")),
-            Some(_) => Err(rope.missing("rope_type", "the rule that `factor` belongs to")),
+            _ => Ok(rotary),
         }
     }
 
-    fn yarn(self, rope: Fields) -> Result<Yarn> {
-        let given = self.original()?;
-        let original = given.map_or_else(|| self.max_positions(), Ok)?;
-        let factor = self.factor_or_ratio(rope, given)?;
-        let plain = Yarn::new(factor, original);
-        // As in transformers, an mscale of 0 counts as not given.
-        let mscale = |name| Ok::<_, Error>(rope.number(name)?.filter(|k| *k != 0.0));
-        Ok(Yarn {
-            beta_fast: rope.number("beta_fast")?.unwrap_or(plain.beta_fast),
-            beta_slow: rope.number("beta_slow")?.unwrap_or(plain.beta_slow),
-            truncate: rope.flag("truncate")?.unwrap_or(true),
-            mscale: mscale("mscale")?,
-            mscale_all_dim: mscale("mscale_all_dim")?,
-            attention_factor: rope.number("attention_factor")?,
-            ..plain
+    /// Refuses a fraction that is none of `wholes` channels' when `name` says that `dim` rotate.
+    fn check_fraction(
+        self,
+        fraction: Option<f64>,
+        wholes: &[f64],
+        name: &str,
+        dim: u32,
+    ) -> Result<()> {
+        let Some(fraction) = fraction else {
+            return Ok(());
+        };
+        let near = |whole: &f64| (fraction * whole - f64::from(dim)).abs() < 1e-3;
+        if wholes.iter().any(near) {
+            return Ok(());
+        }
+        Err(Error::ConfigField {
+            field: FRACTIONS[0].into(),
+            actual: fraction.to_string(),
+            allowed: format!("what {name} says, {dim} channels; leave one of the two out"),
         })
     }
 
-    fn long_rope(self, rope: Fields) -> Result<LongRope> {
-        let original = self.required(
-            ORIGINAL,
-            Fields::count,
-            "the length the model was first trained for",
-        )?;
-        let meaning = "one divisor a pair";
-        Ok(LongRope {
-            short_factor: self.required("short_factor", Fields::list, meaning)?,
-            long_factor: self.required("long_factor", Fields::list, meaning)?,
-            factor: self.factor_or_ratio(rope, Some(original))?,
-            original,
-            attention_factor: rope.number("attention_factor")?,
-        })
-    }
-
-    fn llama3(self) -> Result<Llama3> {
-        let turns = "a number of turns in the original context";
-        Ok(Llama3 {
-            factor: self.factor()?,
-            low_freq_factor: self.required("low_freq_factor", Fields::number, turns)?,
-            high_freq_factor: self.required("high_freq_factor", Fields::number, turns)?,
-            original: self.required(
-                ORIGINAL,
-                Fields::count,
-                "the length the model was first trained for",
-            )?,
-        })
-    }
-
-    /// Mistral's query temperature.
+    /// Mistral's query temperature, or that of Llama 4's layers that do not rotate.
     fn temperature(self) -> Result<Option<Temperature>> {
+        if self.layers.kind == Kind::Tempered {
+            return Ok(Some(Temperature {
+                scale: self.top.number("attn_scale")?.unwrap_or(0.1),
+                floor: self.top.count("floor_scale")?.unwrap_or(8192),
+                offset: 1,
+            }));
+        }
         let Some(scale) = self.either("llama_4_scaling_beta", Fields::number)? else {
             return Ok(None);
         };
@@ -162,51 +170,25 @@ impl<'a> Model<'a> {
         }))
     }
 
-    fn factor(self) -> Result<f64> {
-        self.required("factor", Fields::number, "the stretch of the context")
-    }
-
-    /// s as stated, or the model's positions over the original ones (at least 1).
-    fn factor_or_ratio(self, rope: Fields, original: Option<u32>) -> Result<f64> {
-        match (rope.number("factor")?, original) {
-            (Some(factor), _) => Ok(factor),
-            (None, Some(original)) => {
-                Ok((f64::from(self.max_positions()?) / f64::from(original)).max(1.0))
-            }
-            (None, None) => self.factor(),
-        }
-    }
-
-    /// L0 where it is stated.
-    fn original(self) -> Result<Option<u32>> {
-        self.either(ORIGINAL, Fields::count)
-    }
-
-    fn max_positions(self) -> Result<u32> {
-        let meaning = "the longest context of the model";
-        let stated = self.top.count(MAX_POSITIONS)?;
-        stated.ok_or_else(|| self.top.missing(MAX_POSITIONS, meaning))
-    }
-
     /// A field of the rope object, else of the model.
-    fn either<T>(
+    pub fn either<T>(
         self,
         name: &str,
         read: impl Fn(&Fields<'a>, &str) -> Result<Option<T>>,
     ) -> Result<Option<T>> {
-        match self.rope {
+        match self.layers.rope {
             Some(rope) if rope.get(name).is_some() => read(&rope, name),
             _ => read(&self.top, name),
         }
     }
 
-    fn required<T>(
+    pub fn required<T>(
         self,
         name: &str,
         read: impl Fn(&Fields<'a>, &str) -> Result<Option<T>>,
         meaning: &'static str,
     ) -> Result<T> {
-        let fields = self.rope.unwrap_or(self.top);
+        let fields = self.layers.rope.unwrap_or(self.top);
         self.either(name, read)?
             .ok_or_else(|| fields.missing(name, meaning))
     }

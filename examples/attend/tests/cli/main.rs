@@ -1,0 +1,15 @@
+//! The tool `attend` as a process, the way a person or a script meets it. Needs an adapter, software is fine.
+
+#[path = "../../../../tests/support/mod.rs"]
+mod support;
+
+mod bad_input;
+mod golden;
+mod gradients;
+mod mods;
+mod options;
+mod positions;
+mod report;
+mod select;
+mod sparse;
+mod tool;

@@ -1,0 +1,66 @@
+// What the parts of the score and the masks know of an invocation's rows: queries, whose columns are keys, or (`transposed`, in
+// grad_kv) keys, whose columns are queries.
+struct RowContext {
+    b: u32,
+    h: u32,
+    rows: array<u32, ROWS>,
+    // The columns that each sees, as far as intervals go.
+    visible: array<Interval, ROWS>,
+    @if(positions) p: array<i32, ROWS>,
+    @if(alibi) slope: f32,
+    @if(segments) segment: array<u32, ROWS>,
+}
+
+// The position of query i; of the last one beyond the end.
+fn query_position(b: u32, i: u32) -> i32 {
+    @if(q_positions) return bitcast<i32>(aux[params.positions.q_at + b * params.sizes.q_len + min(i, params.sizes.q_len - 1u)]);
+    @if(!q_positions) return diagonal(b, i);
+}
+
+// The position of key j; of the last one beyond the end.
+fn key_position(b: u32, j: u32) -> i32 {
+    @if(k_positions) return bitcast<i32>(aux[params.positions.k_at + b * params.sizes.kv_len + min(j, params.sizes.kv_len - 1u)]);
+    @if(!k_positions) return i32(j);
+}
+
+fn row_position(b: u32, n: u32) -> i32 {
+    @if(transposed) return key_position(b, n);
+    @if(!transposed) return query_position(b, n);
+}
+
+fn column_position(b: u32, n: u32) -> i32 {
+    @if(transposed) return query_position(b, n);
+    @if(!transposed) return key_position(b, n);
+}
+
+fn row_interval(b: u32, n: u32) -> Interval {
+    @if(transposed) return visible_queries(b, n);
+    @if(!transposed) return visible_keys(b, n);
+}
+
+fn row_context(b: u32, h: u32, rows: array<u32, ROWS>) -> RowContext {
+    var context = RowContext();
+    context.b = b;
+    context.h = h;
+    context.rows = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) { context.visible[r] = row_interval(b, rows[r]); }
+    @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { context.p[r] = row_position(b, rows[r]); }
+    @if(alibi) context.slope = alibi_slope(h);
+    @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { context.segment[r] = row_segment(b, rows[r]); }
+    return context;
+}
+
+// The same rows for another query head.
+@if(transposed) fn with_head(context: RowContext, h: u32) -> RowContext {
+    var there = context;
+    there.h = h;
+    @if(alibi) there.slope = alibi_slope(h);
+    return there;
+}
+
+// scale · τ of query i: the factor on its q.
+fn query_scale(b: u32, i: u32) -> f32 {
+    @if(!temperature) return params.score.scale;
+    @if(temperature) let steps = u32(max(query_position(b, i) + i32(params.score.temperature_offset), 0)) / params.score.temperature_floor;
+    @if(temperature) return params.score.scale * (1.0 + params.score.temperature_scale * log(1.0 + f32(steps)));
+}

@@ -1,0 +1,19 @@
+//! Everything that needs a device: compiling, binding, recording, and bytes up and down.
+
+mod arena;
+mod attention;
+mod buffers;
+mod call;
+mod check;
+mod download;
+mod host;
+mod operands;
+mod pipelines;
+mod rotary_tables;
+mod timer;
+
+pub use attention::Attention;
+pub use call::Call;
+pub use download::download;
+pub use host::{Host, Outputs};
+pub use operands::Operands;

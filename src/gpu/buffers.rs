@@ -1,0 +1,46 @@
+//! Buffers of the library's own, and errors of the device caught.
+
+use crate::error::{Error, Result};
+
+/// A buffer with its contents, without a queue.
+pub(crate) fn filled(
+    device: &wgpu::Device,
+    label: &str,
+    usage: wgpu::BufferUsages,
+    bytes: &[u8],
+) -> wgpu::Buffer {
+    let buffer = device.create_buffer(&wgpu::BufferDescriptor {
+        label: Some(label),
+        size: (bytes.len() as u64).max(16).next_multiple_of(16),
+        usage: usage | wgpu::BufferUsages::COPY_DST,
+        mapped_at_creation: true,
+    });
+    // On a lost device nothing is mapped; the error scope around tells.
+    if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+    }
+    buffer.unmap();
+    buffer
+}
+
+/// Runs `make` with every error it causes on the device turned into ours.
+pub(crate) async fn scoped<T>(
+    device: &wgpu::Device,
+    what: &str,
+    make: impl FnOnce() -> T,
+) -> Result<T> {
+    let validation = device.push_error_scope(wgpu::ErrorFilter::Validation);
+    let memory = device.push_error_scope(wgpu::ErrorFilter::OutOfMemory);
+    let internal = device.push_error_scope(wgpu::ErrorFilter::Internal);
+    let made = make();
+    // Popped at once, so that nothing of the caller's own falls in; the answers may come later.
+    let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
+    let errors = [internal.await, memory.await, validation.await];
+    if let Some(error) = errors.into_iter().flatten().next() {
+        return Err(Error::Device {
+            what: what.to_string(),
+            message: error.to_string(),
+        });
+    }
+    Ok(made)
+}

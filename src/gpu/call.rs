@@ -1,0 +1,189 @@
+//! A prepared call: buffers bound, parameters staged, ready to record, as often as one likes.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use crate::error::{Error, Result};
+use crate::plan::{AuxCopy, Check, Plan, Slot};
+
+use super::arena::Arena;
+use super::buffers::{filled, scoped};
+use super::operands::Operands;
+use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
+use super::rotary_tables::Tables;
+
+/// A check and the buffer of its operand.
+pub(super) type Checked = (Check, wgpu::Buffer);
+
+/// One dispatch, bound.
+#[derive(Debug)]
+struct Bound {
+    pipeline: Arc<Pipeline>,
+    group: wgpu::BindGroup,
+    grid: [u32; 3],
+}
+
+/// Buffers bound and parameters staged. Recording it touches nothing but the encoder; it can be recorded again, as
+/// long as the operands' buffers live.
+#[derive(Debug)]
+pub struct Call {
+    plan: Plan,
+    steps: Vec<Bound>,
+    copies: Vec<(wgpu::Buffer, AuxCopy)>,
+    aux: wgpu::Buffer,
+    scratch: Vec<wgpu::Buffer>,
+    arena: Arc<Arena>,
+    pub(super) checked: Vec<Checked>,
+    pub(super) device: wgpu::Device,
+    pub(super) pipelines: Arc<Pipelines>,
+}
+
+impl Call {
+    pub(super) async fn prepare(
+        device: &wgpu::Device,
+        Shared {
+            pipelines,
+            tables,
+            arena,
+        }: &Shared,
+        plan: Plan,
+        operands: &Operands<'_>,
+    ) -> Result<Self> {
+        operands.check(&plan)?;
+        let mut compiled = Vec::with_capacity(plan.steps().len());
+        for step in plan.steps() {
+            compiled.push(pipelines.get(device, step, plan.mods()).await?);
+        }
+        let table = match &plan.table {
+            Some(need) => Some(tables.get(device, need).await?),
+            None => None,
+        };
+        let mut copies = Vec::new();
+        for copy in &plan.copies {
+            copies.push((operands.get(copy.role)?.clone(), *copy));
+        }
+        let mut checked = Vec::new();
+        for check in plan.checks() {
+            checked.push((check.clone(), operands.get(check.role)?.clone()));
+        }
+        let (aux, scratch, steps) = scoped(device, "preparing a call", || {
+            let scratch = plan.scratch().iter();
+            let scratch: Vec<_> = scratch.map(|&size| arena.take(device, size)).collect();
+            bind(device, &plan, operands, table.as_ref(), &scratch, compiled)
+                .map(|(aux, steps)| (aux, scratch, steps))
+        })
+        .await??;
+        Ok(Self {
+            steps,
+            plan,
+            copies,
+            aux,
+            scratch,
+            arena: arena.clone(),
+            checked,
+            device: device.clone(),
+            pipelines: pipelines.clone(),
+        })
+    }
+
+    /// The plan that is carried out. It differs from the one prepared where an output shares its buffer with another
+    /// operand.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Records all steps. Submitting is the caller's.
+    pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
+        self.encode_steps(encoder, 0..self.steps.len());
+    }
+
+    /// Records a part of the steps (numbers past the end are left out), so that a long call can be spread over
+    /// several submissions. All of them, in order, make the call.
+    pub fn encode_steps(&self, encoder: &mut wgpu::CommandEncoder, steps: Range<usize>) {
+        let end = steps.end.min(self.steps.len());
+        if steps.start >= end {
+            return;
+        }
+        let bytes = |words: u32| u64::from(words) * 4;
+        for (buffer, copy) in &self.copies {
+            if copy.out.is_none() && steps.start == 0 {
+                let (at, size) = (bytes(copy.at), bytes(copy.words));
+                encoder.copy_buffer_to_buffer(buffer, 0, &self.aux, at, size);
+            }
+        }
+        self.encode_pass(encoder, steps.start..end);
+        for (buffer, copy) in &self.copies {
+            let out = copy
+                .out
+                .filter(|out| steps.start < out.after && out.after <= end);
+            if let Some(out) = out {
+                let (at, size) = (bytes(copy.at), bytes(copy.words));
+                encoder.copy_buffer_to_buffer(&self.aux, at, buffer, bytes(out.to), size);
+            }
+        }
+    }
+
+    fn encode_pass(&self, encoder: &mut wgpu::CommandEncoder, steps: Range<usize>) {
+        let mut pass = encoder.begin_compute_pass(&wgpu::ComputePassDescriptor {
+            label: Some("attention"),
+            timestamp_writes: None,
+        });
+        for step in &self.steps[steps] {
+            pass.set_pipeline(&step.pipeline.pipeline);
+            pass.set_bind_group(0, &step.group, &[]);
+            pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+        }
+    }
+}
+
+impl Drop for Call {
+    fn drop(&mut self) {
+        self.arena.put(self.scratch.drain(..));
+    }
+}
+
+/// What the calls of an [`super::Attention`] share.
+#[derive(Debug, Default)]
+pub(super) struct Shared {
+    pub pipelines: Arc<Pipelines>,
+    pub tables: Tables,
+    pub arena: Arc<Arena>,
+}
+
+/// Binds every step; answers the small operands, too.
+fn bind(
+    device: &wgpu::Device,
+    plan: &Plan,
+    operands: &Operands<'_>,
+    table: Option<&wgpu::Buffer>,
+    scratch: &[wgpu::Buffer],
+    compiled: Vec<Arc<Pipeline>>,
+) -> Result<(wgpu::Buffer, Vec<Bound>)> {
+    let aux = filled(
+        device,
+        "aux",
+        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
+        bytemuck::cast_slice(&plan.aux),
+    );
+    let params = Parameters::new(device, plan.steps(), &compiled);
+    let mut steps = Vec::with_capacity(compiled.len());
+    for (n, (step, pipeline)) in plan.steps().iter().zip(compiled).enumerate() {
+        let buffer_of = |slot| -> Result<&wgpu::Buffer> {
+            Ok(match slot {
+                Slot::Operand(role) => operands.get(role)?,
+                Slot::Scratch(n) => &scratch[n],
+                Slot::Aux => &aux,
+                Slot::Table => table.ok_or(Error::Missing {
+                    what: "the rotary table",
+                })?,
+            })
+        };
+        let group = bind_step(device, &pipeline, step, params.of(n), buffer_of)?;
+        steps.push(Bound {
+            pipeline,
+            group,
+            grid: step.grid,
+        });
+    }
+    Ok((aux, steps))
+}

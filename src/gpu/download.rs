@@ -1,0 +1,81 @@
+//! Bytes back from the device, without ever blocking.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures::channel::oneshot;
+
+use crate::error::{Error, Result};
+
+use super::buffers::scoped;
+use super::timer::Timer;
+
+/// The contents of `buffer` (usage `COPY_SRC`), after all that was submitted before.
+///
+/// The future calls `device.poll(PollType::Poll)` when it is polled, never `Wait`; while it is pending a timer wakes
+/// it. It may be dropped half-way, and ends with an error on a lost device.
+pub async fn download(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &wgpu::Buffer,
+) -> Result<Vec<u8>> {
+    let (sender, mapped) = oneshot::channel();
+    // A lost device makes an invalid buffer without a word; mapping it is the error.
+    let staging = scoped(device, "downloading", || {
+        let staging = device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("download"),
+            size: buffer.size(),
+            usage: wgpu::BufferUsages::MAP_READ | wgpu::BufferUsages::COPY_DST,
+            mapped_at_creation: false,
+        });
+        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
+        encoder.copy_buffer_to_buffer(buffer, 0, &staging, 0, buffer.size());
+        queue.submit([encoder.finish()]);
+        staging.map_async(wgpu::MapMode::Read, .., move |result| {
+            // The receiver is gone when the future was dropped half-way; then nobody waits for this.
+            let _ = sender.send(result);
+        });
+        staging
+    })
+    .await?;
+    Mapping {
+        device: device.clone(),
+        mapped,
+        timer: Timer::default(),
+    }
+    .await?;
+    let lost = |message: String| Error::Download { message };
+    let bytes = staging
+        .get_mapped_range(..)
+        .map_err(|e| lost(e.to_string()))?
+        .to_vec();
+    Ok(bytes)
+}
+
+/// Waits for a mapping without blocking.
+struct Mapping {
+    device: wgpu::Device,
+    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+    timer: Timer,
+}
+
+impl Future for Mapping {
+    type Output = Result<()>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
+        let failed = |message: String| Poll::Ready(Err(Error::Download { message }));
+        let polled = self.device.poll(wgpu::PollType::Poll);
+        match Pin::new(&mut self.mapped).poll(context) {
+            Poll::Ready(Ok(Ok(()))) => return Poll::Ready(Ok(())),
+            Poll::Ready(Ok(Err(error))) => return failed(error.to_string()),
+            Poll::Ready(Err(_)) => return failed("the device dropped the request".into()),
+            Poll::Pending => {}
+        }
+        if let Err(error) = polled {
+            return failed(error.to_string());
+        }
+        self.timer.wake_soon(context);
+        Poll::Pending
+    }
+}

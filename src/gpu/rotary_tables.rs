@@ -1,0 +1,108 @@
+//! The cache of rotary tables on the device: a growing context extends its table, kinds that depend on the length
+//! get a new one.
+
+use std::sync::{Mutex, PoisonError};
+
+use crate::error::Result;
+use crate::plan::{TableNeed, TableRows};
+use crate::problem::position::{Growth, Side, Table};
+
+use super::buffers::{filled, scoped};
+
+/// Tables kept: one for each scheme that an application mixes, and then some.
+const KEPT: usize = 8;
+
+#[derive(Debug)]
+struct Entry {
+    need: TableNeed,
+    table: Table,
+    buffer: wgpu::Buffer,
+}
+
+/// Tables by scheme and first position, the latest used last.
+#[derive(Debug, Default)]
+pub(crate) struct Tables {
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl Tables {
+    /// A buffer that holds what is needed, and perhaps more positions after it.
+    pub async fn get(&self, device: &wgpu::Device, need: &TableNeed) -> Result<wgpu::Buffer> {
+        let TableRows::Range(range) = &need.rows else {
+            return upload(device, &listed(need)?).await;
+        };
+        let known = self.take(need);
+        let (table, buffer) = match known {
+            Some(mut entry) => match entry.table.grow(range.clone(), need.length)? {
+                Growth::Kept => (entry.table, Some(entry.buffer)),
+                Growth::Extended | Growth::Rebuilt => (entry.table, None),
+            },
+            None => (Table::new(&need.rotary, range.clone(), need.length)?, None),
+        };
+        let buffer = match buffer {
+            Some(buffer) => buffer,
+            None => upload(device, &interleaved(&table)).await?,
+        };
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.push(Entry {
+            need: need.clone(),
+            table,
+            buffer: buffer.clone(),
+        });
+        if entries.len() > KEPT {
+            entries.remove(0);
+        }
+        Ok(buffer)
+    }
+
+    fn take(&self, need: &TableNeed) -> Option<Entry> {
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let same =
+            |entry: &Entry| entry.need.rotary == need.rotary && start(&entry.need) == start(need);
+        let n = entries.iter().position(same)?;
+        Some(entries.remove(n))
+    }
+}
+
+fn start(need: &TableNeed) -> Option<i32> {
+    match &need.rows {
+        TableRows::Range(range) => Some(*range.start()),
+        TableRows::List(_) => None,
+    }
+}
+
+/// Each row's pairs of the queries, then (where they differ) of the keys.
+fn interleaved(table: &Table) -> Vec<[f32; 2]> {
+    if !table.is_split() {
+        return table.entries(Side::Query).to_vec();
+    }
+    let pairs = table.pairs() as usize;
+    let rows = |side| table.entries(side).chunks_exact(pairs);
+    rows(Side::Query)
+        .zip(rows(Side::Key))
+        .flat_map(|(query, key)| query.iter().chain(key).copied())
+        .collect()
+}
+
+/// The rows of positions that are few and far between.
+fn listed(need: &TableNeed) -> Result<Vec<[f32; 2]>> {
+    let mut rows = Vec::new();
+    if let TableRows::List(positions) = &need.rows {
+        for &p in positions {
+            rows.extend(interleaved(&Table::new(&need.rotary, p..=p, need.length)?));
+        }
+    }
+    Ok(rows)
+}
+
+async fn upload(device: &wgpu::Device, rows: &[[f32; 2]]) -> Result<wgpu::Buffer> {
+    scoped(device, "the rotary table", || {
+        filled(
+            device,
+            "rotary table",
+            wgpu::BufferUsages::STORAGE,
+            bytemuck::cast_slice(rows),
+        )
+    })
+    .await
+}

@@ -1,0 +1,123 @@
+//! How rows are stored: what reads and writes them.
+
+use std::fmt;
+
+use crate::problem::{Element, Operand};
+use crate::shader::Source;
+
+/// How an input's rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Input {
+    pub element: Element,
+    /// Every row starts at a multiple of four elements and has a multiple of four channels.
+    pub aligned: bool,
+}
+
+/// How an output's rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Output {
+    pub element: Element,
+    /// Every row starts at a multiple of four elements and has a multiple of four channels.
+    pub aligned: bool,
+}
+
+impl Input {
+    /// How tensors of one element, with rows of `dims` channels, are read by one kernel.
+    pub fn of(operands: &[&Operand], dims: &[u32]) -> Self {
+        let aligned = operands.iter().all(|x| x.layout.is_aligned(4))
+            && dims.iter().all(|d| d.is_multiple_of(4));
+        Self {
+            element: operands[0].element,
+            aligned,
+        }
+    }
+
+    /// The modules that read such rows; `wide` ones 64 bits at a time.
+    pub(super) fn modules(&self, wide: bool) -> Vec<&'static str> {
+        let rows = match (self.element, self.aligned) {
+            (Element::F32, true) if wide => "codec::f32_vec8",
+            (_, true) if wide => "codec::half_vec8",
+            (Element::F32, true) => "codec::f32_vec4",
+            (Element::F32, false) => "codec::f32_any",
+            (_, true) => "codec::half_vec4",
+            (_, false) => "codec::half_any",
+        };
+        with_element(rows, self.element)
+    }
+}
+
+impl Output {
+    /// How the rows of `dim` channels of one tensor are written.
+    pub fn of(operand: &Operand, dim: u32) -> Self {
+        Self {
+            element: operand.element,
+            aligned: operand.layout.is_aligned(4) && dim.is_multiple_of(4),
+        }
+    }
+
+    /// Contiguous f32 rows from the start of a buffer.
+    pub fn scratch(dim: u32) -> Self {
+        Self {
+            element: Element::F32,
+            aligned: dim.is_multiple_of(4),
+        }
+    }
+
+    /// The modules that write such rows; `wide` ones 64 bits at a time.
+    pub(super) fn modules(&self, wide: bool) -> Vec<&'static str> {
+        let rows = match (self.element, self.aligned) {
+            (Element::F32, true) if wide => "codec::f32_output_vec8",
+            (_, true) if wide => "codec::half_output_vec8",
+            (Element::F32, true) => "codec::f32_output_vec4",
+            (Element::F32, false) => "codec::f32_output_any",
+            (_, true) => "codec::half_output_vec4",
+            (_, false) => "codec::half_output_even",
+        };
+        with_element(rows, self.element)
+    }
+}
+
+/// Where rows lie, how they are stored, and what converts their numbers.
+fn with_element(rows: &'static str, element: Element) -> Vec<&'static str> {
+    let mut modules = vec!["address::strided", rows];
+    modules.extend(element_module(element));
+    modules
+}
+
+/// The module that converts numbers of 16 bits.
+pub(super) fn element_module(element: Element) -> Option<&'static str> {
+    match element {
+        Element::F32 => None,
+        Element::F16 => Some("codec::f16"),
+        Element::BF16 => Some("codec::bf16"),
+    }
+}
+
+/// The channels that are loaded at once; answers how many 4-vectors they are.
+pub(super) fn add_chunks(source: &mut Source, wide: bool) -> u32 {
+    let vec4s = if wide { 2 } else { 1 };
+    source.constant("VEC4S", vec4s);
+    source.constant("CHUNK", 4 * vec4s);
+    source.flag("vec8", wide);
+    vec4s
+}
+
+/// Whether every row is made of whole eights of channels, which loads of 64 bits take at once.
+pub fn whole_eights(rows: &[(&Operand, u32)]) -> bool {
+    rows.iter()
+        .all(|(x, dim)| x.layout.is_aligned(8) && dim.is_multiple_of(8))
+}
+
+impl fmt::Display for Input {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let aligned = if self.aligned { "" } else { " unaligned" };
+        write!(f, "{}{aligned}", self.element)
+    }
+}
+
+impl fmt::Display for Output {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { element, aligned } = *self;
+        Input { element, aligned }.fmt(f)
+    }
+}

@@ -1,0 +1,101 @@
+//! What the gradient kernels that walk tiles have in common.
+
+use std::fmt;
+
+use crate::shader::Source;
+
+use super::tiles::Dims;
+use super::{Input, MaskKey, ScoreKey, Strategy, Tiles, Tiling};
+
+/// The key of a gradient kernel. q and k are rotated before, so it rotates nothing, and it writes f32.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Gradient {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    /// q and k
+    pub input: Input,
+    /// v
+    pub value: Input,
+    /// dO
+    pub d_o: Input,
+    /// ⌈D/4⌉
+    pub chunks: u32,
+    /// ⌈Dv/4⌉
+    pub value_chunks: u32,
+    pub score: ScoreKey,
+    pub mask: MaskKey,
+    /// Loads 64 bits, and eight channels, at a time.
+    pub wide: bool,
+    /// Scores come key by key out of a loop.
+    pub rolled: bool,
+    /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
+    pub count_tiles: bool,
+}
+
+impl Gradient {
+    /// What the kernel is told of its tiles.
+    pub fn tiles(&self) -> Tiles {
+        Tiles {
+            strategy: self.strategy,
+            tiling: self.tiling,
+            chunks: self.chunks,
+            value_chunks: self.value_chunks,
+            wide: self.wide,
+            rolled: self.rolled,
+        }
+    }
+
+    /// `transposed` where rows are keys, `every_tile` where no schedule leads to a tile; the kernel sums rows as long as a
+    /// head, as a value.
+    pub(super) fn compose(
+        &self,
+        source: &mut Source,
+        [transposed, every_tile]: [bool; 2],
+        [head_sum, value_sum]: [bool; 2],
+    ) {
+        self.tiles().compose(source);
+        for (slot, input) in [
+            ("q_rows", &self.input),
+            ("k_rows", &self.input),
+            ("v_rows", &self.value),
+            ("d_o_rows", &self.d_o),
+        ] {
+            source.slot(slot, input.modules(self.wide));
+        }
+        self.score.compose(source, &self.mask, None);
+        self.mask.compose(source);
+        for (name, value) in [
+            ("count_tiles", self.count_tiles),
+            ("gradient", true),
+            ("transposed", transposed),
+            ("every_tile", every_tile),
+            ("head_rows", true),
+            ("value_rows", true),
+            ("head_sum", head_sum),
+            ("value_sum", value_sum),
+        ] {
+            source.flag(name, value);
+        }
+    }
+
+    /// `entry` and what distinguishes the kernel from others of its file.
+    pub(super) fn name(&self, entry: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tiles = self.tiles();
+        write!(
+            f,
+            "{entry} {} {},{}x{} {}{}{}{}",
+            tiles.strategy_name(),
+            self.input,
+            self.value,
+            self.d_o,
+            Dims(self.chunks, self.value_chunks),
+            self.score,
+            self.mask,
+            tiles.ways(),
+        )
+    }
+
+    pub(super) fn uses_mods(&self) -> bool {
+        self.score.uses_mods()
+    }
+}

@@ -1,0 +1,355 @@
+//! The parameters of a step, in groups of one meaning a field each. A shader declares those groups that its text reads
+//! (`params.work.begin`): the composer looks for them and writes their WGSL from the same list that makes these structures.
+
+use crate::problem::{Layout, MAX_LEN, Problem};
+use crate::shader::{GROUP_ALIGNMENT, Group};
+
+macro_rules! kinds {
+    ($($(#[$doc:meta])* $kind:ident { $($(#[$field_doc:meta])* $field:ident: $ty:ident,)* })*) => {
+        $(
+            $(#[$doc])*
+            #[repr(C)]
+            #[derive(Clone, Copy, Debug, Default, PartialEq, bytemuck::Pod, bytemuck::Zeroable)]
+            pub struct $kind { $($(#[$field_doc])* pub $field: $ty,)* }
+
+            impl $kind {
+                const FIELDS: &[(&str, &str)] = &[$((stringify!($field), stringify!($ty)),)*];
+            }
+        )*
+    };
+}
+
+macro_rules! groups {
+    ($($(#[$doc:meta])* $name:ident: $kind:ident,)*) => {
+        /// All parameters that a planner knows; a step's kernel gets the groups that it reads.
+        #[derive(Clone, Copy, Debug, Default, PartialEq)]
+        pub struct Params { $($(#[$doc])* pub $name: $kind,)* }
+
+        /// Every group, in the order in which shaders declare them.
+        pub const GROUPS: &[Group] = &[$(Group {
+            name: stringify!($name),
+            kind: stringify!($kind),
+            fields: $kind::FIELDS,
+        },)*];
+
+        impl Params {
+            fn bytes_of(&self, group: &str) -> &[u8] {
+                match group {
+                    $(stringify!($name) => bytemuck::bytes_of(&self.$name),)*
+                    // The composer knows no other names.
+                    _ => &[],
+                }
+            }
+        }
+    };
+}
+
+kinds! {
+    /// Where a tensor begins, and its element strides, as shaders add them up (modulo 2³²).
+    Strides { start: u32, batch: u32, head: u32, row: u32, }
+
+    /// What a step's workgroups or invocations are counted through.
+    Work {
+        /// The first one, and one past the last.
+        begin: u32,
+        end: u32,
+        /// Tiles (of rows, blocks or partial sums) per head, heads, and parts per tile.
+        tiles: u32,
+        heads: u32,
+        splits: u32,
+    }
+
+    /// The whole problem.
+    Sizes {
+        batch: u32,
+        q_heads: u32,
+        /// Query heads that share a KV head.
+        group: u32,
+        q_len: u32,
+        kv_len: u32,
+        head_dim: u32,
+        value_dim: u32,
+    }
+
+    /// What a step computes, in coordinates of the whole problem.
+    Range { q_begin: u32, q_end: u32, k_begin: u32, k_end: u32, }
+
+    /// Which keys a query sees, as far as intervals tell.
+    Intervals {
+        /// Where the lengths and the offsets of the batches lie in `aux`.
+        lens_at: u32,
+        offsets_at: u32,
+        causal: u32,
+        prefix: u32,
+        window_left: u32,
+        window_right: u32,
+        first: u32,
+    }
+
+    /// Documents, where they lie in `aux`.
+    Documents {
+        /// As intervals: (begin, end) of the keys of each query, of the queries of each key; may lie NOWHERE.
+        keys_at: u32,
+        queries_at: u32,
+        /// By token.
+        q_at: u32,
+        k_at: u32,
+    }
+
+    /// Block lists.
+    Lists {
+        side: u32,
+        /// Where (start, length) of each query block's list lie in `aux`.
+        rows_at: u32,
+        /// Lists from one batch and head to the next.
+        batch: u32,
+        head: u32,
+        /// Blocks of the listed axis.
+        columns: u32,
+        /// From a listed block to the number of its bits, and where the bits lie.
+        tiles_from: u32,
+        bits_at: u32,
+        /// Blocks that a list on the device has room for.
+        capacity: u32,
+    }
+
+    /// The score between the product and the mask.
+    ScoreOf {
+        scale: f32,
+        softcap: f32,
+        softcap_inverse: f32,
+        /// Where its numbers lie in `aux`.
+        slopes_at: u32,
+        t5_at: u32,
+        /// The bucket of each distance −t5_distance … t5_distance.
+        t5_buckets_at: u32,
+        t5_distance: u32,
+        temperature_scale: f32,
+        temperature_floor: u32,
+        temperature_offset: u32,
+    }
+
+    /// Something that lies in `aux`, or NOWHERE.
+    Place { at: u32, }
+
+    /// Positions per token, for the score.
+    Tokens { q_at: u32, k_at: u32, }
+
+    /// The rotary table.
+    Rotation {
+        /// The position of its first row, and its rows.
+        start: i32,
+        rows: u32,
+        /// d, the channels that are rotated, and the first of them.
+        dim: u32,
+        first: u32,
+        /// Pairs per row, where in it the keys' begin (xPos), and those of a rotation pass.
+        stride: u32,
+        key_at: u32,
+        side_at: u32,
+        /// 1, or −1 to rotate back.
+        sine: f32,
+        /// Where each token's row of the table lies in `aux`.
+        q_at: u32,
+        k_at: u32,
+    }
+
+    /// Elements from one partial's o and lse to the next one's.
+    Partial { o: u32, lse: u32, }
+
+    /// What a gradient's step takes, and whether it adds to what the outputs hold.
+    Part { group_begin: u32, group_end: u32, accumulate: u32, }
+
+    /// Partial sums: the first of the numbers that a step makes or adds up, and how many lie beside each other.
+    Partials { begin: u32, stride: u32, }
+
+    /// Batches and heads that share one of the bias's.
+    Sharing { batches: u32, heads: u32, }
+
+    /// Where a packed tensor's rows come from.
+    Packing {
+        /// The axes from the largest stride down, two bits each.
+        order: u32,
+        /// Channels of a row.
+        dim: u32,
+        /// Rows of a table and the position of its first token.
+        table_rows: u32,
+        table_start: i32,
+    }
+
+    /// Choosing blocks.
+    Choice {
+        /// Where the rows that each batch has lie in `aux`: those past these ends take no part in a pool.
+        ends_at: u32,
+        /// Pooled blocks per head, and the first of them.
+        blocks: u32,
+        begin: u32,
+        /// The first of the blocks of queries that a step takes.
+        first: u32,
+        /// Blocks that are kept, and those before the diagonal that always are.
+        keep: u32,
+        local: u32,
+    }
+
+    /// Where lists are written, lists per head, blocks on the listed axis, and room in a list.
+    Listing { at: u32, rows: u32, columns: u32, capacity: u32, }
+}
+
+groups! {
+    q: Strides,
+    k: Strides,
+    v: Strides,
+    o: Strides,
+    lse: Strides,
+    bias: Strides,
+    d_o: Strides,
+    /// (lse, Δ) per query.
+    stats: Strides,
+    dq: Strides,
+    dk: Strides,
+    dv: Strides,
+    d_bias: Strides,
+    /// What a kernel of rows reads and writes.
+    x: Strides,
+    y: Strides,
+    work: Work,
+    sizes: Sizes,
+    range: Range,
+    intervals: Intervals,
+    documents: Documents,
+    lists: Lists,
+    score: ScoreOf,
+    sinks: Place,
+    positions: Tokens,
+    /// The count of the user's numbers, and the numbers.
+    mods: Place,
+    rotation: Rotation,
+    partial: Partial,
+    /// A loop's bound per batch: one straight from a uniform is dear on lavapipe.
+    bound: Place,
+    part: Part,
+    partials: Partials,
+    sharing: Sharing,
+    packing: Packing,
+    choice: Choice,
+    listing: Listing,
+}
+
+/// Where nothing lies in `aux`.
+pub const NOTHING: u32 = u32::MAX;
+
+/// A window side without bound: beyond every pair of positions, and within i32 when added to one.
+pub const UNBOUNDED: u32 = 4 * MAX_LEN;
+
+impl Params {
+    /// The bytes of these groups as a shader that declares them reads them.
+    pub fn bytes(&self, groups: &[&Group]) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for group in groups {
+            bytes.resize(bytes.len().next_multiple_of(GROUP_ALIGNMENT), 0);
+            bytes.extend_from_slice(self.bytes_of(group.name));
+        }
+        bytes.resize(
+            bytes
+                .len()
+                .next_multiple_of(GROUP_ALIGNMENT)
+                .max(GROUP_ALIGNMENT),
+            0,
+        );
+        bytes
+    }
+
+    /// What a problem says of itself; where its tensors lie and which part a step computes comes later.
+    pub fn of(problem: &Problem) -> Self {
+        let (shape, mask, slice) = (&problem.shape, &problem.mask, problem.slice());
+        let side = |side: Option<u32>| side.map_or(UNBOUNDED, |n| n.min(UNBOUNDED));
+        let (left, right) = mask.window.map_or((None, None), |w| (w.left, w.right));
+        let softcap = problem.score.softcap.unwrap_or(1.0);
+        Self {
+            sizes: Sizes {
+                batch: shape.batch,
+                q_heads: shape.q_heads,
+                group: shape.group(),
+                q_len: shape.q_len,
+                kv_len: shape.kv_len,
+                head_dim: shape.head_dim,
+                value_dim: shape.value_dim,
+            },
+            work: Work {
+                heads: shape.q_heads,
+                splits: 1,
+                ..Work::default()
+            },
+            range: Range {
+                q_begin: slice.q.start,
+                q_end: slice.q.end,
+                k_begin: slice.k.start,
+                k_end: slice.k.end,
+            },
+            intervals: Intervals {
+                causal: mask.causal.into(),
+                prefix: mask.prefix,
+                window_left: side(left),
+                window_right: side(right),
+                // `first` is an exemption from the window: without one it does nothing.
+                first: if mask.window.is_some() { mask.first } else { 0 },
+                ..Intervals::default()
+            },
+            score: ScoreOf {
+                scale: problem.scale(),
+                softcap,
+                softcap_inverse: 1.0 / softcap,
+                ..ScoreOf::default()
+            },
+            sinks: Place { at: NOTHING },
+            documents: Documents {
+                keys_at: NOTHING,
+                queries_at: NOTHING,
+                ..Documents::default()
+            },
+            ..Self::default()
+        }
+    }
+
+    /// The same parameters with some of them changed.
+    pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
+        change(&mut self);
+        self
+    }
+
+    /// Rows of queries that a step computes.
+    pub fn rows(&self) -> u32 {
+        self.range.q_end - self.range.q_begin
+    }
+}
+
+impl Strides {
+    /// A validated layout (it ends below 2³² elements). A stride of an axis of one may be anything: it is never used.
+    pub fn of(layout: &Layout) -> Self {
+        Self {
+            start: layout.offset as u32,
+            batch: layout.batch as u32,
+            head: layout.head as u32,
+            row: layout.row as u32,
+        }
+    }
+
+    /// True when every row starts at a multiple of `n` elements, of whatever axes: one of size 1 counts too, whose stride
+    /// may be anything.
+    pub fn is_aligned(&self, n: u32) -> bool {
+        [self.start, self.batch, self.head, self.row]
+            .iter()
+            .all(|x| x.is_multiple_of(n))
+    }
+
+    /// Contiguous rows of `dim`, of which the first is row `begin` of the whole problem.
+    pub fn contiguous(heads: u32, rows: u32, dim: u32, begin: u32) -> Self {
+        let row = dim;
+        Self {
+            start: begin.wrapping_mul(row).wrapping_neg(),
+            batch: heads * rows * dim,
+            head: rows * dim,
+            row,
+        }
+    }
+}

@@ -1,0 +1,117 @@
+//! Attention of a tile of query rows.
+
+use std::fmt;
+
+use crate::problem::position::RotaryLayout;
+use crate::shader::Source;
+
+use super::tiles::Dims;
+use super::{Input, Kernel, MaskKey, Output, ScoreKey, Strategy, Tiles, Tiling, Workgroup};
+
+/// The key of a forward kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Prefill {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    /// q and k
+    pub input: Input,
+    /// v
+    pub value: Input,
+    pub output: Output,
+    /// ⌈D/4⌉
+    pub chunks: u32,
+    /// ⌈Dv/4⌉
+    pub value_chunks: u32,
+    pub score: ScoreKey,
+    pub mask: MaskKey,
+    /// Rotates q and k as they are loaded.
+    pub rotary: Option<RotaryLayout>,
+    /// Loads 64 bits, and eight channels, at a time: an extension of wgpu's that only software adapters gain by.
+    pub wide: bool,
+    /// Scores of the subgroup strategy come key by key out of a loop: short text, which software adapters compile fast
+    /// and need fewer registers for.
+    pub rolled: bool,
+    /// Writes the number of visited tiles in place of lse: a diagnostic.
+    pub count_tiles: bool,
+}
+
+impl Prefill {
+    fn all_tiles(&self) -> Tiles {
+        Tiles {
+            strategy: self.strategy,
+            tiling: self.tiling,
+            chunks: self.chunks,
+            value_chunks: self.value_chunks,
+            wide: self.wide,
+            rolled: self.rolled,
+        }
+    }
+}
+
+impl Kernel for Prefill {
+    fn entry(&self) -> &'static str {
+        "prefill"
+    }
+
+    fn compose(&self, source: &mut Source) {
+        self.all_tiles().compose(source);
+        for (slot, input) in [
+            ("q_rows", &self.input),
+            ("k_rows", &self.input),
+            ("v_rows", &self.value),
+        ] {
+            source.slot(slot, input.modules(self.wide));
+        }
+        self.score.compose(source, &self.mask, self.rotary);
+        self.mask.compose(source);
+        source.slot("o_rows", self.output.modules(false));
+        for (name, value) in [
+            ("count_tiles", self.count_tiles),
+            ("gradient", false),
+            ("transposed", false),
+            ("every_tile", false),
+            // q is of rows as long as a head, o sums rows as long as a value.
+            ("head_rows", true),
+            ("value_rows", false),
+            ("head_sum", false),
+            ("value_sum", true),
+        ] {
+            source.flag(name, value);
+        }
+    }
+
+    fn workgroup(&self) -> Workgroup {
+        self.all_tiles().workgroup(0)
+    }
+
+    fn owns(&self) -> String {
+        self.tiling.to_string()
+    }
+
+    fn tiles(&self) -> Option<Tiles> {
+        Some(self.all_tiles())
+    }
+
+    fn uses_mods(&self) -> bool {
+        self.score.uses_mods()
+    }
+}
+
+impl fmt::Display for Prefill {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tiles = self.all_tiles();
+        write!(
+            f,
+            "prefill {} {},{}->{} {}{}{}{}{}",
+            tiles.strategy_name(),
+            self.input,
+            self.value,
+            self.output,
+            Dims(self.chunks, self.value_chunks),
+            self.score,
+            self.mask,
+            if self.rotary.is_some() { " rotary" } else { "" },
+            tiles.ways(),
+        )
+    }
+}

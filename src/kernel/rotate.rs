@@ -1,0 +1,84 @@
+//! Rotates rows by their positions.
+
+use std::fmt;
+
+use crate::problem::position::RotaryLayout;
+use crate::shader::{Needs, Source};
+
+use super::codec::add_chunks;
+use super::{Input, Kernel, Output, Workgroup};
+
+/// Heads in which an invocation rotates its channels.
+pub const ROTATED_HEADS: u32 = 4;
+
+/// The key of a rotation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Rotate {
+    pub input: Input,
+    pub output: Output,
+    pub layout: RotaryLayout,
+    /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
+    pub whole_chunks: bool,
+    /// Moves 64 bits, and eight channels, at a time.
+    pub wide: bool,
+    /// Positions are given per token.
+    pub positions: bool,
+}
+
+impl Rotate {
+    /// Channels that are moved at a time.
+    pub fn chunk_channels(&self) -> u32 {
+        if self.wide { 8 } else { 4 }
+    }
+}
+
+impl Kernel for Rotate {
+    fn entry(&self) -> &'static str {
+        "rotate"
+    }
+
+    fn compose(&self, source: &mut Source) {
+        source.constant("HEADS", ROTATED_HEADS);
+        add_chunks(source, self.wide);
+        source.slot("x_rows", self.input.modules(self.wide));
+        let half = self.layout == RotaryLayout::Half;
+        source.flag("half_pairs", half);
+        source.flag("whole_chunks", self.whole_chunks);
+        source.flag("whole_halves", self.whole_chunks && half);
+        source.flag("whole_interleaved", self.whole_chunks && !half);
+        source.flag("positions_given", self.positions);
+        source.slot("o_rows", self.output.modules(self.wide));
+    }
+
+    fn workgroup(&self) -> Workgroup {
+        Workgroup::ROWS
+    }
+
+    fn owns(&self) -> String {
+        format!(
+            "{} channels, and those that are rotated with them, in {ROTATED_HEADS} heads per invocation",
+            self.chunk_channels()
+        )
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            subgroups: false,
+            int64: self.wide,
+        }
+    }
+}
+
+impl fmt::Display for Rotate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "rotate {}->{} {:?}{}{}",
+            self.input,
+            self.output,
+            self.layout,
+            if self.whole_chunks { "" } else { " ragged" },
+            if self.wide { " wide" } else { "" }
+        )
+    }
+}

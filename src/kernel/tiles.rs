@@ -1,0 +1,196 @@
+//! What the kernels that walk tiles have in common: strategy, sizes, chunks of channels.
+
+use std::fmt;
+
+use crate::problem::MAX_LEN;
+use crate::shader::Source;
+
+use super::Workgroup;
+use super::codec::add_chunks;
+
+/// How a score row and a key meet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Strategy {
+    /// Keys live in the lanes of a cluster of `width` invocations and are broadcast by shuffle. With `fixed` the
+    /// device has this one width, so the source lane is a constant.
+    Subgroup { width: u32, fixed: bool },
+    /// Keys live in workgroup memory; needs no feature.
+    Workgroup,
+}
+
+/// Sizes of a kernel's tiles.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tiling {
+    /// Invocations of a workgroup.
+    pub invocations: u32,
+    /// Invocations that share one row, each with its part of the channels.
+    pub lanes_per_row: u32,
+    /// Rows that one invocation holds in registers.
+    pub rows: u32,
+    /// Keys of one step of the online softmax.
+    pub keys: u32,
+    /// Keys of a tile: what is staged at once and what a schedule visits.
+    pub tile: u32,
+}
+
+impl Tiling {
+    /// Query rows of a workgroup.
+    pub fn tile_rows(&self) -> u32 {
+        self.invocations / self.lanes_per_row * self.rows
+    }
+}
+
+/// What a kernel that walks tiles is told of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tiles {
+    pub strategy: Strategy,
+    pub tiling: Tiling,
+    pub chunks: u32,
+    pub value_chunks: u32,
+    pub wide: bool,
+    pub rolled: bool,
+}
+
+/// Rows of which an invocation sums four channels at once: more are more sums than a processor has registers (AVX-512
+/// has 32, AVX2 16). Tiles for GPUs have no more rows.
+const MOST_ROWS_OF_FOUR: u32 = 5;
+
+/// Workgroup memory of a tile of `keys` rows of `chunks` 4-vectors each, with its two words of marks.
+pub fn workgroup_tile_bytes(keys: u32, chunks: u32) -> u32 {
+    keys * chunks * 16 + 16
+}
+
+impl Tiles {
+    /// The workgroup, with `sums` bytes beside what the strategy keeps.
+    pub(super) fn workgroup(&self, sums: u32) -> Workgroup {
+        let staged = match self.strategy {
+            Strategy::Subgroup { .. } => 0,
+            Strategy::Workgroup => {
+                workgroup_tile_bytes(self.tiling.tile, self.chunks + self.value_chunks)
+            }
+        };
+        Workgroup {
+            invocations: self.tiling.invocations,
+            memory: sums + staged,
+        }
+    }
+
+    /// Constants and conditions of the tiles, and how their rows meet what they walk.
+    pub(super) fn compose(&self, source: &mut Source) {
+        let (tiling, lanes) = (&self.tiling, self.tiling.lanes_per_row);
+        let vec4s = add_chunks(source, self.wide);
+        // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
+        // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
+        let shuffles = self.strategy != Strategy::Workgroup;
+        let shares = if shuffles { vec4s } else { 1 };
+        let all = [self.chunks, self.value_chunks].map(|of_row| of_row.div_ceil(vec4s));
+        let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
+        for (name, value) in [
+            ("LANES", lanes),
+            ("ROWS", tiling.rows),
+            ("ROW_STRIDE", tiling.invocations / lanes),
+            ("TILE_ROWS", tiling.tile_rows()),
+            ("KEYS", tiling.keys),
+            ("TILE", tiling.tile),
+            ("GROUPS", tiling.tile / tiling.keys),
+            ("HEAD_CHUNKS", chunks),
+            ("HEAD_ALL_CHUNKS", all[0]),
+            ("VALUE_CHUNKS", value_chunks),
+            ("VALUE_ALL_CHUNKS", all[1]),
+            ("KEY_PAIRS", tiling.keys / 2),
+            ("SHARES", shares),
+            ("SHARE_VEC4S", vec4s / shares),
+        ] {
+            source.constant(name, value);
+        }
+        source.signed("MAX_OFFSET", MAX_LEN as i32);
+        source.flag("head_ragged", !all[0].is_multiple_of(lanes));
+        source.flag("value_ragged", !all[1].is_multiple_of(lanes));
+        source.flag("shared_rows", lanes > 1);
+        source.flag("by_channel", shuffles && tiling.rows > MOST_ROWS_OF_FOUR);
+        for (name, least) in [
+            ("lanes_2", 2),
+            ("lanes_4", 4),
+            ("lanes_8", 8),
+            ("lanes_16", 16),
+        ] {
+            source.flag(name, lanes >= least);
+        }
+        self.compose_strategy(source, chunks, value_chunks);
+    }
+
+    fn compose_strategy(&self, source: &mut Source, chunks: u32, value_chunks: u32) {
+        let tiling = &self.tiling;
+        source.flag("fixed_source", false);
+        match self.strategy {
+            Strategy::Subgroup { width, fixed } => {
+                let strategy = match self.rolled {
+                    true => "strategy::subgroup_loop",
+                    false => "strategy::subgroup",
+                };
+                source.slot("strategy", vec![strategy]);
+                source.constant("WIDTH", width);
+                source.flag("fixed_source", fixed && tiling.lanes_per_row == 1);
+            }
+            Strategy::Workgroup => {
+                source.slot("strategy", vec!["strategy::workgroup"]);
+                source.constant("HEAD_TILE_CHUNKS", tiling.tile * chunks);
+                source.constant("VALUE_TILE_CHUNKS", tiling.tile * value_chunks);
+            }
+        }
+    }
+
+    /// `subgroup 8`, `subgroup 8+` (at least 8 lanes) or `workgroup`.
+    pub(super) fn strategy_name(&self) -> String {
+        match self.strategy {
+            Strategy::Subgroup { width, fixed } => {
+                format!("subgroup {width}{}", if fixed { "" } else { "+" })
+            }
+            Strategy::Workgroup => "workgroup".into(),
+        }
+    }
+
+    /// How rows are loaded and scores computed, behind a name.
+    pub(super) fn ways(&self) -> String {
+        let wide = if self.wide { " wide" } else { "" };
+        let rolled = if self.rolled { " rolled" } else { "" };
+        format!("{wide}{rolled}")
+    }
+}
+
+/// Channels of a row of q and of v, at most.
+pub(super) struct Dims(pub u32, pub u32);
+
+impl fmt::Display for Dims {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "D<={} Dv<={}", self.0 * 4, self.1 * 4)
+    }
+}
+
+impl fmt::Display for Strategy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Subgroup { .. } => "subgroup",
+            Self::Workgroup => "workgroup",
+        })
+    }
+}
+
+impl fmt::Display for Tiling {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} rows x {} keys ({} invocations, {} per row, {} per invocation)",
+            self.tile_rows(),
+            self.tile,
+            self.invocations,
+            plural(self.lanes_per_row, "lane"),
+            plural(self.rows, "row"),
+        )
+    }
+}
+
+/// `1 row`, `2 rows`
+pub(crate) fn plural(n: u32, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
+}

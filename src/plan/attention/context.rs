@@ -1,0 +1,121 @@
+//! What every attention kernel of a call shares, forward and backward: where operands lie, which masks and scores take
+//! part, and where q and k are rotated.
+
+use crate::error::Result;
+use crate::kernel::{MaskKey, Params, whole_eights};
+use crate::plan::builder::Draft;
+use crate::plan::operation::rotate;
+use crate::plan::schedule::Schedule;
+use crate::plan::sparse::select;
+use crate::plan::tiles::{self, Chosen, Demand};
+use crate::problem::{Operand, Problem};
+
+use super::inputs::{Source, bind_inputs, rotate_inputs};
+use super::mask::push_mask;
+use super::score::{self, ScorePlan};
+
+pub(in crate::plan) struct Context<'a> {
+    pub problem: &'a Problem,
+    pub schedule: Schedule<'a>,
+    pub params: Params,
+    pub q: Source,
+    pub k: Source,
+    pub v: Source,
+    pub score: ScorePlan,
+    pub mask: MaskKey,
+    /// Kernels rotate q and k as they load them; else these are rotated already.
+    pub fused: bool,
+}
+
+impl<'a> Context<'a> {
+    /// Lays out what masks and scores read, and binds q, k and v as the caller has them. `params` know the lengths.
+    pub fn new(
+        draft: &mut Draft<'_>,
+        problem: &'a Problem,
+        mut params: Params,
+        fused: bool,
+    ) -> Result<Self> {
+        let mask = push_mask(draft, problem, &mut params)?;
+        let score = score::plan(draft, problem, &mut params, fused)?;
+        let [q, k, v] = bind_inputs(draft, problem)?;
+        let schedule = Schedule::new(problem);
+        let mut context = Self {
+            problem,
+            schedule,
+            params,
+            q,
+            k,
+            v,
+            score,
+            mask,
+            fused,
+        };
+        context.place_inputs();
+        Ok(context)
+    }
+
+    fn place_inputs(&mut self) {
+        let rows = [&self.q, &self.k, &self.v].map(|source| source.bound.rows);
+        [self.params.q, self.params.k, self.params.v] = rows;
+    }
+
+    /// Steps that make what the kernels read: q and k rotated where kernels do not rotate, and chosen blocks.
+    pub fn make_inputs(&mut self, draft: &mut Draft<'_>) -> Result<()> {
+        let (problem, slice) = (self.problem, self.problem.slice());
+        if let Some(rotary) = problem.position.rotation() {
+            rotate::plan_table(draft, problem, rotary, &mut self.params)?;
+            if !self.fused && slice.has_pairs() {
+                rotate_inputs(draft, problem, &self.params, &mut self.q, &mut self.k)?;
+                self.place_inputs();
+            }
+        }
+        if !slice.has_pairs() {
+            return Ok(());
+        }
+        select::steps(draft, problem, &self.params, self.mask, &self.q, &self.k)
+    }
+
+    /// Strategy and tiles of one kernel, in blocks where there are some.
+    pub fn tiles(draft: &mut Draft<'_>, problem: &Problem, demand: Demand) -> Result<Chosen> {
+        let mut chosen = tiles::choose(demand, draft.caps, draft.options)?;
+        if let Some(grid) = problem.mask.block_grid(&problem.shape) {
+            tiles::fit_block(&mut chosen, grid.side, draft)?;
+        }
+        Ok(chosen)
+    }
+
+    /// Holds the tiles against what the kernel reads, `more` rows beside q, k and v; tells reasons once.
+    pub fn settle(&self, draft: &mut Draft<'_>, chosen: &mut Chosen, more: &[(&Operand, u32)]) {
+        let (d, dv) = (self.problem.shape.head_dim, self.problem.shape.value_dim);
+        let mut rows = vec![
+            (&self.q.operand, d),
+            (&self.k.operand, d),
+            (&self.v.operand, dv),
+        ];
+        rows.extend(more);
+        let rotary = self.problem.position.rotation().filter(|_| self.fused);
+        let whole = rotary.is_none_or(|rotary| rotate::whole_chunks(rotary, 8));
+        chosen.load_wide_if(whole && whole_eights(&rows));
+        for declined in chosen.declined.drain(..) {
+            draft.decline(declined);
+        }
+        self.score.decline_pairs(chosen, draft);
+    }
+
+    /// Pairs of the slice that queries see, over all heads, as far as the host knows.
+    pub fn pairs(&self) -> u64 {
+        pairs(self.problem, &self.schedule)
+    }
+}
+
+/// Pairs of the slice that queries see, over all heads, as far as the host knows.
+pub(in crate::plan) fn pairs(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
+    let (shape, slice) = (&problem.shape, problem.slice());
+    if slice.q.is_empty() {
+        return 0;
+    }
+    let heads = schedule.heads();
+    let of = |(b, h)| schedule.pairs(b, h, slice.q.start, slice.q.end - 1);
+    let each = (0..shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
+    u64::from(shape.q_heads / heads) * each.map(of).sum::<u64>()
+}

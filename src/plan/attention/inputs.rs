@@ -1,0 +1,93 @@
+//! The inputs of an attention kernel, forward or backward: the caller's tensors, or their rows rotated into scratch.
+
+use crate::error::Result;
+use crate::kernel::Params;
+use crate::plan::builder::{Bound, Draft};
+use crate::plan::operation::rotate::Pass;
+use crate::plan::sparse::select::rows_looked_at;
+use crate::problem::position::Side;
+use crate::problem::{Element, Layout, Operand, Problem, Role};
+
+/// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
+pub(in crate::plan) struct Source {
+    pub operand: Operand,
+    pub bound: Bound,
+}
+
+pub(in crate::plan) fn bind_inputs(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+) -> Result<[Source; 3]> {
+    let shape = &problem.shape;
+    let q = [shape.batch, shape.q_heads, shape.q_len];
+    let kv = [shape.batch, shape.kv_heads, shape.kv_len];
+    let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
+        Ok(Source {
+            operand,
+            bound: draft.input(role, &operand, sizes, dim)?,
+        })
+    };
+    Ok([
+        bind(Role::Q, problem.q, q, shape.head_dim)?,
+        bind(Role::K, problem.k, kv, shape.head_dim)?,
+        bind(Role::V, problem.v, kv, shape.value_dim)?,
+    ])
+}
+
+/// Lets a pass rotate q and k into scratch, and the kernel read them there.
+pub(in crate::plan) fn rotate_inputs(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    params: &Params,
+    q: &mut Source,
+    k: &mut Source,
+) -> Result<()> {
+    let (shape, position) = (&problem.shape, &problem.position);
+    let looked_at = rows_looked_at(problem);
+    let Some(rotary) = position.rotation() else {
+        return Ok(());
+    };
+    let sides = [
+        (
+            Side::Query,
+            q,
+            shape.q_heads,
+            looked_at.q,
+            &position.q_positions,
+        ),
+        (
+            Side::Key,
+            k,
+            shape.kv_heads,
+            looked_at.k,
+            &position.k_positions,
+        ),
+    ];
+    for (side, source, heads, rows, positions) in sides {
+        let rotates = position.rotates(side);
+        if !rotates && source.operand.element == Element::F32 {
+            continue;
+        }
+        let mut params = *params;
+        if !rotates {
+            // Kernels read q and k in one type, and rotated rows are f32: the pass rotates no channel.
+            draft.note("k's rows are widened to f32, as rotated q is".into());
+            params.rotation.dim = 0;
+        }
+        params.q = source.bound.rows;
+        let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
+        let operand = source.operand;
+        let pass = Pass {
+            rotary,
+            side,
+            source: source.bound,
+            operand: &operand,
+            heads,
+            rows,
+            positions,
+        };
+        source.bound = pass.plan(draft, &params)?;
+        source.operand = Operand::new(Element::F32, layout);
+    }
+    Ok(())
+}

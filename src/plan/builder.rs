@@ -1,0 +1,348 @@
+//! A plan in the making: what every family needs to lay out bindings, scratch and grids.
+
+use std::ops::Range;
+
+use crate::caps::Caps;
+use crate::error::{Error, Result};
+use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Strides, Variant};
+use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Role, Values};
+use crate::task::Task;
+
+use super::step::{Bindings, step_flops};
+use super::{
+    AuxCopy, Binding, CopyOut, Cost, Declined, OFFSET_ALIGNMENT, Plan, PlanOptions, Requirement,
+    Slot, Step, TableNeed,
+};
+
+pub(super) struct Draft<'a> {
+    pub caps: &'a Caps,
+    pub options: &'a PlanOptions,
+    pub steps: Vec<Step>,
+    pub declined: Vec<Declined>,
+    pub notes: Vec<String>,
+    scratch: Vec<(&'static str, u64)>,
+    aux: Vec<u32>,
+    copies: Vec<AuxCopy>,
+    requirements: Vec<Requirement>,
+    pub table: Option<TableNeed>,
+    /// What a pair costs with the user's functions over what its products cost, rounded up.
+    load: u64,
+}
+
+/// A tensor as a step sees it: the binding, and where its rows lie from there.
+#[derive(Clone, Copy)]
+pub(super) struct Bound {
+    pub binding: Binding,
+    pub rows: Strides,
+}
+
+impl<'a> Draft<'a> {
+    pub fn new(caps: &'a Caps, options: &'a PlanOptions) -> Self {
+        Self {
+            caps,
+            options,
+            steps: Vec::new(),
+            declined: Vec::new(),
+            notes: Vec::new(),
+            scratch: Vec::new(),
+            // Never empty, so that it can always be bound.
+            aux: vec![0; 4],
+            copies: Vec::new(),
+            requirements: Vec::new(),
+            table: None,
+            load: 1,
+        }
+    }
+
+    /// For attention; the user's functions make its steps shorter.
+    pub fn of(problem: &Problem, caps: &'a Caps, options: &'a PlanOptions) -> Self {
+        let products = 2 * u64::from(problem.shape.head_dim + problem.shape.value_dim);
+        let mods = problem.mods.as_ref().map_or(0, Mods::pair_flops);
+        Self {
+            load: 1 + mods.div_ceil(products),
+            ..Self::new(caps, options)
+        }
+    }
+
+    /// FLOPs of products that a step has at the most.
+    pub fn step_flops(&self) -> u64 {
+        (step_flops(self.caps.class) / self.load).max(1)
+    }
+
+    pub fn finish(self, task: Task) -> Plan {
+        Plan {
+            task,
+            options: self.options.clone(),
+            caps: self.caps.clone(),
+            steps: self.steps,
+            scratch: self.scratch.into_iter().map(|(_, size)| size).collect(),
+            aux: self.aux,
+            copies: self.copies,
+            requirements: self.requirements,
+            table: self.table,
+            declined: self.declined,
+            notes: self.notes,
+        }
+    }
+
+    /// Binds a tensor that the call reads.
+    pub fn input(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+    ) -> Result<Bound> {
+        self.operand(role, operand, sizes, dim, false)
+    }
+
+    /// Binds a tensor that the call writes.
+    pub fn output(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+    ) -> Result<Bound> {
+        self.operand(role, operand, sizes, dim, true)
+    }
+
+    /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
+    fn operand(
+        &mut self,
+        role: Role,
+        operand: &Operand,
+        sizes: [u32; 3],
+        dim: u32,
+        writable: bool,
+    ) -> Result<Bound> {
+        let bytes = operand.bytes(sizes, dim);
+        let start = operand.layout.offset * operand.element.size();
+        let offset = start - start % OFFSET_ALIGNMENT;
+        let size = bytes.saturating_sub(offset);
+        self.check_binding(role.name(), size)?;
+        let written = sizes.iter().map(|&n| u64::from(n)).product::<u64>() * u64::from(dim);
+        self.requirements.push(Requirement {
+            role,
+            bytes,
+            storage: true,
+            output: writable,
+            start,
+            dense: bytes - start.min(bytes) == written * operand.element.size(),
+        });
+        let mut rows = Strides::of(&operand.layout);
+        rows.start = ((start - offset) / operand.element.size()) as u32;
+        let binding = Binding {
+            slot: Slot::Operand(role),
+            offset,
+            size,
+        };
+        Ok(Bound { binding, rows })
+    }
+
+    /// Says why a faster path was passed over, once.
+    pub fn decline(&mut self, declined: Declined) {
+        if !self.declined.contains(&declined) {
+            self.declined.push(declined);
+        }
+    }
+
+    /// Says something worth knowing, once.
+    pub fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
+    /// A buffer of the call's own. Steps run in order, so one of each purpose serves all slices.
+    pub fn scratch(&mut self, what: &'static str, bytes: u64) -> Result<Binding> {
+        self.check_binding(what, bytes)?;
+        let size = bytes.max(16);
+        let known = self.scratch.iter().position(|&(name, _)| name == what);
+        let n = known.unwrap_or_else(|| {
+            self.scratch.push((what, 0));
+            self.scratch.len() - 1
+        });
+        self.scratch[n].1 = self.scratch[n].1.max(size);
+        Ok(Binding {
+            slot: Slot::Scratch(n),
+            offset: 0,
+            size,
+        })
+    }
+
+    /// Something to bind where nothing is read: the call's small operands.
+    pub fn nothing(&self) -> Binding {
+        Binding {
+            slot: Slot::Aux,
+            offset: 0,
+            size: 0,
+        }
+    }
+
+    /// Adds words to the small operands; answers where they lie.
+    pub fn push_aux(&mut self, words: impl IntoIterator<Item = u32>) -> u32 {
+        let at = self.aux.len() as u32;
+        self.aux.extend(words);
+        at
+    }
+
+    /// Room for a device-resident operand among the small ones; the encoder copies it there.
+    pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
+        let at = self.push_aux(std::iter::repeat_n(0, words as usize));
+        self.copies.push(AuxCopy {
+            role,
+            at,
+            words,
+            out: None,
+        });
+        self.require_copy(role, words, false);
+        at
+    }
+
+    /// Lets the encoder copy small operands from `at` on to an output of `words`, after the steps so far: these `parts`
+    /// of them.
+    pub fn copy_out(
+        &mut self,
+        role: Role,
+        at: u32,
+        words: u32,
+        parts: impl IntoIterator<Item = Range<u32>>,
+    ) {
+        let after = self.steps.len();
+        self.copies.extend(parts.into_iter().map(|part| AuxCopy {
+            role,
+            at: at + part.start,
+            words: part.end - part.start,
+            out: Some(CopyOut {
+                after,
+                to: part.start,
+            }),
+        }));
+        self.require_copy(role, words, true);
+    }
+
+    fn require_copy(&mut self, role: Role, words: u32, output: bool) {
+        self.requirements.push(Requirement {
+            role,
+            bytes: u64::from(words) * 4,
+            storage: false,
+            output,
+            start: 0,
+            dense: true,
+        });
+    }
+
+    /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.
+    pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) -> Result<()> {
+        let shape = &problem.shape;
+        // Before there is room for them: of a batch beyond all bounds not even that is to be had.
+        self.check_binding("the small operands together", 8 * u64::from(shape.batch))?;
+        let batches = 0..shape.batch;
+        params.intervals.lens_at = match &problem.mask.kv_lens {
+            Lengths::Device => self.copy_aux(Role::KvLens, shape.batch),
+            lens => {
+                let known = |b: u32| match lens {
+                    Lengths::Host(lens) => lens[b as usize],
+                    _ => shape.kv_len,
+                };
+                self.push_aux(batches.clone().map(known))
+            }
+        };
+        params.intervals.offsets_at = match &problem.mask.q_offset {
+            Offsets::Device => self.copy_aux(Role::QOffset, shape.batch),
+            offsets => {
+                let bottom_right = shape.kv_len as i32 - shape.q_len as i32;
+                let known = |b: u32| match offsets {
+                    Offsets::Host(offsets) => offsets[b as usize] as u32,
+                    _ => bottom_right as u32,
+                };
+                self.push_aux(batches.map(known))
+            }
+        };
+        Ok(())
+    }
+
+    /// The workgroups of a step, folded into two dimensions where one does not hold them.
+    pub fn grid(&self, workgroups: u64) -> Result<[u32; 3]> {
+        let most = u64::from(self.caps.workgroups_per_dimension);
+        let x = workgroups.min(most);
+        let y = workgroups.div_ceil(x.max(1));
+        if y > most {
+            return Err(Error::Limit {
+                what: "a step's workgroups",
+                actual: workgroups,
+                limit: "max_compute_workgroups_per_dimension",
+                allowed: most * most,
+                way_out: "call it by slices of the queries",
+            });
+        }
+        Ok([x as u32, y as u32, 1])
+    }
+
+    /// Steps of a kernel whose invocations each own one of `items` pieces, at most `per_step` a step.
+    pub fn item_steps(
+        &mut self,
+        variant: impl Into<Variant>,
+        params: Params,
+        bindings: Bindings,
+        items: u64,
+        cost: Cost,
+    ) -> Result<()> {
+        if items > u64::from(u32::MAX) {
+            return Err(Error::Limit {
+                what: "the pieces of an output",
+                actual: items,
+                limit: "the range of u32",
+                allowed: u64::from(u32::MAX),
+                way_out: "call it by slices of the queries",
+            });
+        }
+        let grid = self.grid(items.div_ceil(u64::from(ROW_KERNEL_INVOCATIONS)))?;
+        let params = params.with(|p| {
+            p.work.begin = 0;
+            p.work.end = items as u32;
+        });
+        self.steps.push(Step {
+            variant: variant.into(),
+            bindings,
+            params,
+            grid,
+            cost,
+        });
+        Ok(())
+    }
+
+    /// True when `operand` can be written in place: whole words of one owner each, in a buffer of its own.
+    pub fn writes_in_place(&self, operand: &Operand, dim: u32) -> bool {
+        let whole_words = operand.element == Element::F32
+            || (operand.layout.is_aligned(2) && dim.is_multiple_of(2));
+        whole_words && !self.options.shared_outputs
+    }
+
+    /// Numbers that either side may hold, among the small operands.
+    pub fn push_values(&mut self, role: Role, values: &Values, count: usize) -> u32 {
+        match values {
+            Values::Host(values) => self.push_aux(values.iter().map(|x| x.to_bits())),
+            Values::Device => self.copy_aux(role, count as u32),
+        }
+    }
+
+    pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
+        check_binding(self.caps, what, bytes)
+    }
+}
+
+/// Refuses what is larger than one binding.
+pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
+    if bytes > caps.binding_bytes {
+        return Err(Error::Limit {
+            what,
+            actual: bytes,
+            limit: "max_storage_buffer_binding_size",
+            allowed: caps.binding_bytes,
+            way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
+        });
+    }
+    Ok(())
+}

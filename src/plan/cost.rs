@@ -1,0 +1,56 @@
+//! What steps cost.
+
+/// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Cost {
+    /// Key tiles that are visited, over all heads and query tiles.
+    pub visited: u64,
+    /// Key tiles that are there.
+    pub of: u64,
+    /// 2·(D + Dv) a visible pair and head; 1 fma is 2.
+    pub flops: u64,
+    pub read_bytes: u64,
+    pub written_bytes: u64,
+}
+
+impl std::ops::AddAssign for Cost {
+    fn add_assign(&mut self, other: Self) {
+        self.visited += other.visited;
+        self.of += other.of;
+        self.flops += other.flops;
+        self.read_bytes += other.read_bytes;
+        self.written_bytes += other.written_bytes;
+    }
+}
+
+/// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
+/// head and tile.
+pub(super) struct PerHead<F> {
+    tiles: u32,
+    heads: u32,
+    compute: F,
+    known: Option<(u32, u32)>,
+    costs: Vec<Cost>,
+}
+
+impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
+    pub fn new(tiles: u32, heads: u32, compute: F) -> Self {
+        Self {
+            tiles,
+            heads,
+            compute,
+            known: None,
+            costs: Vec::new(),
+        }
+    }
+
+    pub fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
+        let h = h.min(self.heads - 1);
+        if self.known != Some((b, h)) {
+            self.known = Some((b, h));
+            let tiles = 0..self.tiles;
+            self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
+        }
+        self.costs[tile as usize]
+    }
+}

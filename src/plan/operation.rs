@@ -1,0 +1,10 @@
+//! Small operations: rows rotated, tables added, partial results merged.
+
+pub(super) mod embed;
+pub(super) mod merge;
+pub(super) mod rotate;
+
+pub(super) use embed::plan as embed;
+pub(super) use merge::plan as merge;
+pub(super) use rotate::plan as rotate;
+pub use rotate::{TableNeed, TableRows};

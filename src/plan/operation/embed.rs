@@ -1,0 +1,55 @@
+//! Absolute position schemes: a table's rows written to embeddings, or added onto them, by position.
+
+use crate::caps::Caps;
+use crate::error::Result;
+use crate::kernel::{Pack, PackRows, Params};
+use crate::plan::builder::Draft;
+use crate::plan::{Plan, PlanOptions};
+use crate::problem::{Element, Layout, Operand, Positions, Role};
+use crate::task::{Embedding, Task};
+
+use super::merge::pack_words;
+
+pub(in crate::plan) fn plan(
+    embedding: &Embedding,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    embedding.validate()?;
+    let mut draft = Draft::new(caps, options);
+    if embedding.batch > 0 && embedding.len > 0 {
+        let (dim, rows) = (embedding.dim, embedding.rows);
+        let table = Operand::new(Element::F32, Layout::heads_first(1, rows, dim));
+        let from = draft.input(Role::Table, &table, [1, 1, rows], dim)?;
+        let to = draft.output(
+            Role::Embeddings,
+            &embedding.embeddings,
+            embedding.sizes(),
+            dim,
+        )?;
+        let mut params = Params::default().with(|p| {
+            p.sizes.batch = embedding.batch;
+            p.sizes.q_heads = 1;
+            p.sizes.q_len = embedding.len;
+            p.range.q_end = embedding.len;
+            p.packing.table_start = embedding.start;
+            p.packing.table_rows = rows;
+        });
+        params.positions.q_at = match &embedding.positions {
+            Positions::Index => 0,
+            Positions::Host(p) => draft.push_aux(p.iter().map(|&p| p as u32)),
+            Positions::Device => draft.copy_aux(Role::QPositions, embedding.batch * embedding.len),
+        };
+        let positions = embedding.positions != Positions::Index;
+        let rows = PackRows::Table {
+            add: embedding.add,
+            positions,
+        };
+        let key = Pack {
+            output: embedding.embeddings.element,
+            rows,
+        };
+        pack_words(&mut draft, (&params, dim), key, from.binding, &to)?;
+    }
+    Ok(draft.finish(Task::Embedding(Box::new(embedding.clone()))))
+}

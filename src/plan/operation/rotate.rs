@@ -1,0 +1,433 @@
+//! Rotating rows by their positions: a pass before attention, or an operation of its own.
+
+use std::ops::RangeInclusive;
+
+use crate::caps::Caps;
+use crate::error::{Error, Result};
+use crate::kernel::{Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
+use crate::plan::builder::{Bound, Draft};
+use crate::plan::tiles;
+use crate::plan::{Binding, Cost, Plan, PlanOptions};
+use crate::problem::position::{Rotary, RotaryLayout, Side};
+use crate::problem::{Element, Layout, Operand, Position, Positions, Problem, Role};
+use crate::task::{Rotation, Task};
+
+use super::merge::pack_into;
+
+/// The cosines and sines that a plan's steps read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TableNeed {
+    pub rotary: Rotary,
+    pub rows: TableRows,
+    /// The context length for kinds that depend on it.
+    pub length: u32,
+}
+
+/// Which positions a table has rows for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum TableRows {
+    Range(RangeInclusive<i32>),
+    /// Ascending; where positions are few and far between.
+    List(Vec<i32>),
+}
+
+impl TableRows {
+    fn new(rotary: &Rotary, range: RangeInclusive<i32>, positions: &[&Positions]) -> Self {
+        let span = i64::from(*range.end()) - i64::from(*range.start()) + 1;
+        let count: usize = positions
+            .iter()
+            .map(|p| {
+                if let Positions::Host(p) = p {
+                    p.len()
+                } else {
+                    0
+                }
+            })
+            .sum();
+        let all_host = positions.iter().all(|p| matches!(p, Positions::Host(_)));
+        if all_host && span > SPARSE_SPAN.max(2 * count as i64) {
+            let mut list: Vec<i32> = positions
+                .iter()
+                .flat_map(|p| {
+                    if let Positions::Host(p) = p {
+                        p.as_slice()
+                    } else {
+                        &[]
+                    }
+                })
+                .copied()
+                .collect();
+            list.sort_unstable();
+            list.dedup();
+            return Self::List(list);
+        }
+        // A context that begins near 0 and grows keeps its table; xPos may not reach 0 from its centre.
+        let near = rotary.xpos.is_none()
+            && *range.start() >= 0
+            && i64::from(*range.start()) <= span.max(SPARSE_SPAN);
+        Self::Range(if near { 0..=*range.end() } else { range })
+    }
+
+    fn start(&self) -> i32 {
+        match self {
+            Self::Range(range) => *range.start(),
+            Self::List(_) => 0,
+        }
+    }
+
+    fn len(&self) -> u64 {
+        match self {
+            Self::Range(range) => (i64::from(*range.end()) - i64::from(*range.start()) + 1) as u64,
+            Self::List(list) => list.len() as u64,
+        }
+    }
+
+    /// The words that tell the shader each token's row.
+    fn words(&self, positions: &[i32]) -> Vec<u32> {
+        let word = |p: &i32| match self {
+            Self::Range(_) => *p as u32,
+            Self::List(list) => list.partition_point(|x| x < p) as u32,
+        };
+        positions.iter().map(word).collect()
+    }
+}
+
+/// Positions a table holds without asking whether all are used.
+const SPARSE_SPAN: i64 = 1 << 16;
+
+/// States the table and what the shader must know of it.
+fn bind_table(
+    draft: &mut Draft<'_>,
+    params: &mut Params,
+    rotary: &Rotary,
+    rows: TableRows,
+    length: u32,
+) -> Result<()> {
+    let (pairs, split) = (rotary.pairs(), rotary.xpos.is_some());
+    let stride = if split { 2 * pairs } else { pairs };
+    params.rotation.stride = stride;
+    params.rotation.key_at = if split { pairs } else { 0 };
+    params.rotation.start = rows.start();
+    params.rotation.rows = rows.len() as u32;
+    params.rotation.first = rotary.start;
+    params.rotation.dim = rotary.dim;
+    params.rotation.sine = 1.0;
+    let size = (rows.len() * u64::from(stride) * 8).next_multiple_of(16);
+    draft.check_binding("the rotary table", size)?;
+    draft.table = Some(TableNeed {
+        rotary: rotary.clone(),
+        rows,
+        length,
+    });
+    Ok(())
+}
+
+/// Lays out the rotary table of an attention call and each token's row in it.
+pub(in crate::plan) fn plan_table(
+    draft: &mut Draft<'_>,
+    problem: &Problem,
+    rotary: &Rotary,
+    params: &mut Params,
+) -> Result<()> {
+    let (shape, position) = (&problem.shape, &problem.position);
+    let known = position.known_range(shape, &problem.mask);
+    let range = position.range.clone().or(known).ok_or(Error::Unstated)?;
+    let length = position.length(&range);
+    rotary
+        .scale_hint(problem.scale())
+        .into_iter()
+        .for_each(|hint| draft.note(hint));
+    let k_positions = match position.rotates(Side::Key) {
+        true => &position.k_positions,
+        false => &Positions::Index,
+    };
+    let rows = match &position.range {
+        Some(range) => TableRows::Range(range.clone()),
+        None => TableRows::new(rotary, range, &[&position.q_positions, k_positions]),
+    };
+    let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
+        Positions::Index => 0,
+        Positions::Host(p) => draft.push_aux(rows.words(p)),
+        Positions::Device if known > 0 => known,
+        Positions::Device => draft.copy_aux(role, shape.batch * len),
+    };
+    let (q_at, k_at) = (params.positions.q_at, params.positions.k_at);
+    params.rotation.q_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at);
+    params.rotation.k_at = push(Role::KPositions, k_positions, shape.kv_len, k_at);
+    bind_table(draft, params, rotary, rows, length)
+}
+
+/// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.
+pub(in crate::plan) fn whole_chunks(rotary: &Rotary, channels: u32) -> bool {
+    let whole = rotary.dim.is_multiple_of(match rotary.layout {
+        RotaryLayout::Half => 2 * channels,
+        RotaryLayout::Interleaved => channels,
+    });
+    whole && rotary.start.is_multiple_of(channels)
+}
+
+/// Which rows a call rotates, for its notes.
+pub(in crate::plan) fn rotated_rows(position: &Position) -> &'static str {
+    if position.k_rotated {
+        "k holds rotated keys; queries are rotated"
+    } else {
+        "q and k are rotated"
+    }
+}
+
+/// One side's rows turned into contiguous f32 scratch, before the attention kernel.
+pub(in crate::plan) struct Pass<'a> {
+    pub rotary: &'a Rotary,
+    pub side: Side,
+    pub source: Bound,
+    pub operand: &'a Operand,
+    /// Heads and rows of the whole tensor, and which rows are turned.
+    pub heads: u32,
+    pub rows: std::ops::Range<u32>,
+    pub positions: &'a Positions,
+}
+
+impl Pass<'_> {
+    /// Records the pass and answers where the turned rows lie.
+    pub fn plan(&self, draft: &mut Draft<'_>, params: &Params) -> Result<Bound> {
+        let dim = self.rotary.head_dim;
+        let count = self.rows.end - self.rows.start;
+        let elements = u64::from(params.sizes.batch)
+            * u64::from(self.heads)
+            * u64::from(count)
+            * u64::from(dim);
+        let name = match self.side {
+            Side::Query => "scratch for rotated q",
+            Side::Key => "scratch for rotated k",
+        };
+        let scratch = draft.scratch(name, elements * 4)?;
+        let rows = Strides::contiguous(self.heads, count, dim, self.rows.start);
+        let mut params = params.with(|p| {
+            p.x = self.source.rows;
+            p.sizes.q_heads = self.heads;
+            p.range.q_begin = self.rows.start;
+            p.range.q_end = self.rows.end;
+        });
+        if self.side == Side::Key {
+            turn_keys(draft, &mut params);
+        }
+        let turn = Turn {
+            rotary: self.rotary,
+            rows: self.operand,
+            positions: self.positions,
+        };
+        let output = Output::scratch(self.rotary.head_dim);
+        let to = Bound {
+            binding: scratch,
+            rows,
+        };
+        turn.push(draft, params, self.source.binding, &to, output)?;
+        Ok(to)
+    }
+}
+
+/// Gradients of one side's rows, contiguous f32 in scratch, turned back to where they are to be stored.
+pub(in crate::plan) struct BackPass<'a> {
+    pub rotary: &'a Rotary,
+    pub side: Side,
+    pub from: Bound,
+    pub heads: u32,
+    pub rows: std::ops::Range<u32>,
+    pub positions: &'a Positions,
+}
+
+impl BackPass<'_> {
+    pub fn plan(
+        &self,
+        draft: &mut Draft<'_>,
+        params: &Params,
+        operand: &Operand,
+        to: &Bound,
+        what: &'static str,
+    ) -> Result<()> {
+        let dim = self.rotary.head_dim;
+        let mut params = params.with(|p| {
+            p.x = self.from.rows;
+            p.sizes.q_heads = self.heads;
+            p.range.q_begin = self.rows.start;
+            p.range.q_end = self.rows.end;
+            p.rotation.sine = -1.0;
+        });
+        if self.side == Side::Key {
+            turn_keys(draft, &mut params);
+        }
+        let count = self.rows.end - self.rows.start;
+        let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
+        let from = self.from.binding;
+        let turn = Turn {
+            rotary: self.rotary,
+            rows: &scratch,
+            positions: self.positions,
+        };
+        pack_into(
+            draft,
+            (&params, dim),
+            operand,
+            to,
+            what,
+            |draft, to, output| turn.push(draft, params, from, to, output),
+        )
+    }
+}
+
+/// A rotation of keys, whose kernel speaks of queries.
+fn turn_keys(draft: &mut Draft<'_>, params: &mut Params) {
+    params.rotation.q_at = params.rotation.k_at;
+    params.intervals.offsets_at =
+        draft.push_aux(std::iter::repeat_n(0, params.sizes.batch as usize));
+    params.sizes.q_len = params.sizes.kv_len;
+    params.rotation.side_at = params.rotation.key_at;
+}
+
+/// Rows that a step rotates.
+struct Turn<'a> {
+    rotary: &'a Rotary,
+    rows: &'a Operand,
+    positions: &'a Positions,
+}
+
+impl Turn<'_> {
+    /// Adds the step from `from`, whose rows lie as `params.x` says.
+    fn push(
+        &self,
+        draft: &mut Draft<'_>,
+        params: Params,
+        from: Binding,
+        to: &Bound,
+        output: Output,
+    ) -> Result<()> {
+        let params = params.with(|p| p.y = to.rows);
+        let key = self.key(draft, &params, output)?;
+        let tokens =
+            u64::from(params.sizes.batch) * u64::from(params.range.q_end - params.range.q_begin);
+        let rows = tokens * u64::from(params.sizes.q_heads);
+        let parts = u64::from(params.sizes.q_heads.div_ceil(ROTATED_HEADS));
+        let bindings = vec![("x", from), ("o", to.binding)];
+        let dim = u64::from(params.sizes.head_dim);
+        let cost = Cost {
+            read_bytes: rows * dim * key.input.element.size()
+                + tokens * parts * u64::from(params.rotation.dim) * 4,
+            written_bytes: rows * dim * key.output.element.size(),
+            flops: rows * u64::from(params.rotation.dim) * 3,
+            ..Cost::default()
+        };
+        let items = tokens * parts * u64::from(chunks_owned(&params, &key));
+        draft.item_steps(key, params, bindings, items, cost)
+    }
+
+    fn key(&self, draft: &mut Draft<'_>, params: &Params, output: Output) -> Result<Rotate> {
+        let dim = self.rotary.head_dim;
+        let mut declined = Vec::new();
+        let mut wide = tiles::wide_loads(draft.caps, draft.options, &mut declined)?;
+        let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
+        if wide && !(whole && whole_chunks(self.rotary, 8)) {
+            wide = false;
+            declined.push(tiles::not_eights());
+        }
+        declined.into_iter().for_each(|x| draft.decline(x));
+        Ok(Rotate {
+            input: Input::of(&[self.rows], &[dim]),
+            output,
+            layout: self.rotary.layout,
+            whole_chunks: whole_chunks(self.rotary, 4),
+            wide,
+            positions: *self.positions != Positions::Index,
+        })
+    }
+}
+
+/// Chunks of a row that have an invocation each: where partners of the half layout lie in whole chunks, one of the two.
+fn chunks_owned(params: &Params, key: &Rotate) -> u32 {
+    let channels = key.chunk_channels();
+    let chunks = params.sizes.head_dim.div_ceil(channels);
+    if key.whole_chunks && key.layout == RotaryLayout::Half {
+        chunks - params.rotation.dim / (2 * channels)
+    } else {
+        chunks
+    }
+}
+
+pub(in crate::plan) fn plan(
+    rotation: &Rotation,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    rotation.validate()?;
+    let mut draft = Draft::new(caps, options);
+    if rotation.batch > 0 && rotation.len > 0 {
+        steps(&mut draft, rotation)?;
+    }
+    Ok(draft.finish(Task::Rotation(Box::new(rotation.clone()))))
+}
+
+fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
+    let (rotary, dim) = (&rotation.rotary, rotation.rotary.head_dim);
+    let mut params = Params::default().with(|p| {
+        p.sizes.batch = rotation.batch;
+        p.sizes.q_heads = rotation.heads;
+        p.sizes.group = 1;
+        p.sizes.q_len = rotation.len;
+        p.range.q_end = rotation.len;
+        p.sizes.head_dim = dim;
+    });
+    let known = rotation.known_range();
+    let range = rotation
+        .range
+        .clone()
+        .or(known.clone())
+        .ok_or(Error::Unstated)?;
+    if known.is_some_and(|k| !range.contains(k.start()) || !range.contains(k.end()))
+        || range.is_empty()
+    {
+        let (start, end) = (*range.start(), *range.end());
+        let allowed = "an ordered range that holds every position of the call".into();
+        return Err(Error::Positions {
+            start,
+            end,
+            allowed,
+        });
+    }
+    let length = rotation.length.unwrap_or((*range.end()).max(0) as u32 + 1);
+    let rows = match &rotation.range {
+        Some(range) => TableRows::Range(range.clone()),
+        None => TableRows::new(rotary, range, &[&rotation.positions]),
+    };
+    params.rotation.q_at = match &rotation.positions {
+        Positions::Index => 0,
+        Positions::Host(p) => draft.push_aux(rows.words(p)),
+        Positions::Device => draft.copy_aux(Role::QPositions, rotation.batch * rotation.len),
+    };
+    params.intervals.offsets_at = draft.push_aux(std::iter::repeat_n(
+        rotation.start as u32,
+        rotation.batch as usize,
+    ));
+    bind_table(draft, &mut params, rotary, rows, length)?;
+    if rotation.transposed {
+        params.rotation.sine = -1.0;
+    }
+    if rotation.side == Side::Key {
+        params.rotation.side_at = params.rotation.key_at;
+    }
+    let from = draft.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
+    let to = draft.output(Role::Turned, &rotation.turned, rotation.sizes(), dim)?;
+    params.x = from.rows;
+    let turn = Turn {
+        rotary,
+        rows: &rotation.rows,
+        positions: &rotation.positions,
+    };
+    let what = "turned";
+    pack_into(
+        draft,
+        (&params, dim),
+        &rotation.turned,
+        &to,
+        what,
+        |draft, to, output| turn.push(draft, params, from.binding, to, output),
+    )
+}

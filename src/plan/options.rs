@@ -1,0 +1,43 @@
+//! What a caller decides in the planner's place.
+
+use crate::kernel::Tiling;
+
+/// The strategies by name, for a caller that wants a certain one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StrategyKind {
+    Subgroup,
+    Workgroup,
+}
+
+/// Where a rotation happens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RotateWhere {
+    /// As the attention kernel loads q and k.
+    Fused,
+    /// In a pass before, into scratch.
+    Pass,
+}
+
+/// What the caller decides instead of the planner. The default decides nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct PlanOptions {
+    pub strategy: Option<StrategyKind>,
+    /// Lanes of a cluster, for the subgroup strategy.
+    pub width: Option<u32>,
+    pub tiling: Option<Tiling>,
+    /// Parts into which the visited key tiles are split.
+    pub splits: Option<u32>,
+    /// Query rows of a step at the most.
+    pub slice_rows: Option<u32>,
+    /// Where q and k are rotated.
+    pub rotate: Option<RotateWhere>,
+    /// Loads 64 bits at a time, where rows are whole eights of channels.
+    pub wide: Option<bool>,
+    /// The subgroup strategy computes scores key by key in a loop.
+    pub rolled: Option<bool>,
+    /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
+    /// finds that they do.
+    pub shared_outputs: bool,
+    /// Writes the number of visited tiles in place of lse: a diagnostic.
+    pub count_tiles: bool,
+}

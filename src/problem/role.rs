@@ -1,0 +1,130 @@
+//! The tensors that a caller brings, by name.
+
+use std::fmt;
+
+/// A tensor that the caller brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Role {
+    Q,
+    K,
+    V,
+    O,
+    Lse,
+    /// `u32 [B]`, for [`super::Lengths::Device`].
+    KvLens,
+    /// `i32 [B]`, for [`super::Offsets::Device`].
+    QOffset,
+    /// f32, as laid out by [`super::Score::bias`].
+    Bias,
+    /// `f32 [Hq]`, for [`super::Values::Device`].
+    Slopes,
+    /// `f32 [Hq]`
+    Sinks,
+    /// `f32 [buckets, Hq]`
+    T5,
+    /// `i32 [B, Nq]`, for [`super::Positions::Device`].
+    QPositions,
+    /// `i32 [B, Nk]`
+    KPositions,
+    /// `i32 [B, Nq]`, for [`super::Segments::Device`].
+    SegmentsQ,
+    /// `i32 [B, Nk]`
+    SegmentsK,
+    /// `f32 [len]`, for [`super::ModData::Device`].
+    ModData,
+    /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
+    /// a [`crate::BlockScan`] and for [`super::Select::written`].
+    BlockLists,
+    /// The rows of a [`crate::Rotation`].
+    Rows,
+    /// The turned rows of a [`crate::Rotation`].
+    Turned,
+    /// `f32 [rows, dim]` of an [`crate::Embedding`].
+    Table,
+    /// The embeddings that an [`crate::Embedding`] writes or adds to.
+    Embeddings,
+    /// `f32 [parts, B, Hq, Nq, Dv]` of a [`crate::Merge`].
+    PartialO,
+    /// `f32 [parts, B, Hq, Nq]` of a [`crate::Merge`].
+    PartialLse,
+    /// dO of a [`crate::Backward`].
+    DO,
+    /// `f32 [B, Hq, Nq]`, the gradient by lse.
+    DLse,
+    DQ,
+    DK,
+    DV,
+    /// f32, contiguous `[B|1, Hq|1, Nq, Nk]`: the sizes that the bias is not broadcast over.
+    DBias,
+    /// `f32 [Hq]`
+    DSlopes,
+    /// `f32 [Hq]`
+    DSinks,
+    /// `f32 [buckets, Hq]`
+    DT5,
+}
+
+impl Role {
+    /// The name used in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Q => "q",
+            Self::K => "k",
+            Self::V => "v",
+            Self::O => "o",
+            Self::Lse => "lse",
+            Self::KvLens => "kv_lens",
+            Self::QOffset => "q_offset",
+            Self::Bias => "bias",
+            Self::Slopes => "slopes",
+            Self::Sinks => "sinks",
+            Self::T5 => "t5",
+            Self::QPositions => "q_positions",
+            Self::KPositions => "k_positions",
+            Self::SegmentsQ => "segments_q",
+            Self::SegmentsK => "segments_k",
+            Self::ModData => "mod_data",
+            Self::BlockLists => "block_lists",
+            Self::Rows => "rows",
+            Self::Turned => "turned",
+            Self::Table => "table",
+            Self::Embeddings => "embeddings",
+            Self::PartialO => "partial_o",
+            Self::PartialLse => "partial_lse",
+            Self::DO => "do",
+            Self::DLse => "dlse",
+            Self::DQ => "dq",
+            Self::DK => "dk",
+            Self::DV => "dv",
+            Self::DBias => "dbias",
+            Self::DSlopes => "dslopes",
+            Self::DSinks => "dsinks",
+            Self::DT5 => "dt5",
+        }
+    }
+
+    /// True for small values that the encoder copies into the call's own buffer.
+    pub fn is_copied(self) -> bool {
+        matches!(
+            self,
+            Self::KvLens
+                | Self::QOffset
+                | Self::Slopes
+                | Self::Sinks
+                | Self::T5
+                | Self::QPositions
+                | Self::KPositions
+                | Self::SegmentsQ
+                | Self::SegmentsK
+                | Self::ModData
+                | Self::BlockLists
+        )
+    }
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,26 @@
+//! What can be asked for beside attention: data and its validation.
+
+mod backward;
+mod block_scan;
+mod embedding;
+mod merge;
+mod rotation;
+
+pub use backward::Backward;
+pub use block_scan::BlockScan;
+pub use embedding::Embedding;
+pub use merge::Merge;
+pub use rotation::Rotation;
+
+use crate::problem::Problem;
+
+/// What is planned.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Task {
+    Attention(Box<Problem>),
+    Merge(Merge),
+    Rotation(Box<Rotation>),
+    Embedding(Box<Embedding>),
+    Backward(Box<Backward>),
+    Scan(Box<BlockScan>),
+}

@@ -1,0 +1,85 @@
+//! The backward pass of an attention call.
+
+use crate::error::{Error, Result};
+use crate::problem::{Element, Layout, Operand, Problem};
+
+/// The gradients of a loss by q, k and v, given its gradient dO by o (and by lse), and what the forward call kept:
+/// o and lse, those of the whole problem. Nothing of size Nq × Nk is stored (FlashAttention, 2205.14135).
+///
+/// Of a slice, what its pairs contribute: the gradients of a cut add up.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Backward {
+    pub problem: Problem,
+    /// dO, `[B, Hq, Nq, Dv]`
+    pub d_o: Operand,
+    /// A gradient by lse, f32 `[B, Hq, Nq]`, joins.
+    pub dlse: bool,
+    /// `[B, Hq, Nq, D]`
+    pub dq: Operand,
+    /// `[B, Hkv, Nk, D]`
+    pub dk: Operand,
+    /// `[B, Hkv, Nk, Dv]`
+    pub dv: Operand,
+    /// Also the gradient of the dense bias, f32, contiguous, of the sizes that the bias is not broadcast over.
+    pub dbias: bool,
+    /// Also that of ALiBi's slopes, f32 `[Hq]`.
+    pub dslopes: bool,
+    /// Also that of the learned sinks, f32 `[Hq]`. It takes rows, not pairs: ask for it in one call of a cut over keys.
+    pub dsinks: bool,
+    /// Also that of T5's table, f32 `[buckets, Hq]`.
+    pub dt5: bool,
+}
+
+impl Backward {
+    /// dO like o, contiguous gradients of one element type.
+    pub fn new(problem: Problem, element: Element) -> Self {
+        let shape = &problem.shape;
+        let like = |heads, len, dim| Operand::new(element, Layout::heads_first(heads, len, dim));
+        Self {
+            d_o: problem.o,
+            dlse: false,
+            dq: like(shape.q_heads, shape.q_len, shape.head_dim),
+            dk: like(shape.kv_heads, shape.kv_len, shape.head_dim),
+            dv: like(shape.kv_heads, shape.kv_len, shape.value_dim),
+            dbias: false,
+            dslopes: false,
+            dsinks: false,
+            dt5: false,
+            problem,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.problem.validate()?;
+        let text = self.problem.mods.as_ref().map(|mods| &mods.text);
+        if text.is_some_and(|text| text.has_score() && !text.has_score_grad()) {
+            return Err(Error::NoScoreGradient);
+        }
+        let s = &self.problem.shape;
+        let (q, kv) = (
+            [s.batch, s.q_heads, s.q_len],
+            [s.batch, s.kv_heads, s.kv_len],
+        );
+        self.d_o.validate("do", q, s.value_dim)?;
+        for (what, operand, sizes, dim) in [
+            ("dq", &self.dq, q, s.head_dim),
+            ("dk", &self.dk, kv, s.head_dim),
+            ("dv", &self.dv, kv, s.value_dim),
+        ] {
+            operand.validate(what, sizes, dim)?;
+            operand.validate_output(what, sizes, dim)?;
+        }
+        let score = &self.problem.score;
+        for (what, asked, parameter, there) in [
+            ("dbias", self.dbias, "bias", score.bias.is_some()),
+            ("dslopes", self.dslopes, "slopes", score.slopes.is_some()),
+            ("dsinks", self.dsinks, "sinks", score.sinks.is_some()),
+            ("dt5", self.dt5, "t5", score.t5.is_some()),
+        ] {
+            if asked && !there {
+                return Err(Error::NoParameter { what, parameter });
+            }
+        }
+        Ok(())
+    }
+}

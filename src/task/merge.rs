@@ -1,0 +1,82 @@
+//! Joining partial results.
+
+use crate::error::{Error, Result};
+use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
+
+/// Partial results `(o, lse)` of the same queries over disjoint keys, to be merged: `lse = ln Σ e^lse_k`,
+/// `O = Σ e^(lse_k − lse)·O_k`. An empty partial is (0, −∞); two of them merge to the same.
+///
+/// Splits, keys past a binding, shared prefixes, time slices and ring attention come down to this operation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Merge {
+    pub parts: u32,
+    pub batch: u32,
+    pub heads: u32,
+    pub q_len: u32,
+    /// Dv
+    pub value_dim: u32,
+    /// Learned sinks `[H]`, which partials never contain: the last merge adds them.
+    pub sinks: Option<Values>,
+    /// Where the merged `[B, H, Nq, Dv]` goes; lse is contiguous f32 `[B, H, Nq]`.
+    pub o: Operand,
+}
+
+impl Merge {
+    /// Contiguous `[B, H, Nq, Dv]` as the output.
+    pub fn new(
+        parts: u32,
+        [batch, heads, q_len]: [u32; 3],
+        value_dim: u32,
+        element: Element,
+    ) -> Self {
+        let o = Operand::new(element, Layout::heads_first(heads, q_len, value_dim));
+        Self {
+            parts,
+            batch,
+            heads,
+            q_len,
+            value_dim,
+            sinks: None,
+            o,
+        }
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        if self.heads == 0 {
+            return Err(Error::size("heads", self.heads, "at least 1"));
+        }
+        if self.value_dim == 0 || self.value_dim > MAX_DIM {
+            return Err(Error::size(
+                "value_dim",
+                self.value_dim,
+                format!("1 to {MAX_DIM}"),
+            ));
+        }
+        if self.q_len > MAX_LEN {
+            return Err(Error::size(
+                "q_len",
+                self.q_len,
+                format!("at most {MAX_LEN}"),
+            ));
+        }
+        let sizes = [self.batch, self.heads, self.q_len];
+        self.o.validate("o", sizes, self.value_dim)?;
+        self.o.validate_output("o", sizes, self.value_dim)?;
+        let partials = u64::from(self.parts) * self.elements();
+        if partials > u64::from(u32::MAX) {
+            return Err(Error::Extent {
+                what: "partial_o",
+                end: Some(partials),
+            });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn rows(&self) -> u64 {
+        u64::from(self.batch) * u64::from(self.heads) * u64::from(self.q_len)
+    }
+
+    fn elements(&self) -> u64 {
+        self.rows() * u64::from(self.value_dim)
+    }
+}

@@ -1,0 +1,89 @@
+//! Rows rotated by their positions, as an operation of its own.
+
+use std::ops::RangeInclusive;
+
+use crate::error::{Error, Result};
+use crate::problem::position::{Rotary, Side};
+use crate::problem::{Element, Layout, Operand, Positions};
+
+/// Rows `[B, H, N, D]` to be turned by their positions, in place or not: what a cache does with its keys.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rotation {
+    pub rotary: Rotary,
+    pub batch: u32,
+    pub heads: u32,
+    /// N
+    pub len: u32,
+    pub rows: Operand,
+    pub turned: Operand,
+    /// [`Positions::Index`]: row i stands at `start + i`.
+    pub positions: Positions,
+    pub start: i32,
+    /// Which side's table: it matters under xPos only.
+    pub side: Side,
+    /// Turns back by the same angles, keeping the attention factor: the transpose, as gradients need it.
+    pub transposed: bool,
+    /// As in [`crate::problem::Position`].
+    pub length: Option<u32>,
+    pub range: Option<RangeInclusive<i32>>,
+}
+
+impl Rotation {
+    /// Contiguous `[B, H, N, D]` rows at positions 0 … N − 1.
+    pub fn new(rotary: Rotary, [batch, heads, len]: [u32; 3], element: Element) -> Self {
+        let rows = Operand::new(element, Layout::heads_first(heads, len, rotary.head_dim));
+        Self {
+            rotary,
+            batch,
+            heads,
+            len,
+            rows,
+            turned: rows,
+            positions: Positions::Index,
+            start: 0,
+            side: Side::Query,
+            transposed: false,
+            length: None,
+            range: None,
+        }
+    }
+
+    pub(crate) fn sizes(&self) -> [u32; 3] {
+        [self.batch, self.heads, self.len]
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        self.rotary.validate()?;
+        if self.heads == 0 {
+            return Err(Error::size("heads", self.heads, "at least 1"));
+        }
+        let dim = self.rotary.head_dim;
+        self.rows.validate("rows", self.sizes(), dim)?;
+        self.turned.validate("turned", self.sizes(), dim)?;
+        self.turned.validate_output("turned", self.sizes(), dim)?;
+        match &self.positions {
+            Positions::Host(p) => {
+                let count = self.batch as usize * self.len as usize;
+                Error::check_values("positions", p.len(), count)
+            }
+            Positions::Index if self.start.checked_add_unsigned(self.len).is_none() => {
+                let (start, end) = (self.start, i32::MAX);
+                let allowed = format!("a start from which {} rows end below 2³¹", self.len);
+                Err(Error::Positions {
+                    start,
+                    end,
+                    allowed,
+                })
+            }
+            Positions::Index | Positions::Device => Ok(()),
+        }
+    }
+
+    pub(crate) fn known_range(&self) -> Option<RangeInclusive<i32>> {
+        match &self.positions {
+            Positions::Device => None,
+            Positions::Host(p) => Some(*p.iter().min()?..=*p.iter().max()?),
+            Positions::Index => Some(self.start..=self.start + self.len.max(1) as i32 - 1),
+        }
+    }
+}

@@ -1,0 +1,466 @@
+//! The variants that the test suites run: a pairwise covering array over the compile key.
+
+pub mod backward;
+
+use std::collections::BTreeSet;
+
+use wgpu_attention::internal::{
+    Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill,
+    Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant, workgroup_tile_bytes,
+};
+use wgpu_attention::problem::position::RotaryLayout;
+use wgpu_attention::{Caps, Element, Tiling};
+
+/// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
+/// [`set`] and, where it does not go with everything, one in [`excludes`].
+#[derive(Clone, Copy, Debug)]
+enum Level {
+    Strategy(Strategy),
+    /// (D, Dv)
+    Dims(u32, u32),
+    /// Of q and k, of v and of o.
+    Elements(Element, Element, Element),
+    Lanes(u32),
+    Aligned(bool),
+    Rows(u32),
+    Rolled(bool),
+    Softcap(bool),
+    Bias(bool),
+    BiasPairs,
+    Scheme(Scheme),
+    /// Which gradient, in the array of the backward pass.
+    Gradient(backward::Kernel),
+    Mask(MaskKey),
+}
+
+/// Which positions matter, and how.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Scheme {
+    None,
+    Alibi {
+        positions: bool,
+    },
+    T5 {
+        positions: bool,
+    },
+    Fused {
+        layout: RotaryLayout,
+        positions: bool,
+    },
+    /// After a rotation pass: the kernel sees f32 q and k, and the queries' temperature.
+    Temperature,
+}
+
+const SCHEMES: [Scheme; 10] = [
+    Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: false,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: true,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Interleaved,
+        positions: false,
+    },
+    Scheme::Fused {
+        layout: RotaryLayout::Interleaved,
+        positions: true,
+    },
+    Scheme::Temperature,
+    Scheme::T5 { positions: true },
+    Scheme::T5 { positions: false },
+    Scheme::Alibi { positions: true },
+    Scheme::Alibi { positions: false },
+    Scheme::None,
+];
+
+const NO_MASK: MaskKey = MaskKey {
+    list: false,
+    bits: false,
+    segments: false,
+    device: false,
+    marked: false,
+};
+
+const MASKS: [MaskKey; 5] = [
+    MaskKey {
+        list: true,
+        bits: true,
+        segments: true,
+        ..NO_MASK
+    },
+    MaskKey {
+        list: true,
+        bits: true,
+        ..NO_MASK
+    },
+    MaskKey {
+        list: true,
+        device: true,
+        ..NO_MASK
+    },
+    MaskKey {
+        list: true,
+        ..NO_MASK
+    },
+    NO_MASK,
+];
+
+fn dimensions() -> Vec<Vec<Level>> {
+    let subgroup =
+        |width| [true, false].map(|fixed| Level::Strategy(Strategy::Subgroup { width, fixed }));
+    let mut strategies: Vec<Level> = [4, 8, 16, 32].into_iter().flat_map(subgroup).collect();
+    strategies.push(Level::Strategy(Strategy::Workgroup));
+    let dims = [
+        (1, 1),
+        (33, 17),
+        (64, 64),
+        (80, 80),
+        (128, 128),
+        (192, 128),
+        (256, 256),
+    ];
+    let elements = Element::ALL.into_iter().flat_map(|x| match x {
+        Element::F32 => vec![Level::Elements(x, x, x)],
+        _ => vec![
+            Level::Elements(x, x, x),
+            Level::Elements(x, x, Element::F32),
+            // What a rotation pass makes of q and k.
+            Level::Elements(Element::F32, x, x),
+        ],
+    });
+    vec![
+        strategies,
+        dims.map(|(d, dv)| Level::Dims(d, dv))
+            .into_iter()
+            .rev()
+            .collect(),
+        elements.collect(),
+        [1, 2, 4].map(Level::Lanes).to_vec(),
+        [true, false].map(Level::Aligned).to_vec(),
+        [1, 2].map(Level::Rows).to_vec(),
+        [false, true].map(Level::Rolled).to_vec(),
+        [true, false].map(Level::Softcap).to_vec(),
+        [true, false].map(Level::Bias).to_vec(),
+        SCHEMES.map(Level::Scheme).to_vec(),
+        MASKS.map(Level::Mask).to_vec(),
+    ]
+}
+
+/// True for two levels that no variant has together.
+fn excludes(a: Level, b: Level) -> bool {
+    match (a, b) {
+        // Rows that start at multiples of four end there.
+        (Level::Dims(d, dv), Level::Aligned(true)) => (d | dv) % 4 != 0,
+        // Words that two rows share are written by a pack step.
+        (Level::Dims(_, dv), Level::Elements(_, _, output))
+            if output != Element::F32 && dv % 2 != 0 =>
+        {
+            true
+        }
+        (Level::Strategy(Strategy::Workgroup), Level::Lanes(lanes)) => lanes > 1,
+        (Level::Strategy(Strategy::Workgroup), Level::Rolled(rolled)) => rolled,
+        // Two rows of so many channels take seconds to compile and add nothing.
+        (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
+        // No pair of channels to turn.
+        (Level::Dims(d, _), Level::Scheme(Scheme::Fused { .. } | Scheme::Temperature)) => d < 8,
+        // Only a pass makes f32 of other q and k, and no kernel turns them again.
+        (Level::Dims(d, _), Level::Elements(q, v, _)) if q != v => d < 8,
+        (Level::Elements(q, v, _), Level::Scheme(Scheme::Fused { .. })) => q != v,
+        (Level::Elements(q, ..), Level::Scheme(Scheme::Temperature)) => q != Element::F32,
+        _ => backward::excludes(a, b),
+    }
+}
+
+/// Levels that are fine two by two, but not all together: a driver of 4 lanes (SwiftShader) takes minutes and
+/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it turns them. A
+/// gradient's lane holds twice as much, and takes the better part of a minute anywhere.
+fn is_too_long(row: &[Level]) -> bool {
+    let (mut narrow, mut gradient) = (false, false);
+    let (mut channels, mut rows, mut lanes, mut most) = (1, 1, 4, 160);
+    for level in row {
+        match *level {
+            Level::Strategy(Strategy::Subgroup { width, .. }) => narrow = width < 8,
+            Level::Dims(d, dv) => channels = d + dv,
+            Level::Rows(n) => rows = n,
+            Level::Lanes(n) => lanes = n,
+            Level::Scheme(Scheme::Fused { .. }) => most = 80,
+            Level::Gradient(_) => gradient = true,
+            _ => {}
+        }
+    }
+    let words = channels * rows / lanes;
+    match gradient {
+        true => words > if narrow { 80 } else { 160 },
+        false => narrow && channels * rows > most * lanes,
+    }
+}
+
+fn set(key: &mut Prefill, level: Level) {
+    match level {
+        Level::Strategy(strategy) => key.strategy = strategy,
+        Level::Dims(d, dv) => (key.chunks, key.value_chunks) = (d.div_ceil(4), dv.div_ceil(4)),
+        Level::Elements(input, value, output) => {
+            (key.input.element, key.value.element) = (input, value);
+            key.output.element = output;
+        }
+        Level::Lanes(lanes) => key.tiling.lanes_per_row = lanes,
+        Level::Aligned(aligned) => {
+            (key.input.aligned, key.value.aligned) = (aligned, aligned);
+            key.output.aligned = aligned;
+        }
+        Level::Rows(rows) => key.tiling.rows = rows,
+        Level::Rolled(rolled) => key.rolled = rolled,
+        Level::Softcap(softcap) => key.score.softcap = softcap,
+        Level::Bias(bias) => key.score.bias = bias,
+        Level::BiasPairs => (key.score.bias, key.score.bias_pairs) = (true, true),
+        Level::Scheme(scheme) => set_scheme(key, scheme),
+        Level::Gradient(_) => {}
+        Level::Mask(mask) => key.mask = mask,
+    }
+}
+
+fn set_scheme(key: &mut Prefill, scheme: Scheme) {
+    let mut given = false;
+    match scheme {
+        Scheme::None => {}
+        Scheme::Alibi { positions } => (key.score.alibi, given) = (true, positions),
+        Scheme::T5 { positions } => (key.score.t5, given) = (true, positions),
+        Scheme::Fused { layout, positions } => (key.rotary, given) = (Some(layout), positions),
+        Scheme::Temperature => key.score.temperature = true,
+    }
+    (key.score.q_positions, key.score.k_positions) = (given, given);
+}
+
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them, with tiles small
+/// enough to compile fast: what the portability and GPU suites run.
+pub fn forward() -> Vec<Variant> {
+    let outputs = Element::ALL.into_iter();
+    let combine = outputs.clone().flat_map(|element| {
+        [true, false].map(|aligned| {
+            Variant::from(Combine {
+                output: Output { element, aligned },
+            })
+        })
+    });
+    let pack = outputs.clone().flat_map(packs).map(Variant::Pack);
+    let rotate = outputs
+        .flat_map(|element| rotations(element).chain(wide_rotation(element)))
+        .map(Variant::Rotate);
+    let forward = pairwise(&dimensions()).into_iter().map(prefill);
+    forward
+        .chain(wide())
+        .map(Variant::Prefill)
+        .chain(combine)
+        .chain(pack)
+        .chain(rotate)
+        .chain(listing())
+        .chain([Check.into()])
+        .collect()
+}
+
+/// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
+/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row, with
+/// many rows and a bias loaded in pairs, and with a bias loaded one by one.
+fn wide() -> impl Iterator<Item = Prefill> {
+    let subgroup = Level::Strategy(Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    });
+    let workgroup = Level::Strategy(Strategy::Workgroup);
+    let schemes = [RotaryLayout::Half, RotaryLayout::Interleaved].map(|layout| {
+        let positions = false;
+        Level::Scheme(Scheme::Fused { layout, positions })
+    });
+    let elements = Element::ALL.map(|element| Level::Elements(element, element, element));
+    let whole = [subgroup, workgroup].into_iter().flat_map(move |strategy| {
+        let levels = elements.into_iter().chain(schemes);
+        levels.map(move |level| vec![strategy, Level::Dims(64, 64), level])
+    });
+    let many_rows = vec![Level::Lanes(2), Level::Rows(6), Level::BiasPairs];
+    let few_rows = vec![Level::Lanes(4), Level::Bias(true)];
+    let uneven = [many_rows, few_rows].map(|mut levels| {
+        levels.extend([subgroup, Level::Dims(40, 24)]);
+        levels
+    });
+    whole.chain(uneven).map(|mut levels| {
+        levels.push(Level::Aligned(true));
+        Prefill {
+            wide: true,
+            ..prefill(levels)
+        }
+    })
+}
+
+/// The steps that make lists of blocks.
+fn listing() -> impl Iterator<Item = Variant> {
+    let inputs = Element::ALL.map(|element| Input {
+        element,
+        aligned: element == Element::BF16,
+    });
+    let pools = inputs.map(|input| {
+        Variant::Pool(Pool {
+            input,
+            extremes: input.element == Element::F32,
+        })
+    });
+    let both = [(false, true), (true, false)];
+    let scores =
+        both.map(|(extremes, scanned)| Variant::ScoreBlocks(ScoreBlocks { extremes, scanned }));
+    let scan = Variant::ScanBlocks(ScanBlocks {
+        intervals: true,
+        mask_mod: false,
+        segments: true,
+    });
+    let lists = [
+        (ListFrom::Scores, 8),
+        (ListFrom::Scan, 64),
+        (ListFrom::Lists, 8),
+    ]
+    .map(|(from, invocations)| Variant::ListBlocks(ListBlocks { from, invocations }));
+    let pools = pools.into_iter().chain(scores).chain([scan]);
+    pools.chain(lists)
+}
+
+/// Rows in order, and of a table: written or added, by index and by position.
+fn packs(output: Element) -> impl Iterator<Item = Pack> {
+    let table = |add| PackRows::Table {
+        add,
+        positions: add,
+    };
+    [PackRows::InOrder, table(false), table(true)]
+        .map(|rows| Pack { output, rows })
+        .into_iter()
+}
+
+/// Every layout, whole and ragged, with and without given positions, over the elements in turn.
+fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
+    let layouts = [RotaryLayout::Half, RotaryLayout::Interleaved];
+    let keys = layouts
+        .into_iter()
+        .flat_map(|layout| [true, false].map(|whole| (layout, whole)));
+    keys.map(move |(layout, whole_chunks)| Rotate {
+        input: Input {
+            element,
+            aligned: whole_chunks,
+        },
+        output: Output {
+            element: if whole_chunks { element } else { Element::F32 },
+            aligned: whole_chunks,
+        },
+        layout,
+        whole_chunks,
+        wide: false,
+        positions: element == Element::F16,
+    })
+}
+
+/// One of them 64 bits at a time, in the layouts by turns.
+fn wide_rotation(element: Element) -> Option<Rotate> {
+    let layout = match element {
+        Element::F16 => RotaryLayout::Interleaved,
+        Element::F32 | Element::BF16 => RotaryLayout::Half,
+    };
+    rotations(element)
+        .find(|key| key.whole_chunks && key.layout == layout)
+        .map(|key| Rotate { wide: true, ..key })
+}
+
+fn prefill(levels: Vec<Level>) -> Prefill {
+    let mut key = Prefill {
+        strategy: Strategy::Workgroup,
+        tiling: Tiling {
+            invocations: 32,
+            lanes_per_row: 1,
+            rows: 1,
+            keys: 4,
+            tile: 4,
+        },
+        input: Input {
+            element: Element::F32,
+            aligned: false,
+        },
+        output: Output {
+            element: Element::F32,
+            aligned: false,
+        },
+        chunks: 1,
+        value_chunks: 1,
+        value: Input {
+            element: Element::F32,
+            aligned: false,
+        },
+        score: ScoreKey::default(),
+        mask: MaskKey::default(),
+        rotary: None,
+        wide: false,
+        rolled: false,
+        count_tiles: false,
+    };
+    for &level in &levels {
+        set(&mut key, level);
+    }
+    if key.input.element != key.value.element || key.score.temperature {
+        // A pass leaves contiguous rows.
+        key.input.aligned = levels
+            .iter()
+            .any(|level| matches!(level, Level::Dims(d, _) if d % 4 == 0));
+    }
+    fit_tile(&mut key);
+    key
+}
+
+/// Keys and invocations: two clusters a workgroup, or the largest tile that WebGPU's least memory holds.
+fn fit_tile(key: &mut Prefill) {
+    let tiling = &mut key.tiling;
+    if let Strategy::Subgroup { width, .. } = key.strategy {
+        tiling.invocations = 2 * width;
+        tiling.keys = width / tiling.lanes_per_row;
+        tiling.tile = tiling.keys;
+        return;
+    }
+    let chunks = key.chunks + key.value_chunks;
+    let fits = |tile: &u32| workgroup_tile_bytes(*tile, chunks) <= Caps::BASELINE.workgroup_memory;
+    tiling.tile = [16, 8].into_iter().find(fits).unwrap_or(tiling.keys);
+}
+
+/// A level by its dimension and its number there.
+type Place = (usize, usize);
+
+/// Rows of one level a dimension that between them hold every pair of levels that do not exclude each other. Each
+/// row starts with a pair still missing and is filled up with the levels that add most (a greedy array, as AETG's).
+fn pairwise(dimensions: &[Vec<Level>]) -> Vec<Vec<Level>> {
+    let level = |(dimension, n): Place| -> Level { dimensions[dimension][n] };
+    let agree = |a: Place, b: Place| !excludes(level(a.min(b)), level(a.max(b)));
+    let places = |dimension: usize| (0..dimensions[dimension].len()).map(move |n| (dimension, n));
+    let mut missing: BTreeSet<[Place; 2]> = (0..dimensions.len())
+        .flat_map(|a| (a + 1..dimensions.len()).map(move |b| (a, b)))
+        .flat_map(|(a, b)| places(a).flat_map(move |a| places(b).map(move |b| [a, b])))
+        .filter(|&[a, b]| agree(a, b))
+        .collect();
+    let mut rows = Vec::new();
+    while let Some(seed) = missing.first() {
+        let mut row = seed.to_vec();
+        for dimension in (0..dimensions.len()).filter(|d| seed.iter().all(|place| place.0 != *d)) {
+            let gain = |a: Place| {
+                row.iter()
+                    .filter(|&&b| missing.contains(&[a.min(b), a.max(b)]))
+                    .count()
+            };
+            let too_long = |a: Place| {
+                let with = row.iter().copied().chain([a]).map(level);
+                is_too_long(&with.collect::<Vec<_>>())
+            };
+            let fitting =
+                places(dimension).filter(|&a| row.iter().all(|&b| agree(a, b)) && !too_long(a));
+            // Of equal gains the last: the dimensions end with what compiles fastest.
+            row.extend(fitting.max_by_key(|&a| gain(a)));
+        }
+        row.sort();
+        missing.retain(|pair| !pair.iter().all(|place| row.contains(place)));
+        rows.push(row.into_iter().map(level).collect());
+    }
+    rows
+}

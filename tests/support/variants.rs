@@ -1,0 +1,196 @@
+//! A covering variant as a case: what it is asked of, by which choices, and with which cases of the table.
+
+use wgpu_attention::internal::{
+    GradBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
+};
+use wgpu_attention::plan::{RotateWhere, StrategyKind};
+use wgpu_attention::{Caps, Element, PlanOptions};
+
+use super::cases::{self, Case, Distance, Setting, Turning};
+use super::inputs::Data;
+
+pub const SOFTCAP: f32 = 3.0;
+
+/// The channels of a covering variant's ⌈D/4⌉.
+pub fn channels(chunks: u32) -> u32 {
+    match chunks {
+        1 | 5 | 9 => 4 * chunks - 3,
+        _ => 4 * chunks,
+    }
+}
+
+/// Whether a device has the strategy and is wide enough.
+fn fits(strategy: Strategy, wide: bool, invocations: u32, caps: &Caps) -> bool {
+    let has = match strategy {
+        Strategy::Workgroup => true,
+        Strategy::Subgroup { width, fixed } => caps
+            .subgroups
+            .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
+    };
+    has && (!wide || caps.int64) && invocations <= caps.invocations_per_workgroup
+}
+
+fn by_strategy(strategy: Strategy) -> PlanOptions {
+    let (strategy, width) = match strategy {
+        Strategy::Subgroup { width, .. } => (StrategyKind::Subgroup, Some(width)),
+        Strategy::Workgroup => (StrategyKind::Workgroup, None),
+    };
+    PlanOptions {
+        strategy: Some(strategy),
+        width,
+        ..PlanOptions::default()
+    }
+}
+
+fn distance(score: &ScoreKey) -> Option<Distance> {
+    match (score.alibi, score.t5) {
+        (true, _) => Some(Distance::Alibi),
+        (_, true) => Some(Distance::T5),
+        _ => None,
+    }
+}
+
+pub mod forward {
+    use super::*;
+
+    pub fn can_run(key: &Prefill, caps: &Caps) -> bool {
+        fits(key.strategy, key.wide, key.tiling.invocations, caps)
+    }
+
+    pub fn choice(key: &Prefill) -> PlanOptions {
+        PlanOptions {
+            tiling: Some(key.tiling),
+            wide: Some(key.wide),
+            rolled: Some(key.rolled),
+            rotate: Some(match key.rotary {
+                Some(_) => RotateWhere::Fused,
+                None => RotateWhere::Pass,
+            }),
+            ..by_strategy(key.strategy)
+        }
+    }
+
+    fn setting(key: &Prefill) -> Setting {
+        let score = key.score;
+        Setting {
+            head_dim: channels(key.chunks),
+            value_dim: channels(key.value_chunks),
+            element: key.value.element,
+            output: key.output.element,
+            softcap: score.softcap.then_some(SOFTCAP),
+            bias: score.bias,
+            distance: distance(&score),
+            turning: turns(key).then_some(Turning {
+                layout: key.rotary.unwrap_or_default(),
+                temperature: score.temperature,
+            }),
+            positions: score.q_positions,
+            block: key
+                .mask
+                .list
+                .then(|| key.tiling.tile_rows().max(key.tiling.tile).max(16)),
+            bits: key.mask.bits,
+            block_lists: key.mask.device,
+            segments: key.mask.segments,
+        }
+    }
+
+    /// As they are loaded, or in a pass that makes f32 of q and k.
+    fn turns(key: &Prefill) -> bool {
+        key.rotary.is_some() || key.score.temperature || key.input.element != key.value.element
+    }
+
+    /// The table's cases; a variant for unaligned rows gets rows that start one word further on, or the inputs one
+    /// element.
+    pub fn cases_of(key: &Prefill) -> Vec<Case> {
+        let mut cases = cases::all(&setting(key));
+        for case in cases.iter_mut().filter(|_| !key.value.aligned) {
+            let p = &mut case.problem;
+            for operand in [&mut p.q, &mut p.k, &mut p.v] {
+                operand.layout.offset += 1;
+            }
+            p.o.layout.offset += word_elements(key.output.element);
+        }
+        cases
+    }
+
+    /// A 16-bit output whose words are shared is written by a pack step.
+    fn word_elements(element: Element) -> u64 {
+        4 / element.size()
+    }
+
+    /// A ramp's scores grow with D, and f32's rounding with them; turned by positions they cancel besides.
+    pub fn data(n: usize, key: &Prefill) -> Data {
+        let turns = key.rotary.is_some() || key.score.temperature || key.input != key.value;
+        if n % 2 == 1 && key.chunks < 16 && !turns {
+            Data::Ramp
+        } else {
+            Data::Normal(1.0)
+        }
+    }
+}
+
+pub mod backward {
+    use super::*;
+
+    /// The key of a variant that has the gradients' one.
+    pub fn key(variant: &Variant) -> Option<Gradient> {
+        match *variant {
+            Variant::GradQ(GradQ(key))
+            | Variant::GradKv(GradKv(key))
+            | Variant::GradBias(GradBias(key))
+            | Variant::GradScore(GradScore(key, _)) => Some(key),
+            _ => None,
+        }
+    }
+
+    pub fn can_run(variant: &Variant, key: &Gradient, caps: &Caps) -> bool {
+        fits(
+            key.strategy,
+            key.wide,
+            variant.workgroup().invocations,
+            caps,
+        )
+    }
+
+    pub fn choice(key: &Gradient) -> PlanOptions {
+        PlanOptions {
+            tiling: Some(key.tiling),
+            wide: Some(key.wide),
+            rolled: Some(key.rolled),
+            ..by_strategy(key.strategy)
+        }
+    }
+
+    fn setting(key: &Gradient) -> Setting {
+        let score = key.score;
+        let turns = score.temperature || key.input.element != key.value.element;
+        Setting {
+            softcap: score.softcap.then_some(SOFTCAP),
+            bias: score.bias,
+            distance: distance(&score),
+            turning: turns.then_some(Turning {
+                layout: Default::default(),
+                temperature: score.temperature,
+            }),
+            positions: score.q_positions,
+            ..Setting::new(
+                channels(key.chunks),
+                channels(key.value_chunks),
+                key.value.element,
+            )
+        }
+    }
+
+    /// A variant for unaligned rows gets tensors that start one element further on.
+    pub fn cases_of(key: &Gradient) -> Vec<Case> {
+        let mut cases = cases::all(&setting(key));
+        for case in cases.iter_mut().filter(|_| !key.value.aligned) {
+            let p = &mut case.problem;
+            for operand in [&mut p.q, &mut p.k, &mut p.v, &mut p.o] {
+                operand.layout.offset += 1;
+            }
+        }
+        cases
+    }
+}
