@@ -76,6 +76,10 @@ pub use gpu::{Attention, Call, Host, Operands, Outputs, download};
 pub use kernel::Tiling;
 pub use plan::{Plan, PlanOptions};
 pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
+/// The version of wgpu whose handles this crate takes.
+#[cfg(feature = "wgpu")]
+pub use wgpu;
+
 pub use task::{Backward, BlockScan, Embedding, Merge, Rotation};
 
 /// What the crate's own test suites look at; no part of its interface.

@@ -6,6 +6,7 @@ mod backward;
 mod builder;
 mod check;
 mod cost;
+mod dispatch;
 mod explain;
 mod forward;
 mod operation;

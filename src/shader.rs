@@ -4,6 +4,7 @@
 mod bindings;
 mod compose;
 mod library;
+mod line;
 mod parameters;
 mod unroll;
 

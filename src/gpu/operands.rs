@@ -59,10 +59,10 @@ impl<'a> Operands<'a> {
     }
 
     /// The operands of a rotation; both may be the same buffer.
-    pub fn rotation(rows: &'a wgpu::Buffer, turned: &'a wgpu::Buffer) -> Self {
+    pub fn rotation(rows: &'a wgpu::Buffer, rotated: &'a wgpu::Buffer) -> Self {
         Self::default()
             .with(Role::Rows, rows)
-            .with(Role::Turned, turned)
+            .with(Role::Rotated, rotated)
     }
 
     /// The operands of an [`crate::Embedding`].

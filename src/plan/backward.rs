@@ -15,25 +15,25 @@ use crate::task::{Backward, Task};
 
 use self::delta::delta;
 use super::attention::context::Context;
-use super::attention::positions::spelled_out;
-use super::builder::{Bound, Draft};
+use super::attention::positions::explicit;
+use super::builder::{Bound, PlanBuilder};
 use super::operation::rotate;
 use super::step::Bindings;
-use super::tiles::{Chosen, Demand};
+use super::tiles::{TileChoice, TileRequest};
 use super::{Binding, Plan, PlanOptions};
 
-pub(super) fn plan(stated: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
-    let problem = &*spelled_out(&stated.problem);
-    let mut draft = Draft::of(problem, caps, options);
+pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
+    let problem = &*explicit(&request.problem);
+    let mut builder = PlanBuilder::of(problem, caps, options);
     if problem.shape.batch > 0 {
-        Pass::new(&mut draft, stated, problem)?.steps(&mut draft)?;
+        Pass::new(&mut builder, request, problem)?.steps(&mut builder)?;
     }
-    Ok(draft.finish(Task::Backward(Box::new(stated.clone()))))
+    Ok(builder.finish(Task::Backward(Box::new(request.clone()))))
 }
 
 /// What all steps of a backward pass share.
 struct Pass<'a> {
-    stated: &'a Backward,
+    request: &'a Backward,
     context: Context<'a>,
     d_o: Bound,
     /// (lse, Δ)
@@ -42,52 +42,60 @@ struct Pass<'a> {
 
 /// What brings a gradient from scratch to the caller's buffer. It comes after every kernel that reads an operand, for the
 /// buffer may be an operand's.
-type Last<'p> = Box<dyn FnOnce(&mut Draft<'_>) -> Result<()> + 'p>;
+type Last<'p> = Box<dyn FnOnce(&mut PlanBuilder<'_>) -> Result<()> + 'p>;
 
 impl<'a> Pass<'a> {
-    fn new(draft: &mut Draft<'_>, stated: &'a Backward, problem: &'a Problem) -> Result<Self> {
+    fn new(
+        builder: &mut PlanBuilder<'_>,
+        request: &'a Backward,
+        problem: &'a Problem,
+    ) -> Result<Self> {
         let shape = &problem.shape;
         let mut params = Params::of(problem);
         params.part.group_end = shape.group();
-        draft.push_lengths(problem, &mut params)?;
-        let mut context = Context::new(draft, problem, params, false)?;
+        builder.push_lengths(problem, &mut params)?;
+        let mut context = Context::new(builder, problem, params, false)?;
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
-        let d_o = draft.input(Role::DO, &stated.d_o, sizes, shape.value_dim)?;
+        let d_o = builder.input(Role::DO, &request.d_o, sizes, shape.value_dim)?;
         context.params.d_o = d_o.rows;
-        let stats = delta(draft, stated, problem, &mut context.params, &d_o)?;
+        let stats = delta(builder, request, problem, &mut context.params, &d_o)?;
         if problem.position.rotation().is_some() && problem.slice().has_pairs() {
             let rows = rotate::rotated_rows(&problem.position);
-            draft.note(format!(
+            builder.note(format!(
                 "{rows} in a pass before: each gradient reads them anew"
             ));
         }
-        context.make_inputs(draft)?;
+        context.make_inputs(builder)?;
         Ok(Self {
-            stated,
+            request,
             context,
             d_o,
             stats,
         })
     }
 
-    fn steps(&self, draft: &mut Draft<'_>) -> Result<()> {
+    fn steps(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
         let slice = self.problem().slice();
         let mut last = Vec::new();
         if !slice.k.is_empty() {
-            self.grad_kv(draft, &mut last)?;
+            self.grad_kv(builder, &mut last)?;
         }
         if !slice.q.is_empty() {
-            self.grad_q(draft, &mut last)?;
+            self.grad_q(builder, &mut last)?;
         }
-        self.score_gradients(draft, &mut last)?;
-        last.into_iter().try_for_each(|step| step(draft))
+        self.score_gradients(builder, &mut last)?;
+        last.into_iter().try_for_each(|step| step(builder))
     }
 
     /// The tiles of a gradient kernel.
-    fn choose(&self, draft: &mut Draft<'_>, demand: Demand) -> Result<Chosen> {
-        let mut chosen = Context::tiles(draft, self.problem(), demand)?;
-        let d_o = (&self.stated.d_o, self.problem().shape.value_dim);
-        self.context.settle(draft, &mut chosen, &[d_o]);
+    fn choose(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        tile_request: TileRequest,
+    ) -> Result<TileChoice> {
+        let mut chosen = Context::tiles(builder, self.problem(), tile_request)?;
+        let d_o = (&self.request.d_o, self.problem().shape.value_dim);
+        self.context.settle(builder, &mut chosen, &[d_o]);
         Ok(chosen)
     }
 
@@ -99,7 +107,7 @@ impl<'a> Pass<'a> {
         self.context.params
     }
 
-    fn key(&self, draft: &Draft<'_>, chosen: &Chosen) -> Gradient {
+    fn key(&self, builder: &PlanBuilder<'_>, chosen: &TileChoice) -> Gradient {
         let shape = &self.problem().shape;
         let Context { q, k, v, .. } = &self.context;
         Gradient {
@@ -107,18 +115,18 @@ impl<'a> Pass<'a> {
             tiling: chosen.tiling,
             input: Input::of(&[&q.operand, &k.operand], &[shape.head_dim]),
             value: Input::of(&[&v.operand], &[shape.value_dim]),
-            d_o: Input::of(&[&self.stated.d_o], &[shape.value_dim]),
+            d_o: Input::of(&[&self.request.d_o], &[shape.value_dim]),
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.context.score.key_of_rows(chosen),
             mask: self.context.mask,
             wide: chosen.wide,
             rolled: chosen.rolled,
-            count_tiles: draft.options.count_tiles,
+            count_tiles: builder.options.count_tiles,
         }
     }
 
-    fn bindings(&self, draft: &Draft<'_>, outputs: Bindings) -> Bindings {
+    fn bindings(&self, builder: &PlanBuilder<'_>, outputs: Bindings) -> Bindings {
         let Context { q, k, v, .. } = &self.context;
         let [q, k, v] = [q, k, v].map(|x| x.bound.binding);
         let mut bindings = vec![
@@ -130,7 +138,7 @@ impl<'a> Pass<'a> {
         ];
         // Nobody walks an empty operand, but something must be bound.
         for (_, binding) in bindings.iter_mut().filter(|(_, x)| x.size == 0) {
-            *binding = draft.nothing();
+            *binding = builder.nothing();
         }
         bindings.extend(outputs);
         bindings.extend(self.context.score.bias.map(|bias| ("bias", bias)));

@@ -8,13 +8,14 @@ use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Strides, Variant};
 use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Role, Values};
 use crate::task::Task;
 
-use super::step::{Bindings, step_flops};
+use super::cost::step_flops;
+use super::step::Bindings;
 use super::{
     AuxCopy, Binding, CopyOut, Cost, Declined, OFFSET_ALIGNMENT, Plan, PlanOptions, Requirement,
     Slot, Step, TableNeed,
 };
 
-pub(super) struct Draft<'a> {
+pub(super) struct PlanBuilder<'a> {
     pub caps: &'a Caps,
     pub options: &'a PlanOptions,
     pub steps: Vec<Step>,
@@ -36,7 +37,7 @@ pub(super) struct Bound {
     pub rows: Strides,
 }
 
-impl<'a> Draft<'a> {
+impl<'a> PlanBuilder<'a> {
     pub fn new(caps: &'a Caps, options: &'a PlanOptions) -> Self {
         Self {
             caps,

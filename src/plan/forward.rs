@@ -8,9 +8,9 @@ use crate::kernel::Params;
 use crate::problem::{Element, Layout, Operand, Problem, Role};
 use crate::task::Task;
 
-use super::attention::positions::spelled_out;
+use super::attention::positions::explicit;
 use super::attention::score;
-use super::builder::Draft;
+use super::builder::PlanBuilder;
 use super::operation::merge::{Target, combine};
 use super::{Declined, Plan, PlanOptions};
 
@@ -25,7 +25,7 @@ pub(super) enum Answer {
 /// A way to compute a call: it takes it or says why not.
 struct Family {
     name: &'static str,
-    steps: fn(&mut Draft<'_>, &Problem, Params, &Target) -> Result<Answer>,
+    steps: fn(&mut PlanBuilder<'_>, &Problem, Params, &Target) -> Result<Answer>,
 }
 
 /// The families in the order in which they are asked: the last takes every call.
@@ -40,25 +40,30 @@ const FAMILIES: [Family; 2] = [
     },
 ];
 
-pub(super) fn plan(stated: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
-    let problem = &*spelled_out(stated);
-    let mut draft = Draft::of(problem, caps, options);
+pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
+    let problem = &*explicit(request);
+    let mut builder = PlanBuilder::of(problem, caps, options);
     if problem.shape.batch > 0 && !problem.slice().q.is_empty() {
         let mut params = Params::of(problem);
-        draft.push_lengths(problem, &mut params)?;
-        score::push_sinks(&mut draft, problem, &mut params);
-        let target = bind_target(&mut draft, problem)?;
-        choose(&mut draft, problem, params, &target)?;
+        builder.push_lengths(problem, &mut params)?;
+        score::push_sinks(&mut builder, problem, &mut params);
+        let target = bind_target(&mut builder, problem)?;
+        choose(&mut builder, problem, params, &target)?;
     }
-    Ok(draft.finish(Task::Attention(Box::new(stated.clone()))))
+    Ok(builder.finish(Task::Attention(Box::new(request.clone()))))
 }
 
-fn choose(draft: &mut Draft<'_>, problem: &Problem, params: Params, target: &Target) -> Result<()> {
+fn choose(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: Params,
+    target: &Target,
+) -> Result<()> {
     for family in &FAMILIES {
-        match (family.steps)(draft, problem, params, target)? {
+        match (family.steps)(builder, problem, params, target)? {
             Answer::Planned => break,
             Answer::NotMine(None) => {}
-            Answer::NotMine(Some(reason)) => draft.decline(Declined {
+            Answer::NotMine(Some(reason)) => builder.decline(Declined {
                 path: family.name,
                 reason,
             }),
@@ -69,7 +74,7 @@ fn choose(draft: &mut Draft<'_>, problem: &Problem, params: Params, target: &Tar
 
 /// Without keys every row is fully masked.
 fn fill(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: Params,
     target: &Target,
@@ -77,17 +82,17 @@ fn fill(
     if !problem.slice().k.is_empty() {
         return Ok(Answer::NotMine(None));
     }
-    draft.note("there are no keys: o and lse are filled".into());
-    combine(draft, params, 0, None, target)?;
+    builder.note("there are no keys: o and lse are filled".into());
+    combine(builder, params, 0, None, target)?;
     Ok(Answer::Planned)
 }
 
-fn bind_target(draft: &mut Draft<'_>, problem: &Problem) -> Result<Target> {
+fn bind_target(builder: &mut PlanBuilder<'_>, problem: &Problem) -> Result<Target> {
     let shape = &problem.shape;
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
-    let o = draft.output(Role::O, &problem.o, sizes, shape.value_dim)?;
+    let o = builder.output(Role::O, &problem.o, sizes, shape.value_dim)?;
     let layout = Layout::heads_first(shape.q_heads, shape.q_len, 1);
-    let lse = draft.output(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
+    let lse = builder.output(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
     Ok(Target {
         operand: problem.o,
         o,

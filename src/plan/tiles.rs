@@ -5,11 +5,11 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::{BlockGrid, Mods, Problem, Shape};
 
-use super::builder::Draft;
+use super::builder::PlanBuilder;
 use super::{Declined, PlanOptions, StrategyKind};
 
 /// The strategy and tiles of a forward kernel and why a faster strategy was passed over.
-pub(super) struct Chosen {
+pub(super) struct TileChoice {
     pub strategy: Strategy,
     pub tiling: Tiling,
     /// Loads 64 bits at a time.
@@ -19,7 +19,7 @@ pub(super) struct Chosen {
     pub declined: Vec<Declined>,
 }
 
-impl Chosen {
+impl TileChoice {
     /// Declines loads of 64 bits, which take eight channels at once, where some rows are no whole eights.
     pub fn load_wide_if(&mut self, whole: bool) {
         if self.wide && !whole {
@@ -45,7 +45,7 @@ const SMALL_WORK: u64 = 300_000_000;
 
 /// What a kernel asks of its tiles.
 #[derive(Clone, Copy)]
-pub(super) struct Demand {
+pub(super) struct TileRequest {
     /// Strides of the axis that is tiled.
     pub rows: u32,
     /// Words of a row that stay with an invocation: q and o forward, as much again and more backward.
@@ -59,7 +59,7 @@ pub(super) struct Demand {
     pub flops: u64,
 }
 
-impl Demand {
+impl TileRequest {
     pub fn forward(shape: &Shape, flops: u64) -> Self {
         let (d, dv) = (shape.head_dim, shape.value_dim);
         Self {
@@ -98,14 +98,18 @@ impl Demand {
     }
 }
 
-pub(super) fn choose(demand: Demand, caps: &Caps, options: &PlanOptions) -> Result<Chosen> {
+pub(super) fn choose(
+    tile_request: TileRequest,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<TileChoice> {
     let mut declined = Vec::new();
     let wide = wide_loads(caps, options, &mut declined)?;
     if options.strategy != Some(StrategyKind::Workgroup) {
         let rolled = options.rolled.unwrap_or(rolls(caps));
-        match subgroup(demand, caps, options, rolled) {
+        match subgroup(tile_request, caps, options, rolled) {
             Ok((strategy, tiling)) => {
-                return Ok(Chosen {
+                return Ok(TileChoice {
                     strategy,
                     tiling,
                     wide,
@@ -130,8 +134,8 @@ pub(super) fn choose(demand: Demand, caps: &Caps, options: &PlanOptions) -> Resu
             reason: "the call asks for workgroup".into(),
         });
     }
-    match workgroup(demand, caps, options) {
-        Ok(tiling) => Ok(Chosen {
+    match workgroup(tile_request, caps, options) {
+        Ok(tiling) => Ok(TileChoice {
             strategy: Strategy::Workgroup,
             tiling,
             wide,
@@ -179,7 +183,7 @@ fn rolls(caps: &Caps) -> bool {
 }
 
 fn subgroup(
-    demand: Demand,
+    tile_request: TileRequest,
     caps: &Caps,
     options: &PlanOptions,
     rolled: bool,
@@ -202,7 +206,7 @@ fn subgroup(
     }
     let tiling = options
         .tiling
-        .unwrap_or_else(|| subgroup_tiling(demand, caps.class, width, max, rolled));
+        .unwrap_or_else(|| subgroup_tiling(tile_request, caps.class, width, max, rolled));
     check_invocations(&tiling, caps)?;
     if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
         return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
@@ -215,14 +219,14 @@ fn subgroup(
 }
 
 fn subgroup_tiling(
-    demand: Demand,
+    tile_request: TileRequest,
     class: AdapterClass,
     width: u32,
     max: u32,
     rolled: bool,
 ) -> Tiling {
-    let channels = demand.channels;
-    let small = demand.flops < SMALL_WORK;
+    let channels = tile_request.channels;
+    let small = tile_request.flops < SMALL_WORK;
     let (invocations, lanes_per_row, rows) = match class {
         // SwiftShader, D = 64: 1 row in 1 lane runs at 0.5 GFLOP/s, 2 rows in 2 lanes at 0.9. Its compiler takes 0.6 s
         // for 64 words of a row in a lane, 1.6 s for 128, minutes and gigabytes for 256.
@@ -231,7 +235,7 @@ fn subgroup_tiling(
             let rows = if small || channels > 80 * lanes { 1 } else { 2 };
             (width, lanes, rows)
         }
-        AdapterClass::Cpu if demand.gradient => {
+        AdapterClass::Cpu if tile_request.gradient => {
             let (lanes, rows) = gradient_rows(channels, small, rolled);
             (width, lanes, rows)
         }
@@ -261,7 +265,7 @@ fn subgroup_tiling(
         }
     };
     let slots = invocations / lanes_per_row;
-    let needed = demand.rows.div_ceil(slots).next_power_of_two();
+    let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
     let keys = width / lanes_per_row;
     Tiling {
         invocations,
@@ -296,14 +300,18 @@ fn gradient_rows(channels: u32, small: bool, rolled: bool) -> (u32, u32) {
     }
 }
 
-fn workgroup(demand: Demand, caps: &Caps, options: &PlanOptions) -> Result<Tiling, String> {
+fn workgroup(
+    tile_request: TileRequest,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Tiling, String> {
     let tiling = match options.tiling {
         Some(tiling) => tiling,
-        None => workgroup_tiling(demand, caps)?,
+        None => workgroup_tiling(tile_request, caps)?,
     };
     check_invocations(&tiling, caps)?;
-    let bytes =
-        workgroup_tile_bytes(tiling.tile, demand.chunks) + demand.sums * tiling.invocations * 4;
+    let bytes = workgroup_tile_bytes(tiling.tile, tile_request.chunks)
+        + tile_request.sums * tiling.invocations * 4;
     if bytes > caps.workgroup_memory {
         return Err(format!(
             "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
@@ -317,9 +325,9 @@ fn workgroup(demand: Demand, caps: &Caps, options: &PlanOptions) -> Result<Tilin
     Ok(tiling)
 }
 
-fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
-    let channels = demand.channels;
-    let small = demand.flops < SMALL_WORK;
+fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, String> {
+    let channels = tile_request.channels;
+    let small = tile_request.flops < SMALL_WORK;
     let (invocations, rows) = match caps.class {
         // Strides an invocation on lavapipe, D = 64 and tiles of 16 keys in steps of 2: 8 run at 25 GFLOP/s and compile
         // for 5 s, 16 at 33 for 15 s. Both gradients: 2 at 14 for 5 s, 4 at 22 for 12 s.
@@ -328,14 +336,14 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         AdapterClass::Cpu if (1..8).contains(&caps.lanes) => {
             (32, if channels <= 128 { 2 } else { 1 })
         }
-        AdapterClass::Cpu if demand.gradient => {
+        AdapterClass::Cpu if tile_request.gradient => {
             (32, (1024 / channels).next_power_of_two().clamp(2, 4))
         }
         AdapterClass::Cpu => (32, (2048 / channels).next_power_of_two().clamp(2, 8)),
         // On an H200, forward, keys of tile in steps: D = 64 runs at 19.6 TFLOP/s by 4 of 16 and 19.0 by 2 of 32 (64
         // invocations: 12.1), D = 128 at 14.6 by 2 of 16, 9.7 by 2 of 32 and 3.7 by 4 of 32, whose registers spill. Both
         // gradients, D = 64: 14.9 by 1 of 16, 9.4 by 2 of 16, 8.8 by 4 of 32. Those of D = 128 spill in any tile.
-        _ if demand.gradient => (64, 1),
+        _ if tile_request.gradient => (64, 1),
         _ => (128, 1),
     };
     let fixed = caps.class == AdapterClass::Cpu && caps.lanes >= 8 && !small;
@@ -343,11 +351,11 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
         AdapterClass::Cpu if fixed && channels <= 128 => 8,
         AdapterClass::Cpu if !fixed => 2,
         AdapterClass::Cpu => 4,
-        _ if demand.gradient => 1,
+        _ if tile_request.gradient => 1,
         _ if channels <= 128 => 4,
         _ => 2,
     };
-    let sums = demand.sums * invocations * 4;
+    let sums = tile_request.sums * invocations * 4;
     // Keys a tile: as many as the memory holds, up to the 32 marks of a tile's word. But lavapipe reads a tile of one
     // step, whose places are constants, faster than the steps of a tile (8 rows; GFLOP/s, seconds to compile):
     //
@@ -363,15 +371,17 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
     let tile = tiles
         .iter()
         .copied()
-        .find(|&tile| workgroup_tile_bytes(tile, demand.chunks) + sums <= caps.workgroup_memory)
+        .find(|&tile| {
+            workgroup_tile_bytes(tile, tile_request.chunks) + sums <= caps.workgroup_memory
+        })
         .ok_or_else(|| {
             format!(
                 "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
-                workgroup_tile_bytes(4, demand.chunks),
+                workgroup_tile_bytes(4, tile_request.chunks),
                 caps.workgroup_memory
             )
         })?;
-    let needed = demand.rows.div_ceil(invocations).next_power_of_two();
+    let needed = tile_request.rows.div_ceil(invocations).next_power_of_two();
     Ok(Tiling {
         invocations,
         lanes_per_row: 1,
@@ -383,7 +393,11 @@ fn workgroup_tiling(demand: Demand, caps: &Caps) -> Result<Tiling, String> {
 
 /// Shrinks tiles until each lies in one block, of queries as of keys: a tile's rows then share one list, whatever the
 /// adapter. Tiles are powers of two, so they must divide the largest one in the block's side, at least 16.
-pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -> Result<()> {
+pub(super) fn fit_block(
+    chosen: &mut TileChoice,
+    side: u32,
+    builder: &mut PlanBuilder<'_>,
+) -> Result<()> {
     let most = 1 << side.trailing_zeros();
     let fits = |tiling: &Tiling| {
         side.is_multiple_of(tiling.tile_rows()) && side.is_multiple_of(tiling.tile)
@@ -392,7 +406,7 @@ pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -
     if fits(&was) {
         return Ok(());
     }
-    if draft.options.tiling.is_some() {
+    if builder.options.tiling.is_some() {
         return Err(Error::Strategy {
             strategy: "the tiling asked for",
             reason: format!("{was} does not divide blocks of {side}"),
@@ -424,7 +438,7 @@ pub(super) fn fit_block(chosen: &mut Chosen, side: u32, draft: &mut Draft<'_>) -
             }
         }
     }
-    draft.note(format!(
+    builder.note(format!(
         "tiles of {was} are made to fit blocks of {side}: {tiling}"
     ));
     Ok(())
@@ -443,7 +457,7 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
 }
 
 /// Loop iterations in which an invocation loads its rows once. `ITERATION_MARGIN` covers them, unless they are repeated.
-pub(super) fn row_loads(chosen: &Chosen, shape: &Shape) -> u64 {
+pub(super) fn row_loads(chosen: &TileChoice, shape: &Shape) -> u64 {
     let channels = if chosen.wide { 8 } else { 4 } * chosen.tiling.lanes_per_row;
     u64::from(shape.head_dim.div_ceil(channels) + shape.value_dim.div_ceil(channels) + 2)
 }
@@ -457,7 +471,7 @@ pub(super) fn searches(problem: &Problem) -> u64 {
 
 /// Loop iterations of an invocation in one tile: its own, those of the user's functions and, where a tile is staged,
 /// those of its loads and steps. A loop counts once more than it turns.
-pub(super) fn iterations(chosen: &Chosen, problem: &Problem, caps: &Caps) -> Result<u64> {
+pub(super) fn iterations(chosen: &TileChoice, problem: &Problem, caps: &Caps) -> Result<u64> {
     let (tiling, shape) = (&chosen.tiling, &problem.shape);
     let channels = if chosen.wide { 8 } else { 4 };
     let loads = |dim: u32| (tiling.tile * dim.div_ceil(channels)).div_ceil(tiling.invocations);
@@ -484,7 +498,7 @@ pub(super) fn iterations(chosen: &Chosen, problem: &Problem, caps: &Caps) -> Res
 }
 
 /// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.
-pub(super) fn loads(chosen: &Chosen) -> u64 {
+pub(super) fn loads(chosen: &TileChoice) -> u64 {
     match chosen.strategy {
         Strategy::Subgroup { width, .. } => u64::from(chosen.tiling.invocations / width),
         Strategy::Workgroup => 1,

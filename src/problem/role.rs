@@ -38,8 +38,8 @@ pub enum Role {
     BlockLists,
     /// The rows of a [`crate::Rotation`].
     Rows,
-    /// The turned rows of a [`crate::Rotation`].
-    Turned,
+    /// The rotated rows of a [`crate::Rotation`].
+    Rotated,
     /// `f32 [rows, dim]` of an [`crate::Embedding`].
     Table,
     /// The embeddings that an [`crate::Embedding`] writes or adds to.
@@ -87,7 +87,7 @@ impl Role {
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
             Self::Rows => "rows",
-            Self::Turned => "turned",
+            Self::Rotated => "rotated",
             Self::Table => "table",
             Self::Embeddings => "embeddings",
             Self::PartialO => "partial_o",

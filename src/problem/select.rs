@@ -1,5 +1,7 @@
 //! Blocks of keys chosen from the input: each block of queries keeps those that score highest by what stands for them.
 
+use std::ops::Range;
+
 use crate::error::{Error, Result};
 
 use super::block_mask::{BlockGrid, DeviceBlocks, check_side};
@@ -34,7 +36,7 @@ pub struct Select {
     /// Blocks before the diagonal that are always kept.
     pub local: u32,
     /// The call also writes the lists of its queries (of its slice's, where it has one), to the operand `block_lists`
-    /// ([`crate::plan::Role::BlockLists`]).
+    /// ([`crate::Role::BlockLists`]).
     pub written: bool,
 }
 
@@ -48,6 +50,11 @@ impl Select {
             local: 1,
             written: false,
         }
+    }
+
+    /// The blocks in which these queries stand.
+    pub(crate) fn blocks_of(&self, rows: &Range<u32>) -> Range<u32> {
+        rows.start / self.side..rows.end.div_ceil(self.side)
     }
 
     /// The lists that the choice makes for a problem.

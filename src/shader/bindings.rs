@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use super::compose::Line;
+use super::line::Line;
 
 /// How a shader uses what is bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::error::{Error, Result};
 
 use super::bindings::{self, Bind};
+use super::line::{FOREIGN, Line, braces};
 use super::parameters::{self, Group};
 use super::unroll;
 
@@ -27,24 +28,6 @@ pub struct Source {
     slots: BTreeMap<&'static str, Vec<&'static str>>,
     texts: BTreeMap<&'static str, String>,
     groups: &'static [Group],
-}
-
-/// One line of a composed shader and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Line {
-    pub text: String,
-    pub module: String,
-    pub number: usize,
-}
-
-/// What lines of a user's text are said to come from.
-const FOREIGN: &str = "the user functions";
-
-impl Line {
-    /// True of a user's text, in which nothing is looked for.
-    pub fn is_foreign(&self) -> bool {
-        self.module == FOREIGN
-    }
 }
 
 /// A composed shader: one WGSL text, for each of its lines the module and line that it came from, and what it binds and
@@ -300,18 +283,6 @@ impl Skip {
         self.depth += braces(text);
         true
     }
-}
-
-/// Opening less closing braces of a line, comments left out.
-pub(super) fn braces(text: &str) -> i64 {
-    let code = text.split("//").next().unwrap_or("");
-    code.chars()
-        .map(|c| match c {
-            '{' => 1,
-            '}' => -1,
-            _ => 0,
-        })
-        .sum()
 }
 
 /// `var x: T;`, of a function or private: variables of other address spaces cannot have an initial value.

@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use crate::error::{Error, Result};
 
-use super::compose::Line;
+use super::line::Line;
 
 /// One group of parameters as shaders see it.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 
-use super::compose::{Line, braces};
+use super::line::{Line, braces};
 
 /// Replaces every `@unroll for (var i = 0u; i < N; i++) { … }` by N copies of its body, i replaced by its value; an
 /// inner loop is unrolled in each copy. N is a number or one of `constants`. `@unroll_one` does so for a single turn and

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::problem::position::{Rotary, Side};
 use crate::problem::{Element, Layout, Operand, Positions};
 
-/// Rows `[B, H, N, D]` to be turned by their positions, in place or not: what a cache does with its keys.
+/// Rows `[B, H, N, D]` to be rotated by their positions, in place or not: what a cache does with its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotation {
     pub rotary: Rotary,
@@ -15,7 +15,7 @@ pub struct Rotation {
     /// N
     pub len: u32,
     pub rows: Operand,
-    pub turned: Operand,
+    pub rotated: Operand,
     /// [`Positions::Index`]: row i stands at `start + i`.
     pub positions: Positions,
     pub start: i32,
@@ -38,7 +38,7 @@ impl Rotation {
             heads,
             len,
             rows,
-            turned: rows,
+            rotated: rows,
             positions: Positions::Index,
             start: 0,
             side: Side::Query,
@@ -59,8 +59,8 @@ impl Rotation {
         }
         let dim = self.rotary.head_dim;
         self.rows.validate("rows", self.sizes(), dim)?;
-        self.turned.validate("turned", self.sizes(), dim)?;
-        self.turned.validate_output("turned", self.sizes(), dim)?;
+        self.rotated.validate("rotated", self.sizes(), dim)?;
+        self.rotated.validate_output("rotated", self.sizes(), dim)?;
         match &self.positions {
             Positions::Host(p) => {
                 let count = self.batch as usize * self.len as usize;

@@ -107,41 +107,41 @@ fn offsets() {
         );
     }
     // Queries at their indices: the last of the four must have a row in the table.
-    let turned = plan(|p| {
+    let rotated = plan(|p| {
         p.mask.q_offset = Offsets::Device;
         p.position.rotary = Some(Rotary::new(8));
         p.position.range = Some(-5..=20);
     });
-    assert_eq!(check(&turned, [-5, 17, 0]), Ok(()));
+    assert_eq!(check(&rotated, [-5, 17, 0]), Ok(()));
     let allowed = "-5 to 17, which keep every query inside of the stated range; state a wider one";
     assert_eq!(
-        check(&turned, [0, 18, 0]),
+        check(&rotated, [0, 18, 0]),
         element("q_offset", 1, 18, allowed)
     );
     assert_eq!(
-        check(&turned, [0, 0, -6]),
+        check(&rotated, [0, 0, -6]),
         element("q_offset", 2, -6, allowed)
     );
 }
 
 #[test]
 fn positions() {
-    let turned = plan(|p| {
+    let rotated = plan(|p| {
         p.position.rotary = Some(Rotary::new(8));
         p.position.q_positions = Positions::Device;
         p.position.range = Some(-5..=20);
     });
     let mut q = signed([-5, 20, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
-    assert_eq!(checked(&turned, &[(Role::QPositions, &q)]), Ok(()));
+    assert_eq!(checked(&rotated, &[(Role::QPositions, &q)]), Ok(()));
     q[11] = 21;
     let allowed = "-5 to 20, the stated range; state a wider one";
     assert_eq!(
-        checked(&turned, &[(Role::QPositions, &q)]),
+        checked(&rotated, &[(Role::QPositions, &q)]),
         element("q_positions", 11, 21, allowed)
     );
     q[3] = i32::MIN as u32;
     assert_eq!(
-        checked(&turned, &[(Role::QPositions, &q)]),
+        checked(&rotated, &[(Role::QPositions, &q)]),
         element("q_positions", 3, i32::MIN.into(), allowed)
     );
 }

@@ -118,7 +118,7 @@ fn strategy(key: &Prefill) -> String {
 
 /// The pairs that cannot meet, by the beginning of their words: (33, 17) and (1, 1) are never aligned nor is their
 /// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane and no rolled scores, two rows
-/// of many channels would take long to compile, and what a rotation pass leaves is f32 and not turned again.
+/// of many channels would take long to compile, and what a rotation pass leaves is f32 and not rotated again.
 const IMPOSSIBLE: [(&str, &str); 23] = [
     ("chunks 1,1", "aligned true"),
     ("chunks 9,5", "aligned true"),

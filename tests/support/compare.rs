@@ -31,7 +31,7 @@ pub struct Check<'a> {
     /// The magnitude of what was rounded to make each number, half a unit of which is allowed for; none where an
     /// output is as large as its terms.
     pub terms: Option<&'a [f64]>,
-    /// Elements that must be exactly zero: dead rows, unseen keys.
+    /// Elements that must be exactly zero: fully masked rows, unseen keys.
     pub zero: &'a dyn Fn(usize) -> bool,
 }
 

@@ -262,7 +262,7 @@ pub fn forward() -> Vec<Variant> {
 }
 
 /// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
-/// layouts of rows that are turned as they are loaded, and eights that do not fall evenly to the lanes of a row, with
+/// layouts of rows that are rotated as they are loaded, and eights that do not fall evenly to the lanes of a row, with
 /// many rows and a bias loaded in pairs, and with a bias loaded one by one.
 fn wide() -> impl Iterator<Item = Prefill> {
     let subgroup = Level::Strategy(Strategy::Subgroup {

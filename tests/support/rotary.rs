@@ -1,4 +1,4 @@
-//! One of each kind of rotation, and the definition of a turned row.
+//! One of each kind of rotation, and the definition of a rotated row.
 
 use wgpu_attention::problem::position::{
     Llama3, LongRope, Precision, RopeKind, Rotary, Side, Yarn,

@@ -119,7 +119,7 @@ pub mod forward {
         4 / element.size()
     }
 
-    /// A ramp's scores grow with D, and f32's rounding with them; turned by positions they cancel besides.
+    /// A ramp's scores grow with D, and f32's rounding with them; rotated by positions they cancel besides.
     pub fn data(n: usize, key: &Prefill) -> Data {
         let turns = key.rotary.is_some() || key.score.temperature || key.input != key.value;
         if n % 2 == 1 && key.chunks < 16 && !turns {

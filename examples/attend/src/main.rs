@@ -3,6 +3,9 @@
 //! `attend INPUT.safetensors [OUTPUT.safetensors] [options]`, see `--help`. Exit status 0: done; 2: a bad command
 //! line, or a tensor or an option that is not supported yet; 1: any other error, one sentence on stderr.
 
+// The texts of the command line are for people, in whose brackets sizes stand.
+#![allow(rustdoc::broken_intra_doc_links)]
+
 mod adapter;
 #[path = "../../support/calls.rs"]
 mod calls;

@@ -1,4 +1,4 @@
-//! The rotation pass as an operation of its own: q's rows turned into another buffer.
+//! The rotation pass as an operation of its own: q's rows rotated into another buffer.
 
 use anyhow::{Context, Result};
 use wgpu::{Buffer, CommandEncoder};
@@ -17,7 +17,7 @@ struct Rotate {
     plan: Plan,
     inputs: Inputs,
     rows: Buffer,
-    turned: Buffer,
+    rotated: Buffer,
     call: Option<Call>,
 }
 
@@ -36,7 +36,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let inputs = Inputs::random(problem);
     Ok(Box::new(Rotate {
         rows: gpu.upload("rows", &encode(element, &inputs.q)),
-        turned: gpu.buffer("turned", problem.q.bytes(sizes, shape.head_dim)),
+        rotated: gpu.buffer("rotated", problem.q.bytes(sizes, shape.head_dim)),
         call: None,
         rotation,
         plan,
@@ -55,7 +55,7 @@ impl Work for Rotate {
 impl Case for Rotate {
     fn prepare(&mut self, gpu: &Gpu) -> Result<()> {
         self.plan = gpu.attention.plan_rotation(&self.rotation)?;
-        let operands = Operands::rotation(&self.rows, &self.turned);
+        let operands = Operands::rotation(&self.rows, &self.rotated);
         self.call = Some(pollster::block_on(
             gpu.attention.prepare(&self.plan, &operands),
         )?);
@@ -71,25 +71,25 @@ impl Case for Rotate {
     }
 
     fn moved_bytes(&self) -> Option<u64> {
-        Some(self.rows.size() + self.turned.size())
+        Some(self.rows.size() + self.rotated.size())
     }
 
     fn outputs(&self) -> Vec<&Buffer> {
-        vec![&self.turned]
+        vec![&self.rotated]
     }
 
     /// Every 997th row against the rotation in f64.
     fn accuracy(&self, outputs: &[Vec<u8>]) -> Accuracy {
-        let turned = decode(self.rotation.turned.element, &outputs[0]);
+        let rotated = decode(self.rotation.rotated.element, &outputs[0]);
         let (rotary, len) = (&self.rotation.rotary, self.rotation.len as usize);
         let dim = rotary.head_dim as usize;
-        let rows = turned.len() / dim;
+        let rows = rotated.len() / dim;
         let (mut actual, mut expected) = (Vec::new(), Vec::new());
         for row in (0..rows).step_by(997) {
-            actual.extend_from_slice(&turned[row * dim..][..dim]);
+            actual.extend_from_slice(&rotated[row * dim..][..dim]);
             expected.extend(turn(rotary, &self.inputs.q[row * dim..][..dim], row % len));
         }
-        Accuracy::of(self.rotation.turned.element, 2, &actual, &expected)
+        Accuracy::of(self.rotation.rotated.element, 2, &actual, &expected)
     }
 }
 

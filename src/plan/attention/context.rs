@@ -3,11 +3,11 @@
 
 use crate::error::Result;
 use crate::kernel::{MaskKey, Params, whole_eights};
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate;
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
-use crate::plan::tiles::{self, Chosen, Demand};
+use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::{Operand, Problem};
 
 use super::inputs::{Source, bind_inputs, rotate_inputs};
@@ -30,14 +30,14 @@ pub(in crate::plan) struct Context<'a> {
 impl<'a> Context<'a> {
     /// Lays out what masks and scores read, and binds q, k and v as the caller has them. `params` know the lengths.
     pub fn new(
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         problem: &'a Problem,
         mut params: Params,
         fused: bool,
     ) -> Result<Self> {
-        let mask = push_mask(draft, problem, &mut params)?;
-        let score = score::plan(draft, problem, &mut params, fused)?;
-        let [q, k, v] = bind_inputs(draft, problem)?;
+        let mask = push_mask(builder, problem, &mut params)?;
+        let score = score::plan(builder, problem, &mut params, fused)?;
+        let [q, k, v] = bind_inputs(builder, problem)?;
         let schedule = Schedule::new(problem);
         let mut context = Self {
             problem,
@@ -60,32 +60,41 @@ impl<'a> Context<'a> {
     }
 
     /// Steps that make what the kernels read: q and k rotated where kernels do not rotate, and chosen blocks.
-    pub fn make_inputs(&mut self, draft: &mut Draft<'_>) -> Result<()> {
+    pub fn make_inputs(&mut self, builder: &mut PlanBuilder<'_>) -> Result<()> {
         let (problem, slice) = (self.problem, self.problem.slice());
         if let Some(rotary) = problem.position.rotation() {
-            rotate::plan_table(draft, problem, rotary, &mut self.params)?;
+            rotate::plan_table(builder, problem, rotary, &mut self.params)?;
             if !self.fused && slice.has_pairs() {
-                rotate_inputs(draft, problem, &self.params, &mut self.q, &mut self.k)?;
+                rotate_inputs(builder, problem, &self.params, &mut self.q, &mut self.k)?;
                 self.place_inputs();
             }
         }
         if !slice.has_pairs() {
             return Ok(());
         }
-        select::steps(draft, problem, &self.params, self.mask, &self.q, &self.k)
+        select::steps(builder, problem, &self.params, self.mask, &self.q, &self.k)
     }
 
     /// Strategy and tiles of one kernel, in blocks where there are some.
-    pub fn tiles(draft: &mut Draft<'_>, problem: &Problem, demand: Demand) -> Result<Chosen> {
-        let mut chosen = tiles::choose(demand, draft.caps, draft.options)?;
+    pub fn tiles(
+        builder: &mut PlanBuilder<'_>,
+        problem: &Problem,
+        tile_request: TileRequest,
+    ) -> Result<TileChoice> {
+        let mut chosen = tiles::choose(tile_request, builder.caps, builder.options)?;
         if let Some(grid) = problem.mask.block_grid(&problem.shape) {
-            tiles::fit_block(&mut chosen, grid.side, draft)?;
+            tiles::fit_block(&mut chosen, grid.side, builder)?;
         }
         Ok(chosen)
     }
 
     /// Holds the tiles against what the kernel reads, `more` rows beside q, k and v; tells reasons once.
-    pub fn settle(&self, draft: &mut Draft<'_>, chosen: &mut Chosen, more: &[(&Operand, u32)]) {
+    pub fn settle(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        chosen: &mut TileChoice,
+        more: &[(&Operand, u32)],
+    ) {
         let (d, dv) = (self.problem.shape.head_dim, self.problem.shape.value_dim);
         let mut rows = vec![
             (&self.q.operand, d),
@@ -97,9 +106,9 @@ impl<'a> Context<'a> {
         let whole = rotary.is_none_or(|rotary| rotate::whole_chunks(rotary, 8));
         chosen.load_wide_if(whole && whole_eights(&rows));
         for declined in chosen.declined.drain(..) {
-            draft.decline(declined);
+            builder.decline(declined);
         }
-        self.score.decline_pairs(chosen, draft);
+        self.score.decline_pairs(chosen, builder);
     }
 
     /// Pairs of the slice that queries see, over all heads, as far as the host knows.

@@ -2,11 +2,10 @@
 
 use crate::error::Result;
 use crate::kernel::Params;
-use crate::plan::builder::{Bound, Draft};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::operation::rotate::Pass;
-use crate::plan::sparse::select::rows_looked_at;
 use crate::problem::position::Side;
-use crate::problem::{Element, Layout, Operand, Problem, Role};
+use crate::problem::{Element, Layout, Operand, Problem, Role, Slice};
 
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
 pub(in crate::plan) struct Source {
@@ -15,7 +14,7 @@ pub(in crate::plan) struct Source {
 }
 
 pub(in crate::plan) fn bind_inputs(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
 ) -> Result<[Source; 3]> {
     let shape = &problem.shape;
@@ -24,7 +23,7 @@ pub(in crate::plan) fn bind_inputs(
     let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
         Ok(Source {
             operand,
-            bound: draft.input(role, &operand, sizes, dim)?,
+            bound: builder.input(role, &operand, sizes, dim)?,
         })
     };
     Ok([
@@ -36,7 +35,7 @@ pub(in crate::plan) fn bind_inputs(
 
 /// Lets a pass rotate q and k into scratch, and the kernel read them there.
 pub(in crate::plan) fn rotate_inputs(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &Params,
     q: &mut Source,
@@ -71,7 +70,7 @@ pub(in crate::plan) fn rotate_inputs(
         let mut params = *params;
         if !rotates {
             // Kernels read q and k in one type, and rotated rows are f32: the pass rotates no channel.
-            draft.note("k's rows are widened to f32, as rotated q is".into());
+            builder.note("k's rows are widened to f32, as rotated q is".into());
             params.rotation.dim = 0;
         }
         params.q = source.bound.rows;
@@ -86,8 +85,25 @@ pub(in crate::plan) fn rotate_inputs(
             rows,
             positions,
         };
-        source.bound = pass.plan(draft, &params)?;
+        source.bound = pass.plan(builder, &params)?;
         source.operand = Operand::new(Element::F32, layout);
     }
     Ok(())
+}
+
+/// The rows of q and k that a call looks at: those of its slice, and where blocks are chosen all that take part in the
+/// choice.
+fn rows_looked_at(problem: &Problem) -> Slice {
+    let (shape, slice) = (&problem.shape, problem.slice());
+    match problem.mask.selected_blocks() {
+        None => slice,
+        Some(select) => {
+            let blocks = select.blocks_of(&slice.q);
+            let end = (blocks.end * select.side).min(shape.q_len);
+            Slice {
+                q: blocks.start * select.side..end,
+                k: 0..shape.kv_len,
+            }
+        }
+    }
 }

@@ -2,34 +2,34 @@
 
 use crate::error::Result;
 use crate::kernel::{ListFrom, MaskKey, NOTHING, Params};
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::sparse::lists::list;
 use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Role, Segments};
 
 /// Lays out block lists and documents among the small operands.
 pub(in crate::plan) fn push_mask(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &mut Params,
 ) -> Result<MaskKey> {
     let mut key = MaskKey {
-        segments: push_segments(draft, problem, params),
+        segments: push_segments(builder, problem, params),
         ..MaskKey::default()
     };
     if let Some(Blocks::Host(mask)) = &problem.mask.blocks {
-        push_lists(draft, mask, params)?;
+        push_lists(builder, mask, params)?;
         key.list = true;
         key.bits = !mask.tiles().is_empty();
-        draft.note(format!("blocks: {mask}"));
+        builder.note(format!("blocks: {mask}"));
     }
     if let Some(lists) = problem.mask.device_blocks(&problem.shape) {
         let given = matches!(problem.mask.blocks, Some(Blocks::Device(_)));
-        push_device_lists(draft, &lists, params, given.then_some(Role::BlockLists))?;
+        push_device_lists(builder, &lists, params, given.then_some(Role::BlockLists))?;
         (key.list, key.device) = (true, true);
         let mods = problem.mods.as_ref();
         key.marked = given && mods.is_some_and(|mods| mods.text.has_mask());
         if given {
-            draft.note(format!(
+            builder.note(format!(
                 "blocks: lists of at most {} of {} blocks lie on the device; costs are those of all blocks",
                 lists.capacity,
                 lists.grid.kv_blocks()
@@ -41,18 +41,18 @@ pub(in crate::plan) fn push_mask(
 
 /// Room for lists of the device's: those of an operand, or of a step to come.
 pub(in crate::plan) fn push_device_lists(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     lists: &DeviceBlocks,
     params: &mut Params,
     role: Option<Role>,
 ) -> Result<()> {
     let words = lists.words();
-    draft.check_binding("the lists of blocks", words.saturating_mul(4))?;
+    builder.check_binding("the lists of blocks", words.saturating_mul(4))?;
     push_grid(&lists.grid, params);
     params.lists.capacity = lists.capacity;
     params.lists.rows_at = match role {
-        Some(role) => draft.copy_aux(role, words as u32),
-        None => draft.push_aux(std::iter::repeat_n(0, words as usize)),
+        Some(role) => builder.copy_aux(role, words as u32),
+        None => builder.push_aux(std::iter::repeat_n(0, words as usize)),
     };
     Ok(())
 }
@@ -72,26 +72,26 @@ fn push_grid(grid: &BlockGrid, params: &mut Params) {
 /// The same for a pass over keys: each block of keys lists the blocks of queries that see it, each key knows the
 /// queries of its document.
 pub(in crate::plan) fn push_transposed(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &mut Params,
 ) -> Result<()> {
     if let Some(mask) = problem.mask.host_blocks() {
-        push_lists(draft, &mask.transpose(), params)?;
+        push_lists(builder, &mask.transpose(), params)?;
     }
     if let Some(lists) = problem.mask.device_blocks(&problem.shape) {
-        transpose_device_lists(draft, &lists, params)?;
+        transpose_device_lists(builder, &lists, params)?;
     }
     let segments = problem.mask.segments.as_ref();
     if let Some(queries) = segments.and_then(|s| s.queries_of_keys(&problem.shape)) {
-        params.documents.queries_at = draft.push_aux(queries.into_iter().flatten());
+        params.documents.queries_at = builder.push_aux(queries.into_iter().flatten());
     }
     Ok(())
 }
 
 /// A step that transposes lists of the device's.
 fn transpose_device_lists(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     lists: &DeviceBlocks,
     params: &mut Params,
 ) -> Result<()> {
@@ -104,7 +104,7 @@ fn transpose_device_lists(
         capacity: lists.grid.q_blocks(),
     };
     let from = *params;
-    push_device_lists(draft, &transposed, params, None)?;
+    push_device_lists(builder, &transposed, params, None)?;
     let step = from.with(|p| {
         p.listing.at = params.lists.rows_at;
         p.listing.rows = transposed.grid.q_blocks();
@@ -114,13 +114,13 @@ fn transpose_device_lists(
         p.sizes.q_heads = lists.grid.heads;
         p.work.tiles = transposed.grid.q_blocks();
     });
-    list(draft, ListFrom::Lists, &step, None)
+    list(builder, ListFrom::Lists, &step, None)
 }
 
 /// Lists of a mask, or of a transposed one: (start, length) a list, the listed blocks, the numbers of their bits
 /// where any has bits, and the bits.
 pub(in crate::plan) fn push_lists(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     mask: &BlockMask,
     params: &mut Params,
 ) -> Result<()> {
@@ -128,46 +128,48 @@ pub(in crate::plan) fn push_lists(
     let words = grid.side.div_ceil(32);
     let (lists, listed) = (grid.lists() as u64, mask.blocks().len() as u64);
     let bits = mask.tiles().len() as u64 * u64::from(grid.side * words);
-    draft.check_binding("the lists of blocks", 4 * (2 * lists + 2 * listed + bits))?;
+    builder.check_binding("the lists of blocks", 4 * (2 * lists + 2 * listed + bits))?;
     push_grid(grid, params);
-    let at = draft.push_aux(mask.blocks().iter().map(|block| block.index));
+    let at = builder.push_aux(mask.blocks().iter().map(|block| block.index));
     if !mask.tiles().is_empty() {
         let tile = |tile: Option<u32>| tile.unwrap_or(NOTHING);
-        let tiles = draft.push_aux(mask.blocks().iter().map(|block| tile(block.tile)));
+        let tiles = builder.push_aux(mask.blocks().iter().map(|block| tile(block.tile)));
         params.lists.tiles_from = tiles - at;
         let row_words = |row: &u128| {
             let row = *row;
             (0..words).map(move |n| (row >> (32 * n)) as u32)
         };
         let rows = mask.tiles().iter().flat_map(|tile| tile.iter());
-        params.lists.bits_at = draft.push_aux(rows.flat_map(row_words));
+        params.lists.bits_at = builder.push_aux(rows.flat_map(row_words));
     }
     let rows = mask.starts().windows(2);
-    params.lists.rows_at = draft.push_aux(rows.flat_map(|list| [at + list[0], list[1] - list[0]]));
+    params.lists.rows_at =
+        builder.push_aux(rows.flat_map(|list| [at + list[0], list[1] - list[0]]));
     Ok(())
 }
 
 /// Documents as intervals where they are; else by token. Answers whether pairs are to be compared.
-fn push_segments(draft: &mut Draft<'_>, problem: &Problem, params: &mut Params) -> bool {
+fn push_segments(builder: &mut PlanBuilder<'_>, problem: &Problem, params: &mut Params) -> bool {
     let (shape, Some(segments)) = (&problem.shape, &problem.mask.segments) else {
         return false;
     };
     if let Some(keys) = segments.keys_of_queries(shape) {
-        params.documents.keys_at = draft.push_aux(keys.into_iter().flatten());
+        params.documents.keys_at = builder.push_aux(keys.into_iter().flatten());
         return false;
     }
     (params.documents.q_at, params.documents.k_at) = match segments {
         Segments::Host { q, k } => {
-            draft.note("segment ids do not rise along the sequence: compared in every tile".into());
-            let mut push = |ids: &[i32]| draft.push_aux(ids.iter().map(|&id| id as u32));
+            builder
+                .note("segment ids do not rise along the sequence: compared in every tile".into());
+            let mut push = |ids: &[i32]| builder.push_aux(ids.iter().map(|&id| id as u32));
             (push(q), push(k))
         }
         Segments::Device => {
-            draft.note("segment ids lie on the device: compared in every tile".into());
-            let q = draft.copy_aux(Role::SegmentsQ, shape.batch * shape.q_len);
+            builder.note("segment ids lie on the device: compared in every tile".into());
+            let q = builder.copy_aux(Role::SegmentsQ, shape.batch * shape.q_len);
             (
                 q,
-                draft.copy_aux(Role::SegmentsK, shape.batch * shape.kv_len),
+                builder.copy_aux(Role::SegmentsK, shape.batch * shape.kv_len),
             )
         }
     };

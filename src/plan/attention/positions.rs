@@ -10,7 +10,7 @@ const MOST_BETWEEN: i64 = 1 << 18;
 
 /// The problem with indices stated as positions, where tokens stand so far apart that a table of all between them
 /// would be long (a few queries far behind the keys).
-pub(in crate::plan) fn spelled_out(problem: &Problem) -> Cow<'_, Problem> {
+pub(in crate::plan) fn explicit(problem: &Problem) -> Cow<'_, Problem> {
     let (shape, position) = (&problem.shape, &problem.position);
     let known = position.known_range(shape, &problem.mask);
     let (Some(_), None, Some(range)) = (&position.rotary, &position.range, known) else {

@@ -2,8 +2,8 @@
 
 use crate::error::Result;
 use crate::kernel::{NOTHING, Params, ScoreKey};
-use crate::plan::builder::Draft;
-use crate::plan::tiles::Chosen;
+use crate::plan::builder::PlanBuilder;
+use crate::plan::tiles::TileChoice;
 use crate::plan::{Binding, Declined};
 use crate::problem::{ModData, Positions, Problem, Role, T5Bias};
 
@@ -17,7 +17,7 @@ pub(in crate::plan) struct ScorePlan {
 
 /// Lays out everything that a score reads beside q and k. `rotates` says that positions matter to a fused rotation.
 pub(in crate::plan) fn plan(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &mut Params,
     rotates: bool,
@@ -31,15 +31,15 @@ pub(in crate::plan) fn plan(
     let mut bias = None;
     if let Some(operand) = score.bias_operand() {
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
-        let bound = draft.input(Role::Bias, &operand, sizes, shape.kv_len)?;
+        let bound = builder.input(Role::Bias, &operand, sizes, shape.kv_len)?;
         params.bias = bound.rows;
         bias = Some(bound.binding);
     }
     if let Some(slopes) = &score.slopes {
-        params.score.slopes_at = draft.push_values(Role::Slopes, slopes, heads);
+        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, heads);
     }
     if let Some(t5) = &score.t5 {
-        push_t5(draft, t5, params, heads)?;
+        push_t5(builder, t5, params, heads)?;
     }
     if let Some(temperature) = temperature {
         params.score.temperature_scale = temperature.scale as f32;
@@ -47,11 +47,11 @@ pub(in crate::plan) fn plan(
         params.score.temperature_offset = temperature.offset;
     }
     if let Some(mods) = &problem.mods {
-        params.mods.at = push_mods(draft, &mods.data)?;
+        params.mods.at = push_mods(builder, &mods.data)?;
     }
     let looks = score.uses_positions();
     push_positions(
-        draft,
+        builder,
         problem,
         params,
         looks || temperature.is_some(),
@@ -85,7 +85,7 @@ pub(in crate::plan) fn plan(
 impl ScorePlan {
     /// The key of a kernel whose lanes own rows of the bias: they load it in pairs where the tiles have words of 64 bits
     /// and the bias is made of whole ones.
-    pub fn key_of_rows(&self, tiles: &Chosen) -> ScoreKey {
+    pub fn key_of_rows(&self, tiles: &TileChoice) -> ScoreKey {
         ScoreKey {
             bias_pairs: self.bias_bytes(tiles).is_some_and(|n| n.is_multiple_of(8)),
             ..self.key
@@ -93,9 +93,9 @@ impl ScorePlan {
     }
 
     /// Says so where a bias is loaded number by number that could have been in pairs.
-    pub fn decline_pairs(&self, tiles: &Chosen, draft: &mut Draft<'_>) {
+    pub fn decline_pairs(&self, tiles: &TileChoice, builder: &mut PlanBuilder<'_>) {
         if self.bias_bytes(tiles).is_some_and(|n| !n.is_multiple_of(8)) {
-            draft.decline(Declined {
+            builder.decline(Declined {
                 path: "a bias in pairs",
                 reason:
                     "a load of 64 bits takes two numbers, and the bias has an odd number of them"
@@ -105,7 +105,7 @@ impl ScorePlan {
     }
 
     /// Of the bias, where there is one and the tiles load pairs.
-    fn bias_bytes(&self, tiles: &Chosen) -> Option<u64> {
+    fn bias_bytes(&self, tiles: &TileChoice) -> Option<u64> {
         let pairs = tiles.wide && tiles.tiling.keys.is_multiple_of(2);
         let bytes = self.bias.filter(|_| pairs)?.size;
         (bytes > 0).then_some(bytes)
@@ -113,14 +113,18 @@ impl ScorePlan {
 }
 
 /// Sinks join where all keys are together: in a call over all of them, else in the merge.
-pub(in crate::plan) fn push_sinks(draft: &mut Draft<'_>, problem: &Problem, params: &mut Params) {
+pub(in crate::plan) fn push_sinks(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &mut Params,
+) {
     let whole = problem.slice().k == (0..problem.shape.kv_len);
     params.sinks.at = match &problem.score.sinks {
         Some(sinks) if whole => {
-            draft.push_values(Role::Sinks, sinks, problem.shape.q_heads as usize)
+            builder.push_values(Role::Sinks, sinks, problem.shape.q_heads as usize)
         }
         Some(_) => {
-            draft.note("the call covers a part of the keys: sinks are left to the merge".into());
+            builder.note("the call covers a part of the keys: sinks are left to the merge".into());
             NOTHING
         }
         None => NOTHING,
@@ -128,40 +132,45 @@ pub(in crate::plan) fn push_sinks(draft: &mut Draft<'_>, problem: &Problem, para
 }
 
 /// The count of the user's numbers and the numbers; 0 stands for none.
-pub(in crate::plan) fn push_mods(draft: &mut Draft<'_>, data: &ModData) -> Result<u32> {
+pub(in crate::plan) fn push_mods(builder: &mut PlanBuilder<'_>, data: &ModData) -> Result<u32> {
     let len = match data {
         ModData::Host(numbers) => numbers.len() as u64,
         ModData::Device { len } => u64::from(*len),
     };
-    draft.check_binding("mod_data", len * 4)?;
-    let at = draft.push_aux([len.max(1) as u32]);
+    builder.check_binding("mod_data", len * 4)?;
+    let at = builder.push_aux([len.max(1) as u32]);
     match data {
         ModData::Host(numbers) if !numbers.is_empty() => {
-            draft.push_aux(numbers.iter().map(|x| x.to_bits()));
+            builder.push_aux(numbers.iter().map(|x| x.to_bits()));
         }
         ModData::Device { len } if *len > 0 => {
-            draft.copy_aux(Role::ModData, *len);
+            builder.copy_aux(Role::ModData, *len);
         }
         _ => {
-            draft.push_aux([0]);
+            builder.push_aux([0]);
         }
     }
     Ok(at)
 }
 
-fn push_t5(draft: &mut Draft<'_>, t5: &T5Bias, params: &mut Params, heads: usize) -> Result<()> {
+fn push_t5(
+    builder: &mut PlanBuilder<'_>,
+    t5: &T5Bias,
+    params: &mut Params,
+    heads: usize,
+) -> Result<()> {
     let (thresholds, m) = (t5.buckets.thresholds()?, i64::from(t5.buckets.distance));
     params.score.t5_at =
-        draft.push_values(Role::T5, &t5.table, t5.buckets.buckets as usize * heads);
+        builder.push_values(Role::T5, &t5.table, t5.buckets.buckets as usize * heads);
     params.score.t5_distance = t5.buckets.distance;
     params.score.t5_buckets_at =
-        draft.push_aux((-m..=m).map(|r| t5.buckets.bucket(r, &thresholds)));
+        builder.push_aux((-m..=m).map(|r| t5.buckets.bucket(r, &thresholds)));
     Ok(())
 }
 
 /// Positions that are given a token, where the score or a temperature looks at them.
 fn push_positions(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &mut Params,
     queries: bool,
@@ -170,8 +179,8 @@ fn push_positions(
     let (shape, position) = (&problem.shape, &problem.position);
     let mut push = |role, positions: &Positions, len: u32| match positions {
         Positions::Index => 0,
-        Positions::Host(p) => draft.push_aux(p.iter().map(|&p| p as u32)),
-        Positions::Device => draft.copy_aux(role, shape.batch * len),
+        Positions::Host(p) => builder.push_aux(p.iter().map(|&p| p as u32)),
+        Positions::Device => builder.copy_aux(role, shape.batch * len),
     };
     if queries {
         params.positions.q_at = push(Role::QPositions, &position.q_positions, shape.q_len);

@@ -2,15 +2,15 @@
 
 use crate::error::Result;
 use crate::kernel::{Delta, Input, Params, Strides};
-use crate::plan::builder::{Bound, Draft};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::{Binding, Cost};
 use crate::problem::{Element, Layout, Operand, Problem, Role};
 use crate::task::Backward;
 
 /// Writes (lse, Δ) of the slice's rows to scratch.
 pub(super) fn delta(
-    draft: &mut Draft<'_>,
-    stated: &Backward,
+    builder: &mut PlanBuilder<'_>,
+    request: &Backward,
     problem: &Problem,
     params: &mut Params,
     d_o: &Bound,
@@ -21,11 +21,11 @@ pub(super) fn delta(
         Element::F32,
         Layout::heads_first(shape.q_heads, shape.q_len, 1),
     );
-    let o = draft.input(Role::O, &problem.o, sizes, shape.value_dim)?;
-    let lse = draft.input(Role::Lse, &contiguous, sizes, 1)?;
+    let o = builder.input(Role::O, &problem.o, sizes, shape.value_dim)?;
+    let lse = builder.input(Role::Lse, &contiguous, sizes, 1)?;
     let count = slice.q.end - slice.q.start;
     let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(count);
-    let stats = draft.scratch("scratch for lse and delta", rows * 8)?;
+    let stats = builder.scratch("scratch for lse and delta", rows * 8)?;
     params.stats = Strides::contiguous(shape.q_heads, count, 1, slice.q.start);
     let mut bindings = vec![
         ("o", o.binding),
@@ -33,30 +33,30 @@ pub(super) fn delta(
         ("lse", lse.binding),
         ("stats", stats),
     ];
-    if stated.dlse {
-        let dlse = draft.input(Role::DLse, &contiguous, sizes, 1)?;
+    if request.dlse {
+        let dlse = builder.input(Role::DLse, &contiguous, sizes, 1)?;
         bindings.push(("dlse", dlse.binding));
     }
     let chunks = shape.value_dim.div_ceil(4);
     let params = params.with(|p| {
         p.o = o.rows;
         p.lse = lse.rows;
-        p.bound.at = draft.push_aux(std::iter::repeat_n(chunks, shape.batch as usize));
+        p.bound.at = builder.push_aux(std::iter::repeat_n(chunks, shape.batch as usize));
     });
     let dim = u64::from(shape.value_dim);
     let cost = Cost {
         flops: rows * dim * 2,
-        read_bytes: rows * dim * (problem.o.element.size() + stated.d_o.element.size()) + rows * 4,
+        read_bytes: rows * dim * (problem.o.element.size() + request.d_o.element.size()) + rows * 4,
         written_bytes: rows * 8,
         ..Cost::default()
     };
     let key = Delta {
         o: Input::of(&[&problem.o], &[shape.value_dim]),
-        d_o: Input::of(&[&stated.d_o], &[shape.value_dim]),
-        dlse: stated.dlse,
+        d_o: Input::of(&[&request.d_o], &[shape.value_dim]),
+        dlse: request.dlse,
     };
     if rows > 0 {
-        draft.item_steps(key, params, bindings, rows, cost)?;
+        builder.item_steps(key, params, bindings, rows, cost)?;
     }
     Ok(stats)
 }

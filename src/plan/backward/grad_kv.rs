@@ -6,11 +6,11 @@ use crate::error::Result;
 use crate::kernel::{GradKv, Gradient};
 use crate::plan::Cost;
 use crate::plan::attention::mask::push_transposed;
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
+use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::{Schedule, Transposed};
-use crate::plan::step::{cut, tile_steps};
-use crate::plan::tiles::{Chosen, Demand};
+use crate::plan::tiles::{TileChoice, TileRequest};
 use crate::problem::Role;
 use crate::problem::position::Side;
 
@@ -21,37 +21,42 @@ use super::{Last, Pass};
 impl Pass<'_> {
     pub(super) fn grad_kv<'p>(
         &'p self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
-        let demand = Demand::grad_kv(shape, self.context.pairs() * self.kv_pair_flops());
-        let chosen = self.choose(draft, demand)?;
+        let tile_request = TileRequest::grad_kv(shape, self.context.pairs() * self.kv_pair_flops());
+        let chosen = self.choose(builder, tile_request)?;
         let [dk, dv] = self.kv_tensors();
         let (dk_target, dv_target) = if self.context.score.bias.is_some() {
-            Target::joined(draft, self, (&dk, &self.stated.dk), (&dv, &self.stated.dv))?
+            Target::joined(
+                builder,
+                self,
+                (&dk, &self.request.dk),
+                (&dv, &self.request.dv),
+            )?
         } else {
             (
-                Target::of(draft, self, &dk, &self.stated.dk)?,
-                Target::of(draft, self, &dv, &self.stated.dv)?,
+                Target::of(builder, self, &dk, &self.request.dk)?,
+                Target::of(builder, self, &dv, &self.request.dv)?,
             )
         };
         let mut params = self.params();
         (params.dk, params.dv, params.work.heads) =
             (dk_target.rows, dv_target.rows, shape.kv_heads);
-        push_transposed(draft, self.problem(), &mut params)?;
+        push_transposed(builder, self.problem(), &mut params)?;
         let key = GradKv(Gradient {
             score: self.context.score.key,
-            ..self.key(draft, &chosen)
+            ..self.key(builder, &chosen)
         });
         let outputs = match self.context.score.bias {
             Some(_) => vec![("dk", dk_target.whole)],
             None => vec![("dk", dk_target.binding), ("dv", dv_target.binding)],
         };
-        let bindings = self.bindings(draft, outputs);
+        let bindings = self.bindings(builder, outputs);
         let rows = chosen.tiling.tile_rows();
         params.work.tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
-        for (step, (h, q)) in self.cut_queries(draft, &chosen)?.enumerate() {
+        for (step, (h, q)) in self.cut_queries(builder, &chosen)?.enumerate() {
             params.part.accumulate = u32::from(step > 0);
             (params.part.group_begin, params.part.group_end) = (h.start, h.end);
             (params.range.q_begin, params.range.q_end) = (q.start, q.end);
@@ -62,19 +67,19 @@ impl Pass<'_> {
             let mut costs = PerHead::new(params.work.tiles, kv_heads, |b, kv_head, tile| {
                 self.kv_cost(&chosen, &schedule, (&h, &q), (b, kv_head, tile))
             });
-            tile_steps(draft, key, &bindings, &params, |b, h, tile| {
+            tile_steps(builder, key, &bindings, &params, |b, h, tile| {
                 costs.of(b, h, tile)
             })?;
         }
-        self.note_choice(draft, &chosen);
-        last.push(dk_target.finish(self, dk, &self.stated.dk));
-        last.push(dv_target.finish(self, dv, &self.stated.dv));
+        self.note_choice(builder, &chosen);
+        last.push(dk_target.finish(self, dk, &self.request.dk));
+        last.push(dv_target.finish(self, dv, &self.request.dv));
         Ok(())
     }
 
     /// What a choice of blocks leaves of the tiles, all together. Each step is cut as if its keys were seen by all queries
     /// that may see them: which block of keys is chosen how often only the device knows.
-    fn note_choice(&self, draft: &mut Draft<'_>, chosen: &Chosen) {
+    fn note_choice(&self, builder: &mut PlanBuilder<'_>, chosen: &TileChoice) {
         let (problem, slice) = (self.problem(), self.problem().slice());
         if problem.mask.selected_blocks().is_none() || slice.q.is_empty() {
             return;
@@ -89,7 +94,7 @@ impl Pass<'_> {
         let each = (0..problem.shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
         let all = each.map(|(b, h)| visited(b, h)).sum::<u64>();
         let most = all * u64::from(problem.shape.q_heads / heads);
-        draft.note(format!(
+        builder.note(format!(
             "grad_kv visits at most {most} tiles in all: blocks are chosen on the device, and its cost is that of all of them"
         ));
     }
@@ -121,19 +126,19 @@ impl Pass<'_> {
     /// The heads of a group and the queries that each dispatch walks: heads one by one before queries are cut.
     fn cut_queries(
         &self,
-        draft: &Draft<'_>,
-        chosen: &Chosen,
+        builder: &PlanBuilder<'_>,
+        chosen: &TileChoice,
     ) -> Result<impl Iterator<Item = (Range<u32>, Range<u32>)> + use<>> {
         let (group, q) = (self.problem().shape.group(), self.problem().slice().q);
         let tile = chosen.tiling.tile;
         let tile_flops = u64::from(tile * chosen.tiling.tile_rows()) * self.kv_pair_flops();
         let all = q.len() as u32;
-        let mut queries = self.part(draft, chosen, all, group, tile_flops)?;
+        let mut queries = self.part(builder, chosen, all, group, tile_flops)?;
         let heads = if queries < all { 1 } else { group };
         if heads < group {
-            queries = self.part(draft, chosen, all, 1, tile_flops)?;
+            queries = self.part(builder, chosen, all, 1, tile_flops)?;
         }
-        queries = queries.min(draft.options.slice_rows.unwrap_or(u32::MAX).max(1));
+        queries = queries.min(builder.options.slice_rows.unwrap_or(u32::MAX).max(1));
         Ok(cut(0..group, heads)
             .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }
@@ -141,7 +146,7 @@ impl Pass<'_> {
     /// What a tile of keys costs that walks the queries `q` of the heads `h` of its group.
     fn kv_cost(
         &self,
-        chosen: &Chosen,
+        chosen: &TileChoice,
         schedule: &Transposed<'_>,
         (h, q): (&Range<u32>, &Range<u32>),
         (b, kv_head, tile): (u32, u32, u32),

@@ -3,11 +3,11 @@
 use crate::error::Result;
 use crate::kernel::GradQ;
 use crate::plan::Cost;
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
+use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::Schedule;
-use crate::plan::step::{cut, tile_steps};
-use crate::plan::tiles::Demand;
+use crate::plan::tiles::TileRequest;
 use crate::problem::Role;
 use crate::problem::position::Side;
 
@@ -18,14 +18,14 @@ use super::{Last, Pass};
 impl Pass<'_> {
     pub(super) fn grad_q<'p>(
         &'p self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         // S, dP and dQ
         let pair_flops = 2 * u64::from(2 * shape.head_dim + shape.value_dim);
-        let demand = Demand::grad_q(shape, self.context.pairs() * pair_flops);
-        let chosen = self.choose(draft, demand)?;
+        let tile_request = TileRequest::grad_q(shape, self.context.pairs() * pair_flops);
+        let chosen = self.choose(builder, tile_request)?;
         let place = Tensor {
             role: Role::DQ,
             side: Some(Side::Query),
@@ -34,17 +34,17 @@ impl Pass<'_> {
             len: shape.q_len,
             dim: shape.head_dim,
         };
-        let target = Target::of(draft, self, &place, &self.stated.dq)?;
+        let target = Target::of(builder, self, &place, &self.request.dq)?;
         let mut params = self.params();
         params.dq = target.rows;
-        let key = GradQ(self.key(draft, &chosen));
-        let bindings = self.bindings(draft, vec![("dq", target.binding)]);
+        let key = GradQ(self.key(builder, &chosen));
+        let bindings = self.bindings(builder, vec![("dq", target.binding)]);
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
-        let keys = self.part(draft, &chosen, slice.k.len() as u32, 1, tile_flops)?;
+        let keys = self.part(builder, &chosen, slice.k.len() as u32, 1, tile_flops)?;
         for q in cut(
             slice.q.clone(),
-            draft.options.slice_rows.unwrap_or(u32::MAX).max(1),
+            builder.options.slice_rows.unwrap_or(u32::MAX).max(1),
         ) {
             for (n, k) in parts(slice.k.clone(), keys, tiling.tile).enumerate() {
                 params.part.accumulate = u32::from(n > 0);
@@ -73,12 +73,12 @@ impl Pass<'_> {
                         written_bytes: u64::from(i1 - i0 + 1) * u64::from(shape.head_dim) * 4,
                     }
                 });
-                tile_steps(draft, key, &bindings, &params, |b, h, tile| {
+                tile_steps(builder, key, &bindings, &params, |b, h, tile| {
                     costs.of(b, h, tile)
                 })?;
             }
         }
-        last.push(target.finish(self, place, &self.stated.dq));
+        last.push(target.finish(self, place, &self.request.dq));
         Ok(())
     }
 }

@@ -4,11 +4,11 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     GradBias, GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
 };
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
+use crate::plan::dispatch::tile_steps;
 use crate::plan::forward::prefill::ITERATION_MARGIN;
 use crate::plan::operation::merge::pack;
-use crate::plan::step::tile_steps;
-use crate::plan::tiles::{self, Demand};
+use crate::plan::tiles::{self, TileRequest};
 use crate::plan::{Binding, Cost};
 use crate::problem::{Element, Layout, Operand, Role};
 
@@ -18,27 +18,27 @@ impl Pass<'_> {
     /// Each only where it is asked for.
     pub(super) fn score_gradients<'p>(
         &'p self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
-        let (stated, score) = (self.stated, &self.problem().score);
-        if stated.dbias {
-            self.grad_bias(draft, last)?;
+        let (request, score) = (self.request, &self.problem().score);
+        if request.dbias {
+            self.grad_bias(builder, last)?;
         }
-        if stated.dslopes {
-            let target = self.numbers(draft, Role::DSlopes, 1)?;
-            self.grad_numbers(draft, ScoreNumbers::Slopes, 0, 1, target)?;
+        if request.dslopes {
+            let target = self.numbers(builder, Role::DSlopes, 1)?;
+            self.grad_numbers(builder, ScoreNumbers::Slopes, 0, 1, target)?;
         }
-        if let Some(t5) = score.t5.as_ref().filter(|_| stated.dt5) {
+        if let Some(t5) = score.t5.as_ref().filter(|_| request.dt5) {
             let buckets = t5.buckets.buckets;
-            let target = self.numbers(draft, Role::DT5, buckets)?;
+            let target = self.numbers(builder, Role::DT5, buckets)?;
             for begin in (0..buckets).step_by(T5_PARTS as usize) {
                 let count = T5_PARTS.min(buckets - begin);
-                self.grad_numbers(draft, ScoreNumbers::T5, begin, count, target)?;
+                self.grad_numbers(builder, ScoreNumbers::T5, begin, count, target)?;
             }
         }
-        if stated.dsinks {
-            self.grad_sinks(draft)?;
+        if request.dsinks {
+            self.grad_sinks(builder)?;
         }
         Ok(())
     }
@@ -48,7 +48,11 @@ impl Pass<'_> {
         2 * u64::from(self.problem().shape.head_dim + self.problem().shape.value_dim)
     }
 
-    fn grad_bias<'p>(&'p self, draft: &mut Draft<'_>, last: &mut Vec<Last<'p>>) -> Result<()> {
+    fn grad_bias<'p>(
+        &'p self,
+        builder: &mut PlanBuilder<'_>,
+        last: &mut Vec<Last<'p>>,
+    ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let Some(layout) = &self.problem().score.bias else {
             return Ok(());
@@ -69,11 +73,11 @@ impl Pass<'_> {
             Layout::heads_first(heads, shape.q_len, shape.kv_len),
         );
         let sizes = [batches, heads, shape.q_len];
-        let target = draft.output(Role::DBias, &operand, sizes, shape.kv_len)?;
+        let target = builder.output(Role::DBias, &operand, sizes, shape.kv_len)?;
         if slice.q.is_empty() || slice.k.is_empty() {
             return Ok(());
         }
-        let shared_buffer = draft.options.shared_outputs;
+        let shared_buffer = builder.options.shared_outputs;
         if shared_buffer && slice.k != (0..shape.kv_len) {
             return Err(Error::Strategy {
                 strategy: "dbias by a slice of the keys",
@@ -83,7 +87,7 @@ impl Pass<'_> {
         let (binding, rows) = if shared_buffer {
             let bytes = u64::from(batches) * u64::from(heads) * slice.q.len() as u64;
             let scratch =
-                draft.scratch("scratch for dbias", bytes * u64::from(shape.kv_len) * 4)?;
+                builder.scratch("scratch for dbias", bytes * u64::from(shape.kv_len) * 4)?;
             let count = slice.q.len() as u32;
             (
                 scratch,
@@ -93,8 +97,8 @@ impl Pass<'_> {
             (target.binding, target.rows)
         };
         let mut chosen = self.choose(
-            draft,
-            Demand::grad_q(shape, self.context.pairs() * self.recompute_flops()),
+            builder,
+            TileRequest::grad_q(shape, self.context.pairs() * self.recompute_flops()),
         )?;
         // A tile is one step of keys.
         chosen.tiling.tile = chosen.tiling.keys;
@@ -110,8 +114,8 @@ impl Pass<'_> {
             p.sharing.batches = shape.batch / batches;
             p.sharing.heads = shape.q_heads / heads;
         });
-        let key = GradBias(self.key(draft, &chosen));
-        let bindings = self.bindings(draft, vec![("d_bias", binding)]);
+        let key = GradBias(self.key(builder, &chosen));
+        let bindings = self.bindings(builder, vec![("d_bias", binding)]);
         let shares = u64::from(params.sharing.batches) * u64::from(params.sharing.heads);
         let visited = shares * u64::from(tiles);
         let pairs = visited * u64::from(tiling.tile) * u64::from(tiling.tile_rows());
@@ -122,28 +126,28 @@ impl Pass<'_> {
             read_bytes: pairs * 4,
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
-        tile_steps(draft, key, &bindings, &params, |_, _, _| cost)?;
+        tile_steps(builder, key, &bindings, &params, |_, _, _| cost)?;
         // A workgroup has one tile of keys; it loads its rows anew for each that shares the bias.
-        let turn = tiles::iterations(&chosen, self.problem(), draft.caps)?
+        let turn = tiles::iterations(&chosen, self.problem(), builder.caps)?
             + tiles::row_loads(&chosen, shape)
             + tiles::searches(self.problem())
             + 2;
-        within_iterations(draft, shares * turn)?;
+        within_iterations(builder, shares * turn)?;
         if shared_buffer {
             let params = params.with(|p| p.sizes.q_heads = heads);
             let dim = shape.kv_len;
-            last.push(Box::new(move |draft| {
-                pack(draft, (&params, dim), binding, &target, Element::F32)
+            last.push(Box::new(move |builder| {
+                pack(builder, (&params, dim), binding, &target, Element::F32)
             }));
         }
         Ok(())
     }
 
     /// A few f32 numbers of each head.
-    fn numbers(&self, draft: &mut Draft<'_>, role: Role, count: u32) -> Result<Reduced> {
+    fn numbers(&self, builder: &mut PlanBuilder<'_>, role: Role, count: u32) -> Result<Reduced> {
         let heads = self.problem().shape.q_heads;
         let layout = Layout::heads_first(1, count, heads);
-        let target = draft.output(
+        let target = builder.output(
             role,
             &Operand::new(Element::F32, layout),
             [1, 1, count],
@@ -157,7 +161,7 @@ impl Pass<'_> {
 
     fn grad_numbers(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         numbers: ScoreNumbers,
         begin: u32,
         count: u32,
@@ -165,11 +169,11 @@ impl Pass<'_> {
     ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let pair_flops = self.recompute_flops();
-        let demand = Demand {
+        let tile_request = TileRequest {
             sums: numbers.parts(),
-            ..Demand::grad_q(shape, self.context.pairs() * pair_flops)
+            ..TileRequest::grad_q(shape, self.context.pairs() * pair_flops)
         };
-        let chosen = self.choose(draft, demand)?;
+        let chosen = self.choose(builder, tile_request)?;
         let tiling = chosen.tiling;
         let rows = tiling.tile_rows();
         let first = slice.q.start / rows;
@@ -182,17 +186,17 @@ impl Pass<'_> {
         let heads = u64::from(shape.batch) * u64::from(shape.q_heads);
         let stride = numbers.parts();
         let bytes = heads * u64::from(tiles) * u64::from(stride) * 4;
-        let partials = draft.scratch("scratch for partial sums", bytes)?;
+        let partials = builder.scratch("scratch for partial sums", bytes)?;
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
             p.partials.begin = begin;
             p.partials.stride = stride;
         });
         if tiles > 0 {
-            let key = GradScore(self.key(draft, &chosen), numbers);
-            let bindings = self.bindings(draft, vec![("partials", partials)]);
+            let key = GradScore(self.key(builder, &chosen), numbers);
+            let bindings = self.bindings(builder, vec![("partials", partials)]);
             let mut most = 0;
-            tile_steps(draft, key, &bindings, &params, |b, h, tile| {
+            tile_steps(builder, key, &bindings, &params, |b, h, tile| {
                 let start = (first + tile) * rows;
                 let (i0, i1) = (
                     start.max(slice.q.start),
@@ -208,25 +212,25 @@ impl Pass<'_> {
                     written_bytes: u64::from(stride) * 4,
                 }
             })?;
-            let tile = tiles::iterations(&chosen, self.problem(), draft.caps)?;
-            within_iterations(draft, most * tile + tiles::searches(self.problem()))?;
+            let tile = tiles::iterations(&chosen, self.problem(), builder.caps)?;
+            within_iterations(builder, most * tile + tiles::searches(self.problem()))?;
         }
-        reduce(draft, params, partials, count, target)
+        reduce(builder, params, partials, count, target)
     }
 
-    fn grad_sinks(&self, draft: &mut Draft<'_>) -> Result<()> {
+    fn grad_sinks(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let Some(sinks) = &self.problem().score.sinks else {
             return Ok(());
         };
-        let target = self.numbers(draft, Role::DSinks, 1)?;
+        let target = self.numbers(builder, Role::DSinks, 1)?;
         let tiles = (slice.q.end - slice.q.start).div_ceil(SINK_ROWS);
         let items = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(tiles);
-        let partials = draft.scratch("scratch for partial sums", items * 4)?;
+        let partials = builder.scratch("scratch for partial sums", items * 4)?;
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
             p.partials.stride = 1;
-            p.sinks.at = draft.push_values(Role::Sinks, sinks, shape.q_heads as usize);
+            p.sinks.at = builder.push_values(Role::Sinks, sinks, shape.q_heads as usize);
         });
         if items > 0 {
             let stats = self.stats;
@@ -236,9 +240,9 @@ impl Pass<'_> {
                 written_bytes: items * 4,
                 ..Cost::default()
             };
-            draft.item_steps(GradSinks, params, bindings, items, cost)?;
+            builder.item_steps(GradSinks, params, bindings, items, cost)?;
         }
-        reduce(draft, params, partials, 1, target)
+        reduce(builder, params, partials, 1, target)
     }
 }
 
@@ -251,14 +255,14 @@ struct Reduced {
 
 /// Adds up the partials of `count` numbers a head.
 fn reduce(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     mut params: Params,
     partials: Binding,
     count: u32,
     target: Reduced,
 ) -> Result<()> {
     let turns = u64::from(params.sizes.batch) * u64::from(params.work.tiles);
-    if let Some(allowed) = draft.caps.iterations.filter(|&cap| turns >= cap) {
+    if let Some(allowed) = builder.caps.iterations.filter(|&cap| turns >= cap) {
         return Err(Error::Limit {
             what: "the partial sums of a parameter's gradient",
             actual: turns,
@@ -269,7 +273,7 @@ fn reduce(
     }
     params.y = target.rows;
     let tiles = std::iter::repeat_n(params.work.tiles, params.sizes.batch as usize);
-    params.bound.at = draft.push_aux(tiles);
+    params.bound.at = builder.push_aux(tiles);
     let items = u64::from(count) * u64::from(params.sizes.q_heads);
     let bindings = vec![("partials", partials), ("sums", target.binding)];
     let cost = Cost {
@@ -277,13 +281,13 @@ fn reduce(
         written_bytes: items * 4,
         ..Cost::default()
     };
-    draft.item_steps(Reduce, params, bindings, items, cost)
+    builder.item_steps(Reduce, params, bindings, items, cost)
 }
 
 /// Refuses a walk in which a software adapter would stop a workgroup on the way.
-fn within_iterations(draft: &Draft<'_>, walked: u64) -> Result<()> {
+fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
     let actual = walked + ITERATION_MARGIN;
-    match draft.caps.iterations.filter(|&cap| actual > cap) {
+    match builder.caps.iterations.filter(|&cap| actual > cap) {
         Some(allowed) => Err(Error::Limit {
             what: "the loops in which a gradient of the score's parameters is summed",
             actual,

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::kernel::Strides;
-use crate::plan::builder::{Bound, Draft};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::operation::merge::pack;
 use crate::plan::operation::rotate::BackPass;
 use crate::plan::{Binding, OFFSET_ALIGNMENT};
@@ -35,7 +35,7 @@ impl Tensor {
     }
 }
 
-/// Where a kernel writes a gradient: in place, or f32 scratch that is then turned back or packed.
+/// Where a kernel writes a gradient: in place, or f32 scratch that is then rotated back or packed.
 pub(super) struct Target {
     /// The caller's tensor.
     bound: Bound,
@@ -48,20 +48,20 @@ pub(super) struct Target {
 
 impl Target {
     pub fn of(
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         pass: &Pass<'_>,
         tensor: &Tensor,
         operand: &Operand,
     ) -> Result<Self> {
         let batch = pass.problem().shape.batch;
-        let bound = draft.output(
+        let bound = builder.output(
             tensor.role,
             operand,
             [batch, tensor.heads, tensor.len],
             tensor.dim,
         )?;
         let turns = tensor.side.is_some() && pass.problem().position.rotation().is_some();
-        if operand.element == Element::F32 && !draft.options.shared_outputs && !turns {
+        if operand.element == Element::F32 && !builder.options.shared_outputs && !turns {
             return Ok(Self {
                 bound,
                 in_place: true,
@@ -75,7 +75,7 @@ impl Target {
             Role::DK => "scratch for dk",
             _ => "scratch for dv",
         };
-        let binding = draft.scratch(name, tensor.bytes(batch))?;
+        let binding = builder.scratch(name, tensor.bytes(batch))?;
         let count = tensor.rows.end - tensor.rows.start;
         Ok(Self {
             bound,
@@ -88,17 +88,17 @@ impl Target {
 
     /// dk and dv in one buffer, for the kernel has no binding left for the second.
     pub fn joined(
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         pass: &Pass<'_>,
         (dk, dk_operand): (&Tensor, &Operand),
         (dv, dv_operand): (&Tensor, &Operand),
     ) -> Result<(Self, Self)> {
         let batch = pass.problem().shape.batch;
         let behind = dk.bytes(batch).next_multiple_of(OFFSET_ALIGNMENT);
-        let whole = draft.scratch("scratch for dk and dv", behind + dv.bytes(batch))?;
+        let whole = builder.scratch("scratch for dk and dv", behind + dv.bytes(batch))?;
         let mut place = |tensor: &Tensor, operand: &Operand, offset: u64| -> Result<Self> {
             let sizes = [batch, tensor.heads, tensor.len];
-            let bound = draft.output(tensor.role, operand, sizes, tensor.dim)?;
+            let bound = builder.output(tensor.role, operand, sizes, tensor.dim)?;
             let count = tensor.rows.end - tensor.rows.start;
             let mut rows = Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
             rows.start = rows.start.wrapping_add((offset / 4) as u32);
@@ -119,15 +119,15 @@ impl Target {
 
     /// Brings the gradient to where it is to be stored.
     pub fn finish<'p>(self, pass: &'p Pass<'_>, tensor: Tensor, operand: &'p Operand) -> Last<'p> {
-        Box::new(move |draft| match self.in_place {
+        Box::new(move |builder| match self.in_place {
             true => Ok(()),
-            false => self.bring(draft, pass, &tensor, operand),
+            false => self.bring(builder, pass, &tensor, operand),
         })
     }
 
     fn bring(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         pass: &Pass<'_>,
         tensor: &Tensor,
         operand: &Operand,
@@ -152,14 +152,14 @@ impl Target {
                 },
             };
             return back.plan(
-                draft,
+                builder,
                 &pass.params(),
                 operand,
                 &self.bound,
                 tensor.role.name(),
             );
         }
-        draft.note(format!(
+        builder.note(format!(
             "{} is written to scratch, then packed",
             tensor.role
         ));
@@ -169,7 +169,7 @@ impl Target {
             p.range.q_end = tensor.rows.end;
         });
         pack(
-            draft,
+            builder,
             (&params, tensor.dim),
             self.binding,
             &self.bound,

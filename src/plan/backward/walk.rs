@@ -3,10 +3,10 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
+use crate::plan::dispatch::cut;
 use crate::plan::forward::prefill::ITERATION_MARGIN;
-use crate::plan::step::cut;
-use crate::plan::tiles::{self, Chosen};
+use crate::plan::tiles::{self, TileChoice};
 use crate::problem::{Problem, Slice};
 
 use super::Pass;
@@ -15,19 +15,19 @@ impl Pass<'_> {
     /// Rows of the walked axis that a dispatch may take, so that a workgroup's work and its loop iterations are bounded.
     pub(super) fn part(
         &self,
-        draft: &Draft<'_>,
-        chosen: &Chosen,
+        builder: &PlanBuilder<'_>,
+        chosen: &TileChoice,
         rows: u32,
         heads: u32,
         tile_flops: u64,
     ) -> Result<u32> {
         let tiling = &chosen.tiling;
-        let by_flops = match draft.options.splits {
+        let by_flops = match builder.options.splits {
             Some(_) => u64::MAX,
-            None => draft.step_flops() / tile_flops.max(1),
+            None => builder.step_flops() / tile_flops.max(1),
         };
-        let iterations = tiles::iterations(chosen, self.problem(), draft.caps)?;
-        let by_iterations = draft.caps.iterations.map_or(u64::MAX, |cap| {
+        let iterations = tiles::iterations(chosen, self.problem(), builder.caps)?;
+        let by_iterations = builder.caps.iterations.map_or(u64::MAX, |cap| {
             let searches = u64::from(heads) * tiles::searches(self.problem());
             (cap - ITERATION_MARGIN).saturating_sub(searches) / iterations
         });
@@ -37,7 +37,7 @@ impl Pass<'_> {
             .max(1)
             .saturating_mul(tiling.tile.into());
         let asked = rows
-            .div_ceil(draft.options.splits.unwrap_or(1).max(1))
+            .div_ceil(builder.options.splits.unwrap_or(1).max(1))
             .max(1);
         Ok(most.min(u64::from(asked)) as u32)
     }
@@ -50,7 +50,7 @@ impl Pass<'_> {
     }
 
     /// A streamed tile's bytes, as often as clusters load them.
-    pub(super) fn read_bytes(&self, chosen: &Chosen, visited: u64) -> u64 {
+    pub(super) fn read_bytes(&self, chosen: &TileChoice, visited: u64) -> u64 {
         let shape = &self.problem().shape;
         let dims = u64::from(shape.head_dim + shape.value_dim);
         let element = self.context.q.operand.element.size();

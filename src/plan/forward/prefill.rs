@@ -6,14 +6,14 @@ use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::kernel::{Input, NOTHING, Output, Params, Prefill, Strides};
 use crate::plan::attention::context::{Context, pairs};
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::operation::merge::{Target, Waiting, combine, into_target};
+use crate::plan::dispatch::{cut, tile_steps};
+use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
 use crate::plan::operation::rotate;
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
-use crate::plan::step::{cut, tile_steps};
-use crate::plan::tiles::{self, Chosen, Demand};
+use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::plan::{Binding, Cost, RotateWhere};
 use crate::problem::{Problem, Slice};
 
@@ -24,18 +24,22 @@ const PARTIAL_BYTES: u64 = 32 << 20;
 
 /// Whatever no other family takes.
 pub(in crate::plan) fn steps(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: Params,
     target: &Target,
 ) -> Result<Answer> {
-    Forward::new(draft, problem, params)?.steps(draft, target)?;
+    Forward::new(builder, problem, params)?.steps(builder, target)?;
     Ok(Answer::Planned)
 }
 
 /// Whether the kernel rotates q and k as it loads them. Each tile of queries then rotates every key anew, which pays
 /// only where there are few: a pass before reads and writes each row once.
-fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> Result<bool> {
+fn fuses_rotation(
+    problem: &Problem,
+    chosen: &TileChoice,
+    builder: &mut PlanBuilder<'_>,
+) -> Result<bool> {
     let Some(rotary) = problem.position.rotation() else {
         return Ok(false);
     };
@@ -46,10 +50,10 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     let whole = rotate::whole_chunks(rotary, 4);
     let able = whole && !problem.position.k_rotated;
     let selects = problem.mask.selected_blocks().is_some();
-    let fused = match draft.options.rotate {
+    let fused = match builder.options.rotate {
         Some(RotateWhere::Fused) if selects => {
             let reason =
-                "blocks are chosen from turned q and k, before the kernel loads them".into();
+                "blocks are chosen from rotated q and k, before the kernel loads them".into();
             return Err(Error::Strategy {
                 strategy: "fused rotation",
                 reason,
@@ -74,7 +78,7 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
     };
     let how = if input.aligned { "" } else { ", unaligned" };
     let rows = rotate::rotated_rows(&problem.position);
-    draft.note(if fused {
+    builder.note(if fused {
         format!("{rows} as they are loaded: each key is read {reads} times{how}")
     } else {
         format!("{rows} in a pass before: each key is read {reads} times{how}")
@@ -85,68 +89,68 @@ fn fuses_rotation(problem: &Problem, chosen: &Chosen, draft: &mut Draft<'_>) -> 
 /// What all steps of a forward call share.
 struct Forward<'a> {
     context: Context<'a>,
-    chosen: Chosen,
+    chosen: TileChoice,
     splits: u32,
 }
 
 impl<'a> Forward<'a> {
-    fn new(draft: &mut Draft<'_>, problem: &'a Problem, params: Params) -> Result<Self> {
+    fn new(builder: &mut PlanBuilder<'_>, problem: &'a Problem, params: Params) -> Result<Self> {
         let flops = pairs(problem, &Schedule::new(problem)) * pair_flops(problem);
-        let demand = Demand::forward(&problem.shape, flops);
-        let mut chosen = Context::tiles(draft, problem, demand)?;
-        if demand.is_small(draft.caps) && draft.options.tiling.is_none() {
-            draft.note(
+        let tile_request = TileRequest::forward(&problem.shape, flops);
+        let mut chosen = Context::tiles(builder, problem, tile_request)?;
+        if tile_request.is_small(builder.caps) && builder.options.tiling.is_none() {
+            builder.note(
                 "so little work takes tiles that compile fast, at about half the speed of larger ones".into(),
             );
         }
-        let fused = fuses_rotation(problem, &chosen, draft)?;
-        let mut context = Context::new(draft, problem, params, fused)?;
-        context.make_inputs(draft)?;
-        context.settle(draft, &mut chosen, &[]);
-        select::copy_lists(draft, problem, &context.params);
+        let fused = fuses_rotation(problem, &chosen, builder)?;
+        let mut context = Context::new(builder, problem, params, fused)?;
+        context.make_inputs(builder)?;
+        context.settle(builder, &mut chosen, &[]);
+        select::copy_lists(builder, problem, &context.params);
         let mut forward = Self {
             context,
             chosen,
             splits: 1,
         };
-        forward.splits = forward.choose_splits(draft)?;
-        if draft
+        forward.splits = forward.choose_splits(builder)?;
+        if builder
             .options
             .splits
             .is_some_and(|asked| asked > MOST_SPLITS)
         {
-            draft.note(format!("more than {MOST_SPLITS} splits are never made"));
+            builder.note(format!("more than {MOST_SPLITS} splits are never made"));
         }
         if forward.splits > 1 {
             let splits = forward.splits;
-            draft.note(format!(
+            builder.note(format!(
                 "the visited key tiles are split in {splits} parts, merged by combine"
             ));
         }
         Ok(forward)
     }
 
-    fn steps(&self, draft: &mut Draft<'_>, target: &Target) -> Result<()> {
+    fn steps(&self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
         let q = self.context.problem.slice().q;
-        let slices: Vec<_> = cut(q.clone(), self.rows_per_slice(draft)).collect();
-        if slices.len() < 2 || !draft.options.shared_outputs {
-            return self.slices(draft, target, slices);
+        let slices: Vec<_> = cut(q.clone(), self.rows_per_slice(builder)).collect();
+        if slices.len() < 2 || !builder.options.shared_outputs {
+            return self.slices(builder, target, slices);
         }
         // The results may lie where later slices read: all of them wait in scratch.
-        let waiting = Waiting::new(
-            draft,
+        let deferred = Deferred::new(
+            builder,
             self.context.params.with(|p| {
                 p.range.q_begin = q.start;
                 p.range.q_end = q.end;
             }),
         )?;
-        self.slices(draft, &waiting.target, slices)?;
-        waiting.bring(draft, target)
+        self.slices(builder, &deferred.target, slices)?;
+        deferred.bring(builder, target)
     }
 
     fn slices(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         target: &Target,
         slices: Vec<Range<u32>>,
     ) -> Result<()> {
@@ -157,32 +161,37 @@ impl<'a> Forward<'a> {
                 p.range.q_end = q.end;
             });
             if self.splits == 1 {
-                into_target(draft, params, target, |draft, params, o, lse, output| {
-                    self.dispatches(draft, params, o, lse, output)
-                })?;
+                into_target(
+                    builder,
+                    params,
+                    target,
+                    |builder, params, o, lse, output| {
+                        self.dispatches(builder, params, o, lse, output)
+                    },
+                )?;
                 continue;
             }
             let (o, lse) = match partial {
                 Some(partial) => partial,
-                None => *partial.insert(self.partial_scratch(draft, q.end - q.start)?),
+                None => *partial.insert(self.partial_scratch(builder, q.end - q.start)?),
             };
             let partial = self.partial_params(params);
             let output = Output::scratch(partial.sizes.value_dim);
-            self.dispatches(draft, partial, o, lse, output)?;
-            combine(draft, params, self.splits, Some((o, lse)), target)?;
+            self.dispatches(builder, partial, o, lse, output)?;
+            combine(builder, params, self.splits, Some((o, lse)), target)?;
         }
         Ok(())
     }
 
     /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
-    fn rows_per_slice(&self, draft: &Draft<'_>) -> u32 {
-        let asked = draft.options.slice_rows.unwrap_or(u32::MAX).max(1);
+    fn rows_per_slice(&self, builder: &PlanBuilder<'_>) -> u32 {
+        let asked = builder.options.slice_rows.unwrap_or(u32::MAX).max(1);
         if self.splits == 1 {
             return asked;
         }
         let shape = &self.context.problem.shape;
         let row = self.row_bytes() * u64::from(shape.batch) * u64::from(shape.q_heads);
-        let most = PARTIAL_BYTES.min(draft.caps.binding_bytes) / row.max(1);
+        let most = PARTIAL_BYTES.min(builder.caps.binding_bytes) / row.max(1);
         asked.min(most.clamp(1, u64::from(u32::MAX)) as u32)
     }
 
@@ -191,11 +200,15 @@ impl<'a> Forward<'a> {
         u64::from(self.splits) * u64::from(self.context.problem.shape.value_dim) * 4
     }
 
-    fn partial_scratch(&self, draft: &mut Draft<'_>, rows: u32) -> Result<(Binding, Binding)> {
+    fn partial_scratch(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        rows: u32,
+    ) -> Result<(Binding, Binding)> {
         let shape = &self.context.problem.shape;
         let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(rows);
-        let o = draft.scratch("scratch for partial o", rows * self.row_bytes())?;
-        let lse = draft.scratch("scratch for partial lse", rows * u64::from(self.splits) * 4)?;
+        let o = builder.scratch("scratch for partial o", rows * self.row_bytes())?;
+        let lse = builder.scratch("scratch for partial lse", rows * u64::from(self.splits) * 4)?;
         Ok((o, lse))
     }
 
@@ -220,7 +233,7 @@ impl<'a> Forward<'a> {
     /// Dispatches of bounded cost over the query tiles of one slice.
     fn dispatches(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         mut params: Params,
         o: Binding,
         lse: Binding,
@@ -229,7 +242,7 @@ impl<'a> Forward<'a> {
         let tile_rows = self.chosen.tiling.tile_rows();
         let first = params.range.q_begin / tile_rows;
         params.work.tiles = params.range.q_end.div_ceil(tile_rows) - first;
-        let key = self.key(output, draft.options.count_tiles);
+        let key = self.key(output, builder.options.count_tiles);
         let mut bindings = vec![
             ("q", self.context.q.bound.binding),
             ("k", self.context.k.bound.binding),
@@ -243,7 +256,7 @@ impl<'a> Forward<'a> {
             self.context.schedule.heads(),
             |b, h, tile| self.cost(&params, output, (b, h, tile)),
         );
-        tile_steps(draft, key, &bindings, &params, |b, h, tile| {
+        tile_steps(builder, key, &bindings, &params, |b, h, tile| {
             costs.of(b, h, tile)
         })
     }
@@ -275,19 +288,20 @@ impl<'a> Forward<'a> {
 
     /// Parts of the keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the
     /// bound on a workgroup's work and idle processors call for.
-    fn choose_splits(&self, draft: &Draft<'_>) -> Result<u32> {
+    fn choose_splits(&self, builder: &PlanBuilder<'_>) -> Result<u32> {
         let slice = self.context.problem.slice();
         let tiling = &self.chosen.tiling;
         let there = u64::from((slice.k.end - slice.k.start).div_ceil(tiling.tile));
         let listed = self.context.schedule.longest_list(tiling.tile);
         let tiles = there.min(listed.unwrap_or(there)) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
-        let iterations = tiles * tiles::iterations(&self.chosen, self.context.problem, draft.caps)?;
-        let capped = draft
+        let iterations =
+            tiles * tiles::iterations(&self.chosen, self.context.problem, builder.caps)?;
+        let capped = builder
             .caps
             .iterations
             .map_or(1, |cap| iterations.div_ceil(cap - ITERATION_MARGIN));
-        if let Some(splits) = draft.options.splits {
+        if let Some(splits) = builder.options.splits {
             if u64::from(splits) < capped.max(1) {
                 let allowed = match capped {
                     0 | 1 => "at least 1".into(),
@@ -302,12 +316,12 @@ impl<'a> Forward<'a> {
         let flops = self.most_visited(&slice)
             * u64::from(tiling.tile * tiling.tile_rows())
             * self.pair_flops();
-        let heavy = flops.div_ceil(draft.step_flops());
+        let heavy = flops.div_ceil(builder.step_flops());
         let rows = u64::from((slice.q.end - slice.q.start).div_ceil(tiling.tile_rows()));
         let workgroups = rows
             * u64::from(self.context.problem.shape.batch)
             * u64::from(self.context.problem.shape.q_heads);
-        let idle = busy_workgroups(draft.caps.class) * self.skew(&slice) / workgroups;
+        let idle = busy_workgroups(builder.caps.class) * self.skew(&slice) / workgroups;
         let idle = idle
             .min(self.most_visited(&slice) / tiles_per_split(tiling.tile))
             .max(1);

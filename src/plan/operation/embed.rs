@@ -3,7 +3,7 @@
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernel::{Pack, PackRows, Params};
-use crate::plan::builder::Draft;
+use crate::plan::builder::PlanBuilder;
 use crate::plan::{Plan, PlanOptions};
 use crate::problem::{Element, Layout, Operand, Positions, Role};
 use crate::task::{Embedding, Task};
@@ -16,12 +16,12 @@ pub(in crate::plan) fn plan(
     options: &PlanOptions,
 ) -> Result<Plan> {
     embedding.validate()?;
-    let mut draft = Draft::new(caps, options);
+    let mut builder = PlanBuilder::new(caps, options);
     if embedding.batch > 0 && embedding.len > 0 {
         let (dim, rows) = (embedding.dim, embedding.rows);
         let table = Operand::new(Element::F32, Layout::heads_first(1, rows, dim));
-        let from = draft.input(Role::Table, &table, [1, 1, rows], dim)?;
-        let to = draft.output(
+        let from = builder.input(Role::Table, &table, [1, 1, rows], dim)?;
+        let to = builder.output(
             Role::Embeddings,
             &embedding.embeddings,
             embedding.sizes(),
@@ -37,8 +37,10 @@ pub(in crate::plan) fn plan(
         });
         params.positions.q_at = match &embedding.positions {
             Positions::Index => 0,
-            Positions::Host(p) => draft.push_aux(p.iter().map(|&p| p as u32)),
-            Positions::Device => draft.copy_aux(Role::QPositions, embedding.batch * embedding.len),
+            Positions::Host(p) => builder.push_aux(p.iter().map(|&p| p as u32)),
+            Positions::Device => {
+                builder.copy_aux(Role::QPositions, embedding.batch * embedding.len)
+            }
         };
         let positions = embedding.positions != Positions::Index;
         let rows = PackRows::Table {
@@ -49,7 +51,7 @@ pub(in crate::plan) fn plan(
             output: embedding.embeddings.element,
             rows,
         };
-        pack_words(&mut draft, (&params, dim), key, from.binding, &to)?;
+        pack_words(&mut builder, (&params, dim), key, from.binding, &to)?;
     }
-    Ok(draft.finish(Task::Embedding(Box::new(embedding.clone()))))
+    Ok(builder.finish(Task::Embedding(Box::new(embedding.clone()))))
 }

@@ -3,14 +3,14 @@
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernel::{Combine, NOTHING, Output, Pack, PackRows, Params, Strides};
-use crate::plan::builder::{Bound, Draft};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::{Element, Layout, Operand, Role};
 use crate::task::{Merge, Task};
 
 pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     merge.validate()?;
-    let mut draft = Draft::new(caps, options);
+    let mut builder = PlanBuilder::new(caps, options);
     if merge.rows() > 0 {
         let sizes = [merge.batch, merge.heads, merge.q_len];
         let contiguous = |dim: u32| {
@@ -19,11 +19,11 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
                 Layout::heads_first(merge.heads, merge.q_len, dim),
             )
         };
-        let o = draft.output(Role::O, &merge.o, sizes, merge.value_dim)?;
-        let lse = draft.output(Role::Lse, &contiguous(1), sizes, 1)?;
+        let o = builder.output(Role::O, &merge.o, sizes, merge.value_dim)?;
+        let lse = builder.output(Role::Lse, &contiguous(1), sizes, 1)?;
         let parts = [merge.parts * merge.batch, merge.heads, merge.q_len];
         let mut source = |role, dim| -> Result<Binding> {
-            Ok(draft.input(role, &contiguous(dim), parts, dim)?.binding)
+            Ok(builder.input(role, &contiguous(dim), parts, dim)?.binding)
         };
         let partials = match merge.parts {
             0 => None,
@@ -39,7 +39,7 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             p.range.q_end = merge.q_len;
             p.sizes.value_dim = merge.value_dim;
             p.sinks.at = match &merge.sinks {
-                Some(sinks) => draft.push_values(Role::Sinks, sinks, merge.heads as usize),
+                Some(sinks) => builder.push_values(Role::Sinks, sinks, merge.heads as usize),
                 None => NOTHING,
             };
         });
@@ -48,9 +48,9 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             o,
             lse,
         };
-        combine(&mut draft, params, merge.parts, partials, &target)?;
+        combine(&mut builder, params, merge.parts, partials, &target)?;
     }
-    Ok(draft.finish(Task::Merge(merge.clone())))
+    Ok(builder.finish(Task::Merge(merge.clone())))
 }
 
 /// Where a result is to be stored.
@@ -61,19 +61,19 @@ pub(in crate::plan) struct Target {
 }
 
 /// Results in scratch, while the operands that lie where they are to go are still read.
-pub(in crate::plan) struct Waiting {
+pub(in crate::plan) struct Deferred {
     params: Params,
     pub target: Target,
 }
 
-impl Waiting {
+impl Deferred {
     /// Room for the rows of `params`.
-    pub fn new(draft: &mut Draft<'_>, params: Params) -> Result<Self> {
+    pub fn new(builder: &mut PlanBuilder<'_>, params: Params) -> Result<Self> {
         let (heads, dim) = (params.sizes.q_heads, params.sizes.value_dim);
         let count = params.range.q_end - params.range.q_begin;
         let (o_bytes, lse_bytes) = slice_bytes(&params);
-        let o = draft.scratch("scratch for all of o", o_bytes)?;
-        let lse = draft.scratch("scratch for all of lse", lse_bytes)?;
+        let o = builder.scratch("scratch for all of o", o_bytes)?;
+        let lse = builder.scratch("scratch for all of lse", lse_bytes)?;
         let bound = |binding, dim| Bound {
             binding,
             rows: Strides::contiguous(heads, count, dim, params.range.q_begin),
@@ -87,18 +87,18 @@ impl Waiting {
     }
 
     /// Moves them to the caller's tensors.
-    pub fn bring(self, draft: &mut Draft<'_>, target: &Target) -> Result<()> {
+    pub fn bring(self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
         let Target { o, lse, .. } = self.target;
         let dim = self.params.sizes.value_dim;
         pack(
-            draft,
+            builder,
             (&self.params, dim),
             o.binding,
             &target.o,
             target.operand.element,
         )?;
         pack(
-            draft,
+            builder,
             (&self.params, 1),
             lse.binding,
             &target.lse,
@@ -119,9 +119,9 @@ fn slice_rows(params: &Params) -> u64 {
         * u64::from(params.range.q_end - params.range.q_begin)
 }
 
-/// Merges `parts` contiguous partials (none make the result of dead rows) into the target.
+/// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target.
 pub(in crate::plan) fn combine(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     mut params: Params,
     parts: u32,
     partials: Option<(Binding, Binding)>,
@@ -129,77 +129,83 @@ pub(in crate::plan) fn combine(
 ) -> Result<()> {
     let (o_bytes, lse_bytes) = slice_bytes(&params);
     let rows = slice_rows(&params);
-    params.bound.at = draft.push_aux(std::iter::repeat_n(parts, params.sizes.batch as usize));
+    params.bound.at = builder.push_aux(std::iter::repeat_n(parts, params.sizes.batch as usize));
     params.partial.lse = rows as u32;
     params.partial.o = (rows * u64::from(params.sizes.value_dim)) as u32;
-    let (from_o, from_lse) = partials.unwrap_or((draft.nothing(), draft.nothing()));
-    into_target(draft, params, target, |draft, params, o, lse, output| {
-        let bindings = vec![
-            ("partial_o", from_o),
-            ("partial_lse", from_lse),
-            ("o", o),
-            ("lse", lse),
-        ];
-        let items = rows * u64::from(params.sizes.value_dim.div_ceil(4));
-        let cost = Cost {
-            read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
-            written_bytes: rows * (u64::from(params.sizes.value_dim) * output.element.size() + 4),
-            flops: u64::from(parts) * o_bytes / 2,
-            ..Cost::default()
-        };
-        draft.item_steps(Combine { output }, params, bindings, items, cost)
-    })
+    let (from_o, from_lse) = partials.unwrap_or((builder.nothing(), builder.nothing()));
+    into_target(
+        builder,
+        params,
+        target,
+        |builder, params, o, lse, output| {
+            let bindings = vec![
+                ("partial_o", from_o),
+                ("partial_lse", from_lse),
+                ("o", o),
+                ("lse", lse),
+            ];
+            let items = rows * u64::from(params.sizes.value_dim.div_ceil(4));
+            let cost = Cost {
+                read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
+                written_bytes: rows
+                    * (u64::from(params.sizes.value_dim) * output.element.size() + 4),
+                flops: u64::from(parts) * o_bytes / 2,
+                ..Cost::default()
+            };
+            builder.item_steps(Combine { output }, params, bindings, items, cost)
+        },
+    )
 }
 
 /// Lets `steps` write o and lse: in place where that is possible, else into scratch, from where pack steps bring
 /// them to the target.
 pub(in crate::plan) fn into_target(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     params: Params,
     target: &Target,
-    steps: impl FnOnce(&mut Draft<'_>, Params, Binding, Binding, Output) -> Result<()>,
+    steps: impl FnOnce(&mut PlanBuilder<'_>, Params, Binding, Binding, Output) -> Result<()>,
 ) -> Result<()> {
     pack_into(
-        draft,
+        builder,
         (&params, params.sizes.value_dim),
         &target.operand,
         &target.o,
         "o",
-        |draft, o, output| {
+        |builder, o, output| {
             let mut params = params.with(|p| {
                 p.o = o.rows;
                 p.lse = target.lse.rows;
             });
-            if !draft.options.shared_outputs {
-                return steps(draft, params, o.binding, target.lse.binding, output);
+            if !builder.options.shared_outputs {
+                return steps(builder, params, o.binding, target.lse.binding, output);
             }
             let (_, bytes) = slice_bytes(&params);
-            let lse = draft.scratch("scratch for lse", bytes)?;
+            let lse = builder.scratch("scratch for lse", bytes)?;
             params.lse = Strides::contiguous(
                 params.sizes.q_heads,
                 params.range.q_end - params.range.q_begin,
                 1,
                 params.range.q_begin,
             );
-            steps(draft, params, o.binding, lse, output)?;
-            pack(draft, (&params, 1), lse, &target.lse, Element::F32)
+            steps(builder, params, o.binding, lse, output)?;
+            pack(builder, (&params, 1), lse, &target.lse, Element::F32)
         },
     )
 }
 
 /// Lets `steps` write rows of `dim` channels: in place, or into scratch that is then packed.
 pub(in crate::plan) fn pack_into(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     (params, dim): (&Params, u32),
     operand: &Operand,
     target: &Bound,
     what: &'static str,
-    steps: impl FnOnce(&mut Draft<'_>, &Bound, Output) -> Result<()>,
+    steps: impl FnOnce(&mut PlanBuilder<'_>, &Bound, Output) -> Result<()>,
 ) -> Result<()> {
-    if draft.writes_in_place(operand, dim) {
-        return steps(draft, target, Output::of(operand, dim));
+    if builder.writes_in_place(operand, dim) {
+        return steps(builder, target, Output::of(operand, dim));
     }
-    draft.note(if draft.options.shared_outputs {
+    builder.note(if builder.options.shared_outputs {
         format!("{what} shares a buffer with another operand: written to scratch, then packed")
     } else {
         format!(
@@ -208,16 +214,16 @@ pub(in crate::plan) fn pack_into(
         )
     });
     let bytes = slice_rows(params) * u64::from(dim) * 4;
-    let binding = draft.scratch("scratch for an output", bytes)?;
+    let binding = builder.scratch("scratch for an output", bytes)?;
     let (heads, begin) = (params.sizes.q_heads, params.range.q_begin);
     let rows = Strides::contiguous(heads, params.rows(), dim, begin);
-    steps(draft, &Bound { binding, rows }, Output::scratch(dim))?;
-    pack(draft, (params, dim), binding, target, operand.element)
+    steps(builder, &Bound { binding, rows }, Output::scratch(dim))?;
+    pack(builder, (params, dim), binding, target, operand.element)
 }
 
 /// Moves contiguous f32 rows of `dim` channels to a tensor of any layout and element.
 pub(in crate::plan) fn pack(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     (params, dim): (&Params, u32),
     from: Binding,
     to: &Bound,
@@ -227,12 +233,12 @@ pub(in crate::plan) fn pack(
         output,
         rows: PackRows::InOrder,
     };
-    pack_words(draft, (params, dim), key, from, to)
+    pack_words(builder, (params, dim), key, from, to)
 }
 
 /// A step whose invocations each own a word of the tensor `to`, whatever rows share it.
 pub(in crate::plan) fn pack_words(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     (params, dim): (&Params, u32),
     key: Pack,
     from: Binding,
@@ -268,5 +274,5 @@ pub(in crate::plan) fn pack_words(
         written_bytes: words * 4,
         ..Cost::default()
     };
-    draft.item_steps(key, params, bindings, words, cost)
+    builder.item_steps(key, params, bindings, words, cost)
 }

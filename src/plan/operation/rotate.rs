@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
-use crate::plan::builder::{Bound, Draft};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::tiles;
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::position::{Rotary, RotaryLayout, Side};
@@ -97,7 +97,7 @@ const SPARSE_SPAN: i64 = 1 << 16;
 
 /// States the table and what the shader must know of it.
 fn bind_table(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     params: &mut Params,
     rotary: &Rotary,
     rows: TableRows,
@@ -113,8 +113,8 @@ fn bind_table(
     params.rotation.dim = rotary.dim;
     params.rotation.sine = 1.0;
     let size = (rows.len() * u64::from(stride) * 8).next_multiple_of(16);
-    draft.check_binding("the rotary table", size)?;
-    draft.table = Some(TableNeed {
+    builder.check_binding("the rotary table", size)?;
+    builder.table = Some(TableNeed {
         rotary: rotary.clone(),
         rows,
         length,
@@ -124,7 +124,7 @@ fn bind_table(
 
 /// Lays out the rotary table of an attention call and each token's row in it.
 pub(in crate::plan) fn plan_table(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     rotary: &Rotary,
     params: &mut Params,
@@ -136,7 +136,7 @@ pub(in crate::plan) fn plan_table(
     rotary
         .scale_hint(problem.scale())
         .into_iter()
-        .for_each(|hint| draft.note(hint));
+        .for_each(|hint| builder.note(hint));
     let k_positions = match position.rotates(Side::Key) {
         true => &position.k_positions,
         false => &Positions::Index,
@@ -147,14 +147,14 @@ pub(in crate::plan) fn plan_table(
     };
     let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
         Positions::Index => 0,
-        Positions::Host(p) => draft.push_aux(rows.words(p)),
+        Positions::Host(p) => builder.push_aux(rows.words(p)),
         Positions::Device if known > 0 => known,
-        Positions::Device => draft.copy_aux(role, shape.batch * len),
+        Positions::Device => builder.copy_aux(role, shape.batch * len),
     };
     let (q_at, k_at) = (params.positions.q_at, params.positions.k_at);
     params.rotation.q_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at);
     params.rotation.k_at = push(Role::KPositions, k_positions, shape.kv_len, k_at);
-    bind_table(draft, params, rotary, rows, length)
+    bind_table(builder, params, rotary, rows, length)
 }
 
 /// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.
@@ -175,21 +175,21 @@ pub(in crate::plan) fn rotated_rows(position: &Position) -> &'static str {
     }
 }
 
-/// One side's rows turned into contiguous f32 scratch, before the attention kernel.
+/// One side's rows rotated into contiguous f32 scratch, before the attention kernel.
 pub(in crate::plan) struct Pass<'a> {
     pub rotary: &'a Rotary,
     pub side: Side,
     pub source: Bound,
     pub operand: &'a Operand,
-    /// Heads and rows of the whole tensor, and which rows are turned.
+    /// Heads and rows of the whole tensor, and which rows are rotated.
     pub heads: u32,
     pub rows: std::ops::Range<u32>,
     pub positions: &'a Positions,
 }
 
 impl Pass<'_> {
-    /// Records the pass and answers where the turned rows lie.
-    pub fn plan(&self, draft: &mut Draft<'_>, params: &Params) -> Result<Bound> {
+    /// Records the pass and answers where the rotated rows lie.
+    pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<Bound> {
         let dim = self.rotary.head_dim;
         let count = self.rows.end - self.rows.start;
         let elements = u64::from(params.sizes.batch)
@@ -200,7 +200,7 @@ impl Pass<'_> {
             Side::Query => "scratch for rotated q",
             Side::Key => "scratch for rotated k",
         };
-        let scratch = draft.scratch(name, elements * 4)?;
+        let scratch = builder.scratch(name, elements * 4)?;
         let rows = Strides::contiguous(self.heads, count, dim, self.rows.start);
         let mut params = params.with(|p| {
             p.x = self.source.rows;
@@ -209,7 +209,7 @@ impl Pass<'_> {
             p.range.q_end = self.rows.end;
         });
         if self.side == Side::Key {
-            turn_keys(draft, &mut params);
+            turn_keys(builder, &mut params);
         }
         let turn = Turn {
             rotary: self.rotary,
@@ -221,12 +221,12 @@ impl Pass<'_> {
             binding: scratch,
             rows,
         };
-        turn.push(draft, params, self.source.binding, &to, output)?;
+        turn.push(builder, params, self.source.binding, &to, output)?;
         Ok(to)
     }
 }
 
-/// Gradients of one side's rows, contiguous f32 in scratch, turned back to where they are to be stored.
+/// Gradients of one side's rows, contiguous f32 in scratch, rotated back to where they are to be stored.
 pub(in crate::plan) struct BackPass<'a> {
     pub rotary: &'a Rotary,
     pub side: Side,
@@ -239,7 +239,7 @@ pub(in crate::plan) struct BackPass<'a> {
 impl BackPass<'_> {
     pub fn plan(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         params: &Params,
         operand: &Operand,
         to: &Bound,
@@ -254,7 +254,7 @@ impl BackPass<'_> {
             p.rotation.sine = -1.0;
         });
         if self.side == Side::Key {
-            turn_keys(draft, &mut params);
+            turn_keys(builder, &mut params);
         }
         let count = self.rows.end - self.rows.start;
         let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
@@ -265,21 +265,21 @@ impl BackPass<'_> {
             positions: self.positions,
         };
         pack_into(
-            draft,
+            builder,
             (&params, dim),
             operand,
             to,
             what,
-            |draft, to, output| turn.push(draft, params, from, to, output),
+            |builder, to, output| turn.push(builder, params, from, to, output),
         )
     }
 }
 
 /// A rotation of keys, whose kernel speaks of queries.
-fn turn_keys(draft: &mut Draft<'_>, params: &mut Params) {
+fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) {
     params.rotation.q_at = params.rotation.k_at;
     params.intervals.offsets_at =
-        draft.push_aux(std::iter::repeat_n(0, params.sizes.batch as usize));
+        builder.push_aux(std::iter::repeat_n(0, params.sizes.batch as usize));
     params.sizes.q_len = params.sizes.kv_len;
     params.rotation.side_at = params.rotation.key_at;
 }
@@ -295,14 +295,14 @@ impl Turn<'_> {
     /// Adds the step from `from`, whose rows lie as `params.x` says.
     fn push(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         params: Params,
         from: Binding,
         to: &Bound,
         output: Output,
     ) -> Result<()> {
         let params = params.with(|p| p.y = to.rows);
-        let key = self.key(draft, &params, output)?;
+        let key = self.key(builder, &params, output)?;
         let tokens =
             u64::from(params.sizes.batch) * u64::from(params.range.q_end - params.range.q_begin);
         let rows = tokens * u64::from(params.sizes.q_heads);
@@ -317,19 +317,24 @@ impl Turn<'_> {
             ..Cost::default()
         };
         let items = tokens * parts * u64::from(chunks_owned(&params, &key));
-        draft.item_steps(key, params, bindings, items, cost)
+        builder.item_steps(key, params, bindings, items, cost)
     }
 
-    fn key(&self, draft: &mut Draft<'_>, params: &Params, output: Output) -> Result<Rotate> {
+    fn key(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        params: &Params,
+        output: Output,
+    ) -> Result<Rotate> {
         let dim = self.rotary.head_dim;
         let mut declined = Vec::new();
-        let mut wide = tiles::wide_loads(draft.caps, draft.options, &mut declined)?;
+        let mut wide = tiles::wide_loads(builder.caps, builder.options, &mut declined)?;
         let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
         if wide && !(whole && whole_chunks(self.rotary, 8)) {
             wide = false;
             declined.push(tiles::not_eights());
         }
-        declined.into_iter().for_each(|x| draft.decline(x));
+        declined.into_iter().for_each(|x| builder.decline(x));
         Ok(Rotate {
             input: Input::of(&[self.rows], &[dim]),
             output,
@@ -358,14 +363,14 @@ pub(in crate::plan) fn plan(
     options: &PlanOptions,
 ) -> Result<Plan> {
     rotation.validate()?;
-    let mut draft = Draft::new(caps, options);
+    let mut builder = PlanBuilder::new(caps, options);
     if rotation.batch > 0 && rotation.len > 0 {
-        steps(&mut draft, rotation)?;
+        steps(&mut builder, rotation)?;
     }
-    Ok(draft.finish(Task::Rotation(Box::new(rotation.clone()))))
+    Ok(builder.finish(Task::Rotation(Box::new(rotation.clone()))))
 }
 
-fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
+fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
     let (rotary, dim) = (&rotation.rotary, rotation.rotary.head_dim);
     let mut params = Params::default().with(|p| {
         p.sizes.batch = rotation.batch;
@@ -399,35 +404,35 @@ fn steps(draft: &mut Draft<'_>, rotation: &Rotation) -> Result<()> {
     };
     params.rotation.q_at = match &rotation.positions {
         Positions::Index => 0,
-        Positions::Host(p) => draft.push_aux(rows.words(p)),
-        Positions::Device => draft.copy_aux(Role::QPositions, rotation.batch * rotation.len),
+        Positions::Host(p) => builder.push_aux(rows.words(p)),
+        Positions::Device => builder.copy_aux(Role::QPositions, rotation.batch * rotation.len),
     };
-    params.intervals.offsets_at = draft.push_aux(std::iter::repeat_n(
+    params.intervals.offsets_at = builder.push_aux(std::iter::repeat_n(
         rotation.start as u32,
         rotation.batch as usize,
     ));
-    bind_table(draft, &mut params, rotary, rows, length)?;
+    bind_table(builder, &mut params, rotary, rows, length)?;
     if rotation.transposed {
         params.rotation.sine = -1.0;
     }
     if rotation.side == Side::Key {
         params.rotation.side_at = params.rotation.key_at;
     }
-    let from = draft.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
-    let to = draft.output(Role::Turned, &rotation.turned, rotation.sizes(), dim)?;
+    let from = builder.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
+    let to = builder.output(Role::Rotated, &rotation.rotated, rotation.sizes(), dim)?;
     params.x = from.rows;
     let turn = Turn {
         rotary,
         rows: &rotation.rows,
         positions: &rotation.positions,
     };
-    let what = "turned";
+    let what = "rotated";
     pack_into(
-        draft,
+        builder,
         (&params, dim),
-        &rotation.turned,
+        &rotation.rotated,
         &to,
         what,
-        |draft, to, output| turn.push(draft, params, from.binding, to, output),
+        |builder, to, output| turn.push(builder, params, from.binding, to, output),
     )
 }

@@ -3,8 +3,8 @@
 use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::kernel::{ListBlocks, ListFrom, Params, ROW_KERNEL_INVOCATIONS};
-use crate::plan::builder::Draft;
-use crate::plan::step::push;
+use crate::plan::builder::PlanBuilder;
+use crate::plan::dispatch::push;
 use crate::plan::{Binding, Cost};
 use crate::problem::{BlockGrid, DeviceBlocks};
 
@@ -12,22 +12,22 @@ use crate::problem::{BlockGrid, DeviceBlocks};
 const MATRIX_BYTES: u64 = 32 << 20;
 
 /// Blocks of queries whose matrix of blocks is held at a time.
-pub(in crate::plan) fn matrix_rows(draft: &Draft<'_>, grid: &BlockGrid) -> u32 {
+pub(in crate::plan) fn matrix_rows(builder: &PlanBuilder<'_>, grid: &BlockGrid) -> u32 {
     let row = u64::from(grid.batch) * u64::from(grid.heads) * u64::from(grid.kv_blocks()) * 4;
-    let bytes = MATRIX_BYTES.min(draft.caps.binding_bytes);
+    let bytes = MATRIX_BYTES.min(builder.caps.binding_bytes);
     (bytes / row.max(1)).clamp(1, u32::MAX.into()) as u32
 }
 
 /// A word for each block of the rows of a step.
 pub(in crate::plan) fn matrix(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     what: &'static str,
     params: &Params,
 ) -> Result<Binding> {
     let rows = u64::from(params.sizes.batch)
         * u64::from(params.sizes.q_heads)
         * u64::from(params.work.tiles);
-    draft.scratch(what, rows * u64::from(params.lists.columns) * 4)
+    builder.scratch(what, rows * u64::from(params.lists.columns) * 4)
 }
 
 /// Parameters of steps that write these lists.
@@ -42,7 +42,7 @@ pub(in crate::plan) fn listing(params: &Params, lists: &DeviceBlocks) -> Params 
 
 /// A step that lists the blocks of the step's rows, of a matrix or of the lists of the other axis.
 pub(in crate::plan) fn list(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     from: ListFrom,
     params: &Params,
     matrix: Option<Binding>,
@@ -52,8 +52,8 @@ pub(in crate::plan) fn list(
         * u64::from(params.work.tiles);
     // How often each block is looked at.
     let rounds = if from == ListFrom::Scores { 18 } else { 2 };
-    let invocations = list_invocations(draft, from, params, rounds)?;
-    let mut bindings = vec![("lists", draft.nothing())];
+    let invocations = list_invocations(builder, from, params, rounds)?;
+    let mut bindings = vec![("lists", builder.nothing())];
     bindings.extend(matrix.map(|states| ("states", states)));
     let key = ListBlocks { from, invocations };
     let looks = u64::from(params.listing.columns) * rounds * turns(from, params);
@@ -66,7 +66,7 @@ pub(in crate::plan) fn list(
             written_bytes: lists * (1 + u64::from(params.listing.capacity)) * 4,
             ..Cost::default()
         };
-        push(draft, key, &bindings, params, work, cost)?;
+        push(builder, key, &bindings, params, work, cost)?;
     }
     Ok(())
 }
@@ -85,7 +85,7 @@ fn turns(from: ListFrom, params: &Params) -> u64 {
 /// Invocations that share a list. On lavapipe every barrier and every atomic of an invocation takes its time: 1024 lists
 /// of 128 blocks take 145 ms with 64 invocations a list and 35 ms with 8.
 fn list_invocations(
-    draft: &Draft<'_>,
+    builder: &PlanBuilder<'_>,
     from: ListFrom,
     params: &Params,
     rounds: u64,
@@ -95,8 +95,8 @@ fn list_invocations(
         let run = u64::from(params.listing.columns.div_ceil(invocations));
         rounds * (run * turns + 5) + 2 * u64::from(invocations)
     };
-    let few = draft.caps.class == AdapterClass::Cpu;
-    let cap = draft.caps.iterations.unwrap_or(u64::MAX);
+    let few = builder.caps.class == AdapterClass::Cpu;
+    let cap = builder.caps.iterations.unwrap_or(u64::MAX);
     let choices = if few {
         [8, ROW_KERNEL_INVOCATIONS]
     } else {

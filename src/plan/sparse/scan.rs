@@ -5,8 +5,9 @@ use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{ListFrom, Params, ROW_KERNEL_INVOCATIONS, ScanBlocks};
 use crate::plan::attention::{mask, score};
-use crate::plan::builder::Draft;
-use crate::plan::step::{cut, push, step_flops};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::cost::step_flops;
+use crate::plan::dispatch::{cut, push};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::{Mods, Role};
 use crate::task::{BlockScan, Task};
@@ -32,44 +33,44 @@ pub(in crate::plan) fn plan(
     }
     let problem = scan_of.problem();
     problem.mask.validate(&problem.shape)?;
-    let mut draft = Draft::new(caps, options);
+    let mut builder = PlanBuilder::new(caps, options);
     let mut params = Params::of(&problem);
-    draft.push_lengths(&problem, &mut params)?;
-    params.mods.at = score::push_mods(&mut draft, &scan_of.mods.data)?;
-    mask::push_device_lists(&mut draft, &lists, &mut params, None)?;
+    builder.push_lengths(&problem, &mut params)?;
+    params.mods.at = score::push_mods(&mut builder, &scan_of.mods.data)?;
+    mask::push_device_lists(&mut builder, &lists, &mut params, None)?;
     let key = ScanBlocks {
         intervals: false,
         mask_mod: true,
         segments: false,
     };
     if grid.kv_len > 0 {
-        for rows in cut(0..grid.q_blocks(), matrix_rows(&draft, grid)) {
+        for rows in cut(0..grid.q_blocks(), matrix_rows(&builder, grid)) {
             let params = listing(&params, &lists).with(|p| {
                 p.work.tiles = rows.end - rows.start;
                 p.choice.first = rows.start;
             });
-            let states = scan(&mut draft, key, Some(&scan_of.mods), &params)?;
-            list(&mut draft, ListFrom::Scan, &params, Some(states))?;
+            let states = scan(&mut builder, key, Some(&scan_of.mods), &params)?;
+            list(&mut builder, ListFrom::Scan, &params, Some(states))?;
         }
     }
     let words = lists.words() as u32;
-    draft.copy_out(
+    builder.copy_out(
         Role::BlockLists,
         params.lists.rows_at,
         words,
         std::iter::once(0..words),
     );
-    Ok(draft.finish(Task::Scan(Box::new(scan_of.clone()))))
+    Ok(builder.finish(Task::Scan(Box::new(scan_of.clone()))))
 }
 
 /// What the blocks of the step's rows hold.
 pub(in crate::plan) fn scan(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     key: ScanBlocks,
     mods: Option<&Mods>,
     params: &Params,
 ) -> Result<Binding> {
-    let states = matrix(draft, "scratch for scanned blocks", params)?;
+    let states = matrix(builder, "scratch for scanned blocks", params)?;
     let rows = u64::from(params.sizes.batch)
         * u64::from(params.sizes.q_heads)
         * u64::from(params.work.tiles);
@@ -80,7 +81,7 @@ pub(in crate::plan) fn scan(
     // An invocation asks about so many, one after the other.
     let turns = pairs / u64::from(ROW_KERNEL_INVOCATIONS);
     let actual = turns * (1 + mods.map_or(0, Mods::iterations_of_pair)) + 1;
-    if let Some(allowed) = draft.caps.iterations.filter(|&cap| actual > cap) {
+    if let Some(allowed) = builder.caps.iterations.filter(|&cap| actual > cap) {
         return Err(Error::Limit {
             what: "loop iterations of mask_mod over a block's pairs",
             actual,
@@ -90,7 +91,7 @@ pub(in crate::plan) fn scan(
         });
     }
     let flops = pairs * (PAIR_FLOPS + mods.map_or(0, Mods::pair_flops));
-    let per_step = (step_flops(draft.caps.class) / flops).max(1);
+    let per_step = (step_flops(builder.caps.class) / flops).max(1);
     for begin in (0..blocks).step_by(per_step as usize) {
         let work = begin..blocks.min(begin + per_step);
         let cost = Cost {
@@ -98,7 +99,7 @@ pub(in crate::plan) fn scan(
             ..Cost::default()
         };
         let bindings = vec![("states", states)];
-        push(draft, key, &bindings, params, work, cost)?;
+        push(builder, key, &bindings, params, work, cost)?;
     }
     Ok(states)
 }

@@ -5,39 +5,19 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::kernel::{Input, ListFrom, MaskKey, Params, Pool, ScanBlocks, ScoreBlocks};
 use crate::plan::attention::inputs::Source;
-use crate::plan::builder::Draft;
-use crate::plan::step::{Bindings, cut};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::dispatch::cut;
+use crate::plan::step::Bindings;
 use crate::plan::{Binding, Cost};
-use crate::problem::{DeviceBlocks, Problem, Role, Select, SelectBy, Slice};
+use crate::problem::{DeviceBlocks, Problem, Role, Select, SelectBy};
 
 use super::lists::{list, listing, matrix, matrix_rows};
 use super::scan;
 
-/// The rows of q and k that a call looks at: those of its slice, and where blocks are chosen all that take part in the
-/// choice.
-pub(in crate::plan) fn rows_looked_at(problem: &Problem) -> Slice {
-    let (shape, slice) = (&problem.shape, problem.slice());
-    match problem.mask.selected_blocks() {
-        None => slice,
-        Some(select) => {
-            let blocks = blocks_of(&slice.q, select.side);
-            let end = (blocks.end * select.side).min(shape.q_len);
-            Slice {
-                q: blocks.start * select.side..end,
-                k: 0..shape.kv_len,
-            }
-        }
-    }
-}
-
-fn blocks_of(rows: &Range<u32>, side: u32) -> Range<u32> {
-    rows.start / side..rows.end.div_ceil(side)
-}
-
-/// Fills the lists that [`crate::plan::attention::mask::push_mask`] made room for. `q` and `k` are turned already, `params` know the
+/// Fills the lists that [`crate::plan::attention::mask::push_mask`] made room for. `q` and `k` are rotated already, `params` know the
 /// masks.
 pub(in crate::plan) fn steps(
-    draft: &mut Draft<'_>,
+    builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &Params,
     mask: MaskKey,
@@ -60,9 +40,9 @@ pub(in crate::plan) fn steps(
         select,
         lists,
         params,
-        blocks: blocks_of(&problem.slice().q, select.side),
+        blocks: select.blocks_of(&problem.slice().q),
     };
-    draft.note(format!(
+    builder.note(format!(
         "{} of {} blocks of {} keys are chosen for each {} queries by {}: at most {} with those always kept",
         select.count,
         lists.grid.kv_blocks(),
@@ -74,24 +54,25 @@ pub(in crate::plan) fn steps(
         },
         lists.capacity,
     ));
-    chooser.steps(draft, mask, q, k)
+    chooser.steps(builder, mask, q, k)
 }
 
 /// Lets the call write the lists of its slice's queries, where it is to.
-pub(in crate::plan) fn copy_lists(draft: &mut Draft<'_>, problem: &Problem, params: &Params) {
+pub(in crate::plan) fn copy_lists(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &Params,
+) {
     let Some(select) = problem.mask.selected_blocks().filter(|s| s.written) else {
         return;
     };
     let lists = select.lists(&problem.shape, &problem.mask);
-    let (rows, list) = (
-        blocks_of(&problem.slice().q, select.side),
-        1 + lists.capacity,
-    );
+    let (rows, list) = (select.blocks_of(&problem.slice().q), 1 + lists.capacity);
     let head = lists.grid.q_blocks() * list;
     let parts = (0..lists.grid.batch * lists.grid.heads)
         .map(|n| n * head + rows.start * list..n * head + rows.end * list);
     let words = lists.words() as u32;
-    draft.copy_out(Role::BlockLists, params.lists.rows_at, words, parts);
+    builder.copy_out(Role::BlockLists, params.lists.rows_at, words, parts);
 }
 
 struct Chooser<'a> {
@@ -104,10 +85,16 @@ struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    fn steps(&self, draft: &mut Draft<'_>, mask: MaskKey, q: &Source, k: &Source) -> Result<()> {
+    fn steps(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        mask: MaskKey,
+        q: &Source,
+        k: &Source,
+    ) -> Result<()> {
         let shape = &self.problem.shape;
         let extremes = self.select.by == SelectBy::MinMax;
-        let q_ends = draft.push_aux(std::iter::repeat_n(shape.q_len, shape.batch as usize));
+        let q_ends = builder.push_aux(std::iter::repeat_n(shape.q_len, shape.batch as usize));
         let queries = Pooled {
             what: "scratch for pooled q",
             heads: shape.q_heads,
@@ -124,9 +111,9 @@ impl Chooser<'_> {
             ends_at: self.params.intervals.lens_at,
             extremes,
         };
-        let q_pool = self.pool(draft, q, &queries)?;
-        let k_pool = self.pool(draft, k, &keys)?;
-        let chunks_at = draft.push_aux([shape.head_dim.div_ceil(4)]);
+        let q_pool = self.pool(builder, q, &queries)?;
+        let k_pool = self.pool(builder, k, &keys)?;
+        let chunks_at = builder.push_aux([shape.head_dim.div_ceil(4)]);
         let scan_key = ScanBlocks {
             intervals: true,
             mask_mod: self
@@ -137,7 +124,7 @@ impl Chooser<'_> {
             segments: mask.segments,
         };
         let scanned = scan_key.mask_mod || scan_key.segments;
-        for rows in cut(self.blocks.clone(), matrix_rows(draft, &self.lists.grid)) {
+        for rows in cut(self.blocks.clone(), matrix_rows(builder, &self.lists.grid)) {
             let params = listing(&self.params, &self.lists).with(|p| {
                 p.work.tiles = rows.end - rows.start;
                 p.choice.first = rows.start;
@@ -150,26 +137,26 @@ impl Chooser<'_> {
             let mut states = None;
             if scanned {
                 let mods = self.problem.mods.as_ref();
-                states = Some(scan::scan(draft, scan_key, mods, &params)?);
+                states = Some(scan::scan(builder, scan_key, mods, &params)?);
             }
-            let ranks = matrix(draft, "scratch for block scores", &params)?;
+            let ranks = matrix(builder, "scratch for block scores", &params)?;
             let mut bindings = vec![("q", q_pool), ("k", k_pool), ("ranks", ranks)];
             bindings.extend(states.map(|states| ("states", states)));
             let key = ScoreBlocks { extremes, scanned };
-            self.score(draft, key, params, bindings)?;
-            list(draft, ListFrom::Scores, &params, Some(ranks))?;
+            self.score(builder, key, params, bindings)?;
+            list(builder, ListFrom::Scores, &params, Some(ranks))?;
         }
         Ok(())
     }
 
     /// One pool a block and head: f32 rows of whole 4-vectors.
-    fn pool(&self, draft: &mut Draft<'_>, rows: &Source, of: &Pooled) -> Result<Binding> {
+    fn pool(&self, builder: &mut PlanBuilder<'_>, rows: &Source, of: &Pooled) -> Result<Binding> {
         let dim = self.problem.shape.head_dim;
         let blocks = u64::from(of.blocks.end - of.blocks.start);
         let chunks = u64::from(dim.div_ceil(4));
         let items = u64::from(self.params.sizes.batch) * u64::from(of.heads) * blocks * chunks;
         let bytes = items * if of.extremes { 32 } else { 16 };
-        let pooled = draft.scratch(of.what, bytes)?;
+        let pooled = builder.scratch(of.what, bytes)?;
         let key = Pool {
             input: Input::of(&[&rows.operand], &[dim]),
             extremes: of.extremes,
@@ -192,13 +179,13 @@ impl Chooser<'_> {
             written_bytes: bytes,
             ..Cost::default()
         };
-        draft.item_steps(key, params, bindings, items, cost)?;
+        builder.item_steps(key, params, bindings, items, cost)?;
         Ok(pooled)
     }
 
     fn score(
         &self,
-        draft: &mut Draft<'_>,
+        builder: &mut PlanBuilder<'_>,
         key: ScoreBlocks,
         params: Params,
         bindings: Bindings,
@@ -214,7 +201,7 @@ impl Chooser<'_> {
             written_bytes: pairs * 4,
             ..Cost::default()
         };
-        draft.item_steps(key, params, bindings, items, cost)
+        builder.item_steps(key, params, bindings, items, cost)
     }
 }
 

@@ -5,7 +5,7 @@ use crate::problem::Shape;
 
 use super::{Block, BlockGrid, BlockMask};
 
-/// Lists in the operand `block_lists` ([`crate::plan::Role::BlockLists`]), `u32 [batch, heads, ⌈Nq/side⌉, 1 + capacity]`:
+/// Lists in the operand `block_lists` ([`crate::Role::BlockLists`]), `u32 [batch, heads, ⌈Nq/side⌉, 1 + capacity]`:
 /// for each block of queries how many blocks of keys it lists, then these, ascending.
 ///
 /// [`Self::PARTIAL`] on a block asks `mask_mod` of its pairs; without it all of them are visible, as far as the other

@@ -134,7 +134,7 @@ fn xpos_about_a_far_centre() {
     agree(&case, &everywhere());
 }
 
-/// Sizes whose pairs do not fall into whole 4-vectors are left to the pass, and sixteen-bit rows are turned into f32.
+/// Sizes whose pairs do not fall into whole 4-vectors are left to the pass, and sixteen-bit rows are rotated into f32.
 #[test]
 fn partial_and_odd_sizes_of_every_element() {
     let all = &Element::ALL[..];

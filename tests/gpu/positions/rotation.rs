@@ -54,16 +54,16 @@ impl Rows {
         bytes
     }
 
-    /// The turned rows, and the variants that took part. `in_place` writes to the buffer that is read.
+    /// The rotated rows, and the variants that took part. `in_place` writes to the buffer that is read.
     fn turn(&self, in_place: bool) -> (Vec<f64>, Vec<Variant>) {
-        let (gpu, turned) = (gpu(), self.rotation.turned);
+        let (gpu, rotated) = (gpu(), self.rotation.rotated);
         let plan = gpu
             .attention
             .plan_rotation(&self.rotation)
             .expect("a legal rotation");
         let from = buffer(&gpu.device, &self.input());
         let dim = self.rotation.rotary.head_dim;
-        let other = buffer(&gpu.device, &poisoned(turned.bytes(self.sizes(), dim)));
+        let other = buffer(&gpu.device, &poisoned(rotated.bytes(self.sizes(), dim)));
         let to = if in_place { &from } else { &other };
         let given = self.positions.as_deref().unwrap_or(&[0]);
         let given = buffer(&gpu.device, bytemuck::cast_slice(given));
@@ -74,12 +74,12 @@ impl Rows {
         call.encode(&mut encoder);
         gpu.queue.submit([encoder.finish()]);
         let [bytes] = read(gpu, [to]);
-        let beside = outside(&bytes, turned.element, &turned.layout, self.sizes(), dim);
+        let beside = outside(&bytes, rotated.element, &rotated.layout, self.sizes(), dim);
         assert!(
             in_place || beside.iter().all(|&byte| byte == POISON),
             "{plan}"
         );
-        let rows = gather(&bytes, turned.element, &turned.layout, self.sizes(), dim);
+        let rows = gather(&bytes, rotated.element, &rotated.layout, self.sizes(), dim);
         (rows, variants(call.plan()))
     }
 
@@ -193,7 +193,7 @@ fn channels_from_any_on() {
             };
             for element in [Element::F32, Element::F16] {
                 let mut rotation = rotation(rotary.clone(), [2, 3, 5], element);
-                rotation.turned.element = Element::F32;
+                rotation.rotated.element = Element::F32;
                 let rows = Rows::new(rotation);
                 let expected = rows.expected(|_, i| i as i32);
                 let what = format!("{dim} of {head_dim} from {start} on, {layout:?}, {element}");
@@ -226,15 +226,15 @@ fn every_element_and_layout() {
             };
             let mut rotation = rotation(rotary, [2, 2, 9], element);
             rotation.start = -4;
-            rotation.turned.element = output;
+            rotation.rotated.element = output;
             let offset = if padding == 3 { 5 } else { 8 };
-            rotation.turned.layout = Layout::rows_first(2, 9, dim + padding).at(offset);
+            rotation.rotated.layout = Layout::rows_first(2, 9, dim + padding).at(offset);
             let rows = Rows::new(rotation.clone());
             let expected = rows.expected(|_, i| i as i32 - 4);
             let what = format!("{element} -> {output}, {turning} of {dim}");
             assert_stored(&rows.turn(false).0, &expected, output, &what);
             if element == output {
-                rotation.turned = rotation.rows;
+                rotation.rotated = rotation.rows;
                 let rows = Rows::new(rotation);
                 assert_stored(
                     &rows.turn(true).0,
@@ -347,7 +347,7 @@ fn of_variant(key: &Rotate) -> Rotation {
         ..Rotary::new(head_dim)
     };
     let mut rotation = rotation(rotary, [2, 6, 11], key.input.element);
-    rotation.turned.element = key.output.element;
+    rotation.rotated.element = key.output.element;
     if key.positions {
         rotation.positions = Positions::Host((0..22).map(|n| 40 - 3 * n).collect());
     }

@@ -196,10 +196,10 @@ fn every_element_and_odd_rows() {
     }
 }
 
-/// Keys are compared as they are turned; a slice chooses what the whole chooses.
+/// Keys are compared as they are rotated; a slice chooses what the whole chooses.
 #[test]
 fn after_rotation_and_in_slices() {
-    let whole = selecting(case("turned", SIZES, Mask::causal()), Select::new(16, 5))
+    let whole = selecting(case("rotated", SIZES, Mask::causal()), Select::new(16, 5))
         .with(|p| p.position.rotary = Some(Rotary::new(12)));
     let inputs = inputs_of(&whole, 3);
     check_choice(&whole, &inputs, &PlanOptions::default());
@@ -228,7 +228,7 @@ fn after_rotation_and_in_slices() {
         ..PlanOptions::default()
     };
     let refused = gpu().attention.plan_with(&whole.problem, &fused);
-    assert!(refused.unwrap_err().to_string().contains("turned q and k"));
+    assert!(refused.unwrap_err().to_string().contains("rotated q and k"));
 }
 
 /// All blocks: the dense answer of the same schedule, to the bit.

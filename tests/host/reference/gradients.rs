@@ -73,7 +73,7 @@ fn every_case_agrees_with_differences() {
     }
 }
 
-/// With everything that a score may have: turned q and k, a temperature, distances, a dense bias, sinks.
+/// With everything that a score may have: rotated q and k, a temperature, distances, a dense bias, sinks.
 #[test]
 fn every_part_of_a_score_agrees_with_differences() {
     let turning = |temperature| {

@@ -28,9 +28,14 @@ fn causal(setting: &Setting) -> Vec<Case> {
     vec![
         case("causal", 40, 40, Mask::causal()),
         case("causal, more keys", 21, 67, Mask::causal()),
-        case("causal, dead rows", 67, 21, Mask::causal()),
+        case("causal, fully masked rows", 67, 21, Mask::causal()),
         case("causal with prefix", 45, 45, prefix(11)),
-        case("causal with prefix, no dead rows", 50, 21, prefix(3)),
+        case(
+            "causal with prefix, no fully masked rows",
+            50,
+            21,
+            prefix(3),
+        ),
         case("prefix beyond the keys", 20, 30, prefix(99)),
         case(
             "prefix without causal",
@@ -64,10 +69,10 @@ fn windows(setting: &Setting) -> Vec<Case> {
             40,
             Mask::window(u32::MAX, u32::MAX),
         ),
-        case("window, dead rows", 60, 20, Mask::window(3, 3)),
+        case("window, fully masked rows", 60, 20, Mask::window(3, 3)),
         case("window with first", 65, 65, first(4, Mask::window(6, 0))),
         case(
-            "window with first, no dead rows",
+            "window with first, no fully masked rows",
             60,
             20,
             first(2, Mask::window(3, 3)),

@@ -1,0 +1,110 @@
+//! How many dispatches of bounded cost a kernel's tiles take.
+
+use std::ops::Range;
+
+use crate::error::{Error, Result};
+use crate::kernel::{Params, Variant};
+
+use super::Cost;
+use super::builder::PlanBuilder;
+use super::step::{Bindings, Step};
+
+/// Steps over the `q_tiles` tiles of every batch and head (`work_heads`) and their `splits`; `cost` answers what a
+/// tile of a batch and head costs.
+pub(super) fn tile_steps(
+    builder: &mut PlanBuilder<'_>,
+    variant: impl Into<Variant>,
+    bindings: &Bindings,
+    params: &Params,
+    mut cost: impl FnMut(u32, u32, u32) -> Cost,
+) -> Result<()> {
+    let variant = variant.into();
+    let (tiles, splits) = (u64::from(params.work.tiles), u64::from(params.work.splits));
+    let heads = u64::from(params.work.heads);
+    let items = tiles * heads * u64::from(params.sizes.batch);
+    let most = builder.step_flops();
+    // A step's numbers are u32, and its grid must hold it.
+    let grid = u64::from(builder.caps.workgroups_per_dimension).pow(2);
+    let most_items = grid.min(1 << 31) / splits;
+    let (mut begin, mut sum) = (0, Cost::default());
+    for item in 0..items {
+        let head = item / tiles;
+        let next = cost(
+            (head / heads) as u32,
+            (head % heads) as u32,
+            folded((item % tiles) as u32, params.work.tiles),
+        );
+        if item > begin && (sum.flops + next.flops > most || item - begin >= most_items) {
+            push(
+                builder,
+                variant,
+                bindings,
+                params,
+                begin * splits..item * splits,
+                sum,
+            )?;
+            (begin, sum) = (item, Cost::default());
+        }
+        sum += next;
+    }
+    push(
+        builder,
+        variant,
+        bindings,
+        params,
+        begin * splits..items * splits,
+        sum,
+    )
+}
+
+/// The tile that the kernels' `n`th workgroup of a head owns: from both ends in turn (see `part::work`).
+fn folded(n: u32, count: u32) -> u32 {
+    if n.is_multiple_of(2) {
+        n / 2
+    } else {
+        count - 1 - n / 2
+    }
+}
+
+/// A step of one workgroup for each number of `work`.
+pub(super) fn push(
+    builder: &mut PlanBuilder<'_>,
+    variant: impl Into<Variant>,
+    bindings: &Bindings,
+    params: &Params,
+    work: Range<u64>,
+    cost: Cost,
+) -> Result<()> {
+    if work.is_empty() {
+        return Ok(());
+    }
+    if work.end > u64::from(u32::MAX) {
+        return Err(Error::Limit {
+            what: "the workgroups of a call",
+            actual: work.end,
+            limit: "the range of u32",
+            allowed: u32::MAX.into(),
+            way_out: "call it by slices of the queries",
+        });
+    }
+    let grid = builder.grid(work.end - work.start)?;
+    builder.steps.push(Step {
+        variant: variant.into(),
+        bindings: bindings.clone(),
+        params: params.with(|p| {
+            p.work.begin = work.start as u32;
+            p.work.end = work.end as u32;
+        }),
+        grid,
+        cost,
+    });
+    Ok(())
+}
+
+/// `range` in pieces of at most `n`.
+pub(super) fn cut(range: Range<u32>, n: u32) -> impl Iterator<Item = Range<u32>> {
+    let end = range.end;
+    std::iter::successors(Some(range.start), move |&at| at.checked_add(n))
+        .take_while(move |&at| at < end)
+        .map(move |at| at..at.saturating_add(n).min(end))
+}
