@@ -8,6 +8,7 @@ mod binding;
 mod check;
 mod composition;
 mod covering;
+mod drawn;
 mod layout;
 mod mods;
 mod planning;
