@@ -7,7 +7,9 @@ use std::fmt;
 pub enum AdapterClass {
     /// A software adapter: private memory spills gladly, code size is compile time.
     Cpu,
+    /// A GPU that shares the memory of the processor.
     Integrated,
+    /// A GPU with memory of its own, and whatever an adapter does not tell.
     Discrete,
 }
 
@@ -24,13 +26,16 @@ impl fmt::Display for AdapterClass {
 /// The range of subgroup widths that a device may run a shader with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subgroups {
+    /// `Adapter::get_info().subgroup_min_size`, in lanes.
     pub min: u32,
+    /// `subgroup_max_size`, in lanes.
     pub max: u32,
 }
 
 /// Limits and features of a device, as far as attention asks for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caps {
+    /// What kind of adapter: tiles and budgets go by it.
     pub class: AdapterClass,
     /// `None` where the device was requested without the subgroup feature.
     pub subgroups: Option<Subgroups>,
@@ -40,13 +45,17 @@ pub struct Caps {
     pub lanes: u32,
     /// Shaders may load 64 bits at a time (`Features::SHADER_INT64`).
     pub int64: bool,
+    /// `max_compute_invocations_per_workgroup`
     pub invocations_per_workgroup: u32,
+    /// `max_compute_workgroup_size_x`
     pub workgroup_size_x: u32,
     /// Bytes.
     pub workgroup_memory: u32,
+    /// `max_storage_buffers_per_shader_stage`
     pub storage_buffers: u32,
     /// Bytes of one storage binding.
     pub binding_bytes: u64,
+    /// `max_compute_workgroups_per_dimension`
     pub workgroups_per_dimension: u32,
     /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
     /// count all loops of an invocation together.

@@ -2,75 +2,124 @@
 
 use crate::problem::{Element, ModFault};
 
+/// What every fallible function of the crate answers.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Why a plan, a preparation or a download was refused. Nothing was recorded or written.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
+    /// A whole number out of its range.
     #[error("{what} is {actual}; allowed is {allowed}")]
     Size {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// What it is.
         actual: u64,
+        /// What may stand there.
         allowed: String,
     },
+    /// A number out of its range.
     #[error("{what} is {actual}; allowed is {allowed}")]
     Number {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// What it is.
         actual: f32,
+        /// What may stand there.
         allowed: &'static str,
     },
+    /// A whole number of a list out of its range.
     #[error("{what}[{index}] is {actual}; allowed is {allowed}")]
     Element {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// Which of its values.
         index: usize,
+        /// What it is.
         actual: i64,
+        /// What may stand there.
         allowed: String,
     },
+    /// A wrong number of values per batch.
     #[error("{what} has {actual} values; it needs one per batch, {expected}")]
     Count {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// How many it has.
         actual: usize,
+        /// How many it needs.
         expected: usize,
     },
+    /// A slice that is none.
     #[error("{what} is {start}..{end}; it must be an ordered range inside of 0..{len}")]
     Range {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// Where it begins.
         start: u32,
+        /// One past its end.
         end: u32,
+        /// How many there are.
         len: u32,
     },
+    /// An output whose rows overlap.
     #[error(
         "the {axis} stride of output {what} is {stride}, but what lies inside of it takes {least} elements; \
              give rows that do not overlap (nested strides)"
     )]
     Overlap {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// Batch, head or row.
         axis: &'static str,
+        /// In elements.
         stride: u64,
+        /// Elements that it takes at the least.
         least: u64,
     },
+    /// An operand that ends beyond what shaders index.
     #[error("operand {what} ends at element {}; shaders index up to 4294967295 elements, so split the call by batch or heads",
             .end.map_or("2^64 or beyond".to_string(), |end| end.to_string()))]
     Extent {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// One past the last element, where u64 holds it.
         end: Option<u64>,
     },
+    /// q, k and v of different element types.
     #[error("q, k and v have the elements {q}, {k} and {v}; they must be of one type")]
-    Mixed { q: Element, k: Element, v: Element },
+    Mixed {
+        /// q's type.
+        q: Element,
+        /// k's type.
+        k: Element,
+        /// v's type.
+        v: Element,
+    },
+    /// More than the device allows.
     #[error("{what} takes {actual}; the device allows {allowed} ({limit}): {way_out}")]
     Limit {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// What it is.
         actual: u64,
+        /// The name of the device's limit.
         limit: &'static str,
+        /// The device's limit.
         allowed: u64,
+        /// What to do.
         way_out: &'static str,
     },
+    /// A path that was asked for and cannot run.
     #[error("strategy {strategy} cannot run here: {reason}")]
     Strategy {
+        /// The path that was asked for.
         strategy: &'static str,
+        /// Why.
         reason: String,
     },
+    /// A list of blocks that names one twice or outside of the matrix.
     #[error(
         "list {list} names block {block} twice or outside of the matrix; allowed are {}, each once",
         .blocks.checked_sub(1).map_or("none".to_string(), |last| format!("0 to {last}"))
@@ -78,134 +127,217 @@ pub enum Error {
     Block {
         /// Of all lists: batch by batch, head by head, query block by query block.
         list: usize,
+        /// The block that is named.
         block: u32,
         /// Blocks of keys.
         blocks: u32,
     },
+    /// A wrong number of values.
     #[error("{what} has {actual} values; it needs {expected}")]
     Values {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// How many it has.
         actual: usize,
+        /// How many it needs.
         expected: usize,
     },
+    /// A value of a list out of its range.
     #[error("{what}[{index}] is {actual}; allowed are {allowed}")]
     NumberAt {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// Which of its values.
         index: usize,
+        /// What it is.
         actual: f32,
+        /// What may stand there.
         allowed: &'static str,
     },
+    /// Positions that only the device knows, without a range for the rotary table.
     #[error(
         "positions or offsets lie on the device, so the host cannot see which the rotary table must hold; \
          state them in Position::range"
     )]
     Unstated,
+    /// Rotated keys where nothing rotates.
     #[error(
         "Position::k_rotated says that k holds rotated keys, but no scheme rotates q; state Position::rotary or leave \
          k_rotated out"
     )]
     RotatedKeys,
+    /// A gradient of something that the problem does not have.
     #[error(
         "{what} is asked for, but the problem has no {parameter}; state it in Problem::score or do not ask"
     )]
     NoParameter {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// What the problem would have to have.
         parameter: &'static str,
     },
+    /// Two operands in the same bytes of one buffer.
     #[error(
         "{what} and {other} share bytes {start} to {end} of one buffer; give each a part of its own (Layout::offset)"
     )]
     SharedBytes {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// The other operand.
         other: &'static str,
+        /// The first shared byte.
         start: u64,
+        /// One past the last shared byte.
         end: u64,
     },
+    /// An operand that is not bound.
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]
-    Missing { what: &'static str },
+    Missing {
+        /// The operand.
+        what: &'static str,
+    },
+    /// A buffer that is too small.
     #[error(
         "the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)"
     )]
     BufferSize {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// What it is.
         actual: u64,
+        /// Bytes at the least.
         least: u64,
     },
+    /// A buffer without a usage that it needs.
     #[error(
         "the buffer of {what} lacks the usage {missing}; create it with BufferUsages::{missing}"
     )]
     BufferUsage {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// The flag of `wgpu::BufferUsages`.
         missing: &'static str,
     },
+    /// What the device refused.
     #[error("the device refused {what}: {message}")]
-    Device { what: String, message: String },
-    #[error("nothing could be downloaded: {message}; if the device was lost, make a new one")]
-    Download { message: String },
-    #[error("shader module {module}, line {line}: {message}")]
-    Compose {
-        module: String,
-        line: usize,
+    Device {
+        /// What was made or done.
+        what: String,
+        /// What the device says.
         message: String,
     },
+    /// Nothing came back.
+    #[error("nothing could be downloaded: {message}; if the device was lost, make a new one")]
+    Download {
+        /// What the device says.
+        message: String,
+    },
+    /// A fault of the crate's own shader text.
+    #[error("shader module {module}, line {line}: {message}")]
+    Compose {
+        /// The module of the crate.
+        module: String,
+        /// From 1 on.
+        line: usize,
+        /// What is wrong, or what the device says.
+        message: String,
+    },
+    /// A wrong number of factors of rotary pairs.
     #[error("{what} has {actual} values; it needs one per rotary pair, {expected}")]
     Pairs {
+        /// The operand, size or field at fault.
         what: &'static str,
+        /// How many it has.
         actual: usize,
+        /// How many it needs.
         expected: usize,
     },
+    /// A range of positions that does not fit.
     #[error("the range of positions is {start}..={end}; allowed is {allowed}")]
     Positions {
+        /// Where it begins.
         start: i32,
+        /// Where it ends.
         end: i32,
+        /// What may stand there.
         allowed: String,
     },
+    /// A config that is no JSON object.
     #[error("the model's config is no JSON object: {reason}")]
-    ConfigSyntax { reason: String },
+    ConfigSyntax {
+        /// What the parser says.
+        reason: String,
+    },
+    /// A field that a config must have.
     #[error("config field {field} is missing; it gives {meaning}")]
     ConfigMissing {
+        /// The config's field.
         field: String,
+        /// What the field gives.
         meaning: &'static str,
     },
+    /// A config's field out of its range.
     #[error("config field {field} is {actual}; allowed is {allowed}")]
     ConfigField {
+        /// The config's field.
         field: String,
+        /// What it is.
         actual: String,
+        /// What may stand there.
         allowed: String,
     },
+    /// A fault of the user's functions.
     #[error("user functions, line {line}, column {column}: {fault}")]
     Mods {
         /// From 1, in the user's own text.
         line: usize,
         /// From 1, in characters.
         column: usize,
+        /// What is wrong there.
         fault: ModFault,
     },
+    /// A backward pass through a `score_mod` without its derivative.
     #[error(
         "the backward pass of a score_mod needs its derivative; define \
          score_mod_grad(score: f32, b: u32, h: u32, i: u32, j: u32) -> f32 beside it"
     )]
     NoScoreGradient,
+    /// A scan without a `mask_mod`.
     #[error(
         "a scan of blocks asks mask_mod, which the text does not define; define \
          mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool"
     )]
     NoMaskMod,
+    /// A config whose layers differ, or have not the type that was asked for.
     #[error(
         "the config {}; choose one layer type (Rotary::from_hf_layer, attend's --rope-layer): {names}",
         .actual.as_ref().map_or("rotates each type of layer its own way".to_string(), |layer| format!("has no layer type {layer}"))
     )]
     ConfigLayer {
+        /// The layer type that was asked for, if any.
         actual: Option<String>,
+        /// The names that are there.
         names: String,
     },
+    /// A choice where there is none.
     #[error(
         "the config has one rotation for {names}, so there is no layer type {layer} to choose; leave the choice out \
          (Rotary::from_hf_config, attend without --rope-layer)"
     )]
-    ConfigOneRotation { layer: String, names: String },
+    ConfigOneRotation {
+        /// The layer type that was asked for.
+        layer: String,
+        /// The layer types that share the rotation.
+        names: String,
+    },
+    /// A field that might change the answer and is not known.
     #[error("config field {field} is not known, and might change the answer; known are {known}")]
-    ConfigUnknown { field: String, known: String },
+    ConfigUnknown {
+        /// The config's field.
+        field: String,
+        /// The fields that are known.
+        known: String,
+    },
 }
 
 impl Error {

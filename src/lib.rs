@@ -56,14 +56,19 @@
 //! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`] and
 //! [`plan`].
 
+#![deny(missing_docs)]
+
 pub mod caps;
 pub mod error;
 #[cfg(feature = "wgpu")]
 mod gpu;
+// Public in `internal` only, for the crate's own suites.
+#[allow(missing_docs)]
 mod kernel;
 pub mod plan;
 pub mod problem;
 pub mod reference;
+#[allow(missing_docs)]
 mod shader;
 mod task;
 

@@ -31,14 +31,18 @@ use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
 /// A faster path that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Declined {
+    /// The path that was passed over.
     pub path: &'static str,
+    /// Why, and what would help.
     pub reason: String,
 }
 
 /// What a caller's buffer must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Requirement {
+    /// Whose buffer.
     pub role: Role,
+    /// Bytes that the buffer has at the least, those before the tensor included.
     pub bytes: u64,
     /// Bound as storage; else copied from (`COPY_SRC`), or to where it is an output (`COPY_DST`).
     pub storage: bool,
@@ -46,15 +50,18 @@ pub struct Requirement {
     pub output: bool,
     /// Bytes before the tensor, and whether it fills all that follow: two such outputs must not meet in one buffer.
     pub start: u64,
+    /// The tensor fills all bytes that follow.
     pub dense: bool,
 }
 
 /// Where the encoder copies a device-resident operand into the call's own buffer, or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AuxCopy {
+    /// Whose buffer.
     pub role: Role,
     /// Words from the start of the call's buffer.
     pub at: u32,
+    /// Words of four bytes.
     pub words: u32,
     /// Out of it, once so many steps are recorded.
     pub out: Option<CopyOut>,
@@ -154,6 +161,7 @@ impl Plan {
         problem.mods.as_ref().map(|mods| &mods.text)
     }
 
+    /// The dispatches, in their order.
     pub fn steps(&self) -> &[Step] {
         &self.steps
     }
@@ -198,6 +206,7 @@ impl Plan {
         self.table.as_ref()
     }
 
+    /// Faster paths that were not taken, each with its reason.
     pub fn declined(&self) -> &[Declined] {
         &self.declined
     }
@@ -216,6 +225,7 @@ impl Plan {
         cost
     }
 
+    /// FLOPs of all steps; 1 fma is 2.
     pub fn flops(&self) -> u64 {
         self.cost().flops
     }

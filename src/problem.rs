@@ -37,11 +37,15 @@ pub const MAX_DIM: u32 = 256;
 /// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
+    /// B
     pub batch: u32,
+    /// Hq
     pub q_heads: u32,
     /// Divides `q_heads`; query head h reads KV head `h / (q_heads / kv_heads)` (GQA, MQA at 1).
     pub kv_heads: u32,
+    /// Nq
     pub q_len: u32,
+    /// Nk
     pub kv_len: u32,
     /// D, the size of a row of q and k.
     pub head_dim: u32,
@@ -80,7 +84,9 @@ impl Shape {
 /// A call with a slice of the keys yields a partial `(o, lse)`; [`crate::Merge`] joins partials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
+    /// Queries, as indices of the whole problem.
     pub q: Range<u32>,
+    /// Keys, as indices of the whole problem.
     pub k: Range<u32>,
 }
 
@@ -94,15 +100,23 @@ impl Slice {
 /// One attention problem. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Problem {
+    /// The sizes.
     pub shape: Shape,
+    /// `[B, Hq, Nq, D]`; q, k and v are of one element type.
     pub q: Operand,
+    /// `[B, Hkv, Nk, D]`
     pub k: Operand,
+    /// `[B, Hkv, Nk, Dv]`
     pub v: Operand,
+    /// `[B, Hq, Nq, Dv]`, of any element type.
     pub o: Operand,
     /// Factor on q·k; `None` is `1/√D`.
     pub scale: Option<f32>,
+    /// Which pairs are visible.
     pub mask: Mask,
+    /// What joins the product q·k.
     pub score: Score,
+    /// How q and k are rotated, and where tokens stand.
     pub position: Position,
     /// The user's own mask and score functions.
     pub mods: Option<Mods>,

@@ -23,7 +23,9 @@ use crate::problem::{Problem, Slice};
 /// What a forward call yields, or one partial of it: o `[B, Hq, Nq, Dv]` and lse `[B, Hq, Nq]`, natural logarithm.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Forward {
+    /// `[B, Hq, Nq, Dv]`
     pub o: Vec<f64>,
+    /// `[B, Hq, Nq]`
     pub lse: Vec<f64>,
 }
 

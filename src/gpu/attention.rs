@@ -39,10 +39,12 @@ impl Attention {
         }
     }
 
+    /// What plans may count on.
     pub fn caps(&self) -> &Caps {
         &self.caps
     }
 
+    /// The application's device.
     pub fn device(&self) -> &wgpu::Device {
         &self.device
     }

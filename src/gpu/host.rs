@@ -18,6 +18,7 @@ pub struct Host<'a> {
 }
 
 impl<'a> Host<'a> {
+    /// The inputs of an attention call, as bytes of the problem's elements and layouts.
     pub fn new(q: &'a [u8], k: &'a [u8], v: &'a [u8]) -> Self {
         Self::default()
             .with(Role::Q, q)

@@ -25,9 +25,11 @@ pub enum Allowed {
 /// One operand that lives on the device, and what it may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Check {
+    /// Whose buffer.
     pub role: Role,
     /// Words from the start of its buffer.
     pub words: u32,
+    /// What each word may be.
     pub allowed: Allowed,
     /// The name used in messages.
     pub what: &'static str,

@@ -11,7 +11,9 @@ pub struct Cost {
     pub of: u64,
     /// 2·(D + Dv) a visible pair and head; 1 fma is 2.
     pub flops: u64,
+    /// Bytes that are read, as often as they are.
     pub read_bytes: u64,
+    /// Bytes that are written.
     pub written_bytes: u64,
 }
 

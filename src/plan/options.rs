@@ -5,7 +5,9 @@ use crate::kernel::Tiling;
 /// The strategies by name, for a caller that wants a certain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrategyKind {
+    /// Keys live in the lanes of a subgroup and are read by shuffle.
     Subgroup,
+    /// Keys live in workgroup memory; needs no feature.
     Workgroup,
 }
 
@@ -21,9 +23,11 @@ pub enum RotateWhere {
 /// What the caller decides instead of the planner. The default decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PlanOptions {
+    /// The strategy; an error where it cannot run.
     pub strategy: Option<StrategyKind>,
     /// Lanes of a cluster, for the subgroup strategy.
     pub width: Option<u32>,
+    /// The tiles; an error where they do not fit the strategy or the device.
     pub tiling: Option<Tiling>,
     /// Parts into which the visited key tiles are split.
     pub splits: Option<u32>,

@@ -8,7 +8,9 @@ use crate::problem::{Block, BlockMask, Problem, Slice};
 /// What one query sees: two intervals of keys, both within the slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Interval {
+    /// Keys by causal, window and lengths.
     pub window: Range<i64>,
+    /// Keys before `first`, which the window does not hide.
     pub first: Range<i64>,
 }
 
@@ -56,6 +58,7 @@ pub struct Schedule<'a> {
 }
 
 impl<'a> Schedule<'a> {
+    /// The tiles that a problem's queries visit.
     pub fn new(problem: &'a Problem) -> Self {
         let segments = problem.mask.segments.as_ref();
         let blocks = problem.mask.host_blocks();

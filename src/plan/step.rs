@@ -8,6 +8,7 @@ use super::Cost;
 /// What stands behind a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Slot {
+    /// The caller's buffer.
     Operand(Role),
     /// A buffer of the call's own, by its number in [`crate::Plan::scratch`].
     Scratch(usize),
@@ -20,6 +21,7 @@ pub enum Slot {
 /// What a step binds to a name of its shader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Binding {
+    /// What stands behind it.
     pub slot: Slot,
     /// Bytes, a multiple of 256.
     pub offset: u64,
@@ -40,6 +42,7 @@ pub struct Step {
     pub(crate) params: Params,
     /// Workgroups.
     pub grid: [u32; 3],
+    /// What it costs.
     pub cost: Cost,
 }
 

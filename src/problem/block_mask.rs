@@ -150,6 +150,7 @@ pub struct BlockMask {
 }
 
 impl BlockMask {
+    /// How blocks are numbered.
     pub fn grid(&self) -> &BlockGrid {
         &self.grid
     }
@@ -181,6 +182,7 @@ impl BlockMask {
         &self.tiles[n as usize]
     }
 
+    /// The bits of all partial blocks.
     pub fn tiles(&self) -> &[BitTile] {
         &self.tiles
     }

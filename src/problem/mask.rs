@@ -9,7 +9,9 @@ use super::{BlockGrid, BlockMask, DeviceBlocks, Segments, Select, Shape};
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
+    /// Keys before the query's own that it sees; `None` is all.
     pub left: Option<u32>,
+    /// Keys after the query's own that it sees; `None` is all.
     pub right: Option<u32>,
 }
 
@@ -61,10 +63,13 @@ pub struct Mask {
     pub causal: bool,
     /// Keys before this one are exempt from `causal` (prefix-LM).
     pub prefix: u32,
+    /// A sliding window around the key at which a query stands.
     pub window: Option<Window>,
     /// Keys before this one are exempt from `window` (attention sinks, StreamingLLM).
     pub first: u32,
+    /// Keys from this length on are hidden, per batch.
     pub kv_lens: Lengths,
+    /// The key index at which query 0 stands, per batch.
     pub q_offset: Offsets,
     /// Documents: a pair is visible when its segments are equal.
     pub segments: Option<Segments>,
@@ -73,6 +78,7 @@ pub struct Mask {
 }
 
 impl Mask {
+    /// A query sees keys up to the one at which it stands.
     pub fn causal() -> Self {
         Self {
             causal: true,

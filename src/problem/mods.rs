@@ -27,7 +27,9 @@ pub const ASSUMED_ITERATIONS: u32 = 64;
 /// ```
 #[derive(Clone, Debug, PartialEq)]
 pub struct Mods {
+    /// The functions.
     pub text: ModText,
+    /// What `mod_data` reads.
     pub data: ModData,
     /// See [`Mods::with_iterations`].
     pub iterations: u32,
@@ -39,7 +41,10 @@ pub enum ModData {
     /// Any bits, so that `bitcast<u32>(mod_data(n))` may fetch whole numbers.
     Host(Vec<f32>),
     /// `f32 [len]` in the operands' buffer `mod_data`.
-    Device { len: u32 },
+    Device {
+        /// How many numbers.
+        len: u32,
+    },
 }
 
 impl Default for ModData {
@@ -156,14 +161,17 @@ impl ModText {
         &self.0.wgsl
     }
 
+    /// Whether the text defines `mask_mod`.
     pub fn has_mask(&self) -> bool {
         self.0.defined.mask
     }
 
+    /// Whether the text defines `score_mod`.
     pub fn has_score(&self) -> bool {
         self.0.defined.score
     }
 
+    /// Whether the text defines `score_mod_grad`.
     pub fn has_score_grad(&self) -> bool {
         self.0.defined.grad
     }

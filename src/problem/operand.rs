@@ -7,12 +7,16 @@ use crate::error::{Error, Result};
 /// How a number is stored in a buffer; accumulation is always f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Element {
+    /// IEEE binary32
     F32,
+    /// IEEE binary16
     F16,
+    /// The upper half of a binary32.
     BF16,
 }
 
 impl Element {
+    /// All storage types.
     pub const ALL: [Self; 3] = [Self::F32, Self::F16, Self::BF16];
 
     /// Bytes of one element.
@@ -45,8 +49,11 @@ impl fmt::Display for Element {
 pub struct Layout {
     /// Elements before the first one, for an operand inside of a larger buffer (packed QKV, an arena).
     pub offset: u64,
+    /// Elements from one batch to the next.
     pub batch: u64,
+    /// Elements from one head to the next.
     pub head: u64,
+    /// Elements from one row to the next.
     pub row: u64,
 }
 
@@ -110,11 +117,14 @@ impl Layout {
 /// One tensor of a problem: its element type and its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Operand {
+    /// The storage type.
     pub element: Element,
+    /// Where rows lie.
     pub layout: Layout,
 }
 
 impl Operand {
+    /// A tensor of this type and layout.
     pub fn new(element: Element, layout: Layout) -> Self {
         Self { element, layout }
     }

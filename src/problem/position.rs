@@ -43,11 +43,14 @@ pub enum Positions {
 /// How positions enter: which they are, and whether q and k turn with them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Position {
+    /// The rotation of q and k, if any.
     pub rotary: Option<Rotary>,
     /// k holds rotated keys, as caches do: only queries are rotated, and a factor on cosines and sines (YaRN) is not put
     /// on keys again. Keys rotated for another length (dynamic NTK, LongRoPE) keep what they were given.
     pub k_rotated: bool,
+    /// Where queries stand, `[B, Nq]`.
     pub q_positions: Positions,
+    /// Where keys stand, `[B, Nk]`.
     pub k_positions: Positions,
     /// The context length that length-dependent kinds assume; `None` is the largest position + 1.
     pub length: Option<u32>,

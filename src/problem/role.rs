@@ -6,10 +6,15 @@ use std::fmt;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Role {
+    /// q `[B, Hq, Nq, D]`
     Q,
+    /// k `[B, Hkv, Nk, D]`
     K,
+    /// v `[B, Hkv, Nk, Dv]`
     V,
+    /// o `[B, Hq, Nq, Dv]`
     O,
+    /// `f32 [B, Hq, Nq]`, natural logarithms.
     Lse,
     /// `u32 [B]`, for [`super::Lengths::Device`].
     KvLens,
@@ -52,8 +57,11 @@ pub enum Role {
     DO,
     /// `f32 [B, Hq, Nq]`, the gradient by lse.
     DLse,
+    /// The gradient by q, `[B, Hq, Nq, D]`.
     DQ,
+    /// The gradient by k, `[B, Hkv, Nk, D]`.
     DK,
+    /// The gradient by v, `[B, Hkv, Nk, Dv]`.
     DV,
     /// f32, contiguous `[B|1, Hq|1, Nq, Nk]`: the sizes that the bias is not broadcast over.
     DBias,

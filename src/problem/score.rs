@@ -13,6 +13,7 @@ use super::{Element, Layout, Operand, Shape};
 /// A few numbers that either side may hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
+    /// Known to the host.
     Host(Vec<f32>),
     /// In the operand's buffer.
     Device,
@@ -39,7 +40,9 @@ impl Values {
 /// T5's relative bias: how distances fall into buckets, and the learned table `[buckets, Hq]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct T5Bias {
+    /// How distances fall into buckets.
     pub buckets: T5,
+    /// `[buckets, Hq]`
     pub table: Values,
 }
 
@@ -54,6 +57,7 @@ pub struct Score {
     pub bias: Option<Layout>,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,
+    /// T5's relative bias (1910.10683).
     pub t5: Option<T5Bias>,
     /// Learned sinks `[Hq]`: `e^z` joins each row's sum, with no value. A call over a part of the keys leaves them to
     /// the merge.

@@ -11,7 +11,12 @@ use super::Shape;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segments {
     /// `[B, Nq]` and `[B, Nk]`
-    Host { q: Vec<i32>, k: Vec<i32> },
+    Host {
+        /// `[B, Nq]`
+        q: Vec<i32>,
+        /// `[B, Nk]`
+        k: Vec<i32>,
+    },
     /// `i32 [B, Nq]` and `i32 [B, Nk]` in the buffers `segments_q` and `segments_k` of the operands.
     Device,
 }

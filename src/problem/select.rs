@@ -32,6 +32,7 @@ pub struct Select {
     pub side: u32,
     /// Blocks that are kept, at least 1 and at most those there are.
     pub count: u32,
+    /// What blocks are compared by.
     pub by: SelectBy,
     /// Blocks before the diagonal that are always kept.
     pub local: u32,

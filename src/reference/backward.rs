@@ -11,8 +11,11 @@ use super::{
 /// dq, dk and dv in the shapes of q, k and v.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gradients {
+    /// `[B, Hq, Nq, D]`
     pub dq: Vec<f64>,
+    /// `[B, Hkv, Nk, D]`
     pub dk: Vec<f64>,
+    /// `[B, Hkv, Nk, Dv]`
     pub dv: Vec<f64>,
 }
 

@@ -7,8 +7,11 @@ use super::row_index;
 /// Logical contiguous operands: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tensors<'a> {
+    /// `[B, Hq, Nq, D]`
     pub q: &'a [f64],
+    /// `[B, Hkv, Nk, D]`
     pub k: &'a [f64],
+    /// `[B, Hkv, Nk, Dv]`
     pub v: &'a [f64],
     /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Lengths::Device`].
     pub kv_lens: Option<&'a [u32]>,
@@ -18,14 +21,17 @@ pub struct Tensors<'a> {
     pub bias: Option<Bias<'a>>,
     /// `[Hq]`, what lies in the GPU's buffer for [`crate::problem::Values::Device`]; likewise below.
     pub slopes: Option<&'a [f32]>,
+    /// `[Hq]`
     pub sinks: Option<&'a [f32]>,
     /// `[buckets, Hq]`
     pub t5: Option<&'a [f32]>,
     /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Positions::Device`].
     pub q_positions: Option<&'a [i32]>,
+    /// `[B, Nk]`
     pub k_positions: Option<&'a [i32]>,
     /// `[B, Nq]` and `[B, Nk]`, for [`crate::problem::Segments::Device`].
     pub segments_q: Option<&'a [i32]>,
+    /// `[B, Nk]`
     pub segments_k: Option<&'a [i32]>,
     /// For [`crate::problem::Blocks::Device`].
     pub block_lists: Option<&'a [u32]>,
@@ -34,8 +40,11 @@ pub struct Tensors<'a> {
 /// A dense bias, broadcast over axes of size 1.
 #[derive(Clone, Copy, Debug)]
 pub struct Bias<'a> {
+    /// `[batch, heads, Nq, Nk]`
     pub values: &'a [f64],
+    /// B, or 1 where batches share it.
     pub batch: u32,
+    /// Hq, or 1 where heads share it.
     pub heads: u32,
 }
 

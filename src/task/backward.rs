@@ -9,6 +9,7 @@ use crate::problem::{Element, Layout, Operand, Problem};
 /// Of a slice, what its pairs contribute: the gradients of a cut add up.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Backward {
+    /// The forward call.
     pub problem: Problem,
     /// dO, `[B, Hq, Nq, Dv]`
     pub d_o: Operand,

@@ -11,6 +11,7 @@ use crate::problem::{BlockGrid, DeviceBlocks, Element, Mods, Offsets, Problem, S
 pub struct BlockScan {
     /// Batches and heads that masks differ by; 1 is one mask for all.
     pub grid: BlockGrid,
+    /// The functions, `mask_mod` among them, and their numbers.
     pub mods: Mods,
     /// What `query_offset` answers.
     pub q_offset: Offsets,

@@ -8,9 +8,11 @@ use crate::problem::{Element, Layout, MAX_LEN, Operand, Positions};
 /// tables and interpolated learned ones of [`crate::problem::position::absolute`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Embedding {
+    /// B
     pub batch: u32,
     /// N
     pub len: u32,
+    /// Channels of a token.
     pub dim: u32,
     /// Rows of the table.
     pub rows: u32,
@@ -20,6 +22,7 @@ pub struct Embedding {
     pub add: bool,
     /// [`Positions::Index`]: token i stands at `start + i`. Those on the device are clamped to the table.
     pub positions: Positions,
+    /// The position of token 0, for [`Positions::Index`].
     pub start: i32,
 }
 

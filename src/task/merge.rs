@@ -9,9 +9,13 @@ use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
 /// Splits, keys past a binding, shared prefixes, time slices and ring attention come down to this operation.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Merge {
+    /// Partial results of each row.
     pub parts: u32,
+    /// B
     pub batch: u32,
+    /// H
     pub heads: u32,
+    /// Nq
     pub q_len: u32,
     /// Dv
     pub value_dim: u32,

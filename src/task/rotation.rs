@@ -9,15 +9,21 @@ use crate::problem::{Element, Layout, Operand, Positions};
 /// Rows `[B, H, N, D]` to be rotated by their positions, in place or not: what a cache does with its keys.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Rotation {
+    /// The scheme.
     pub rotary: Rotary,
+    /// B
     pub batch: u32,
+    /// H
     pub heads: u32,
     /// N
     pub len: u32,
+    /// `[B, H, N, D]`, what is rotated.
     pub rows: Operand,
+    /// `[B, H, N, D]`, where the result goes.
     pub rotated: Operand,
     /// [`Positions::Index`]: row i stands at `start + i`.
     pub positions: Positions,
+    /// The position of row 0, for [`Positions::Index`].
     pub start: i32,
     /// Which side's table: it matters under xPos only.
     pub side: Side,
@@ -25,6 +31,7 @@ pub struct Rotation {
     pub transposed: bool,
     /// As in [`crate::problem::Position`].
     pub length: Option<u32>,
+    /// As in [`crate::problem::Position`].
     pub range: Option<RangeInclusive<i32>>,
 }
 

@@ -17,7 +17,9 @@ use super::merge::pack_into;
 /// The cosines and sines that a plan's steps read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TableNeed {
+    /// The scheme.
     pub rotary: Rotary,
+    /// The positions that it has rows for.
     pub rows: TableRows,
     /// The context length for kinds that depend on it.
     pub length: u32,
@@ -26,6 +28,7 @@ pub struct TableNeed {
 /// Which positions a table has rows for.
 #[derive(Clone, Debug, PartialEq)]
 pub enum TableRows {
+    /// Every position of the range.
     Range(RangeInclusive<i32>),
     /// Ascending; where positions are few and far between.
     List(Vec<i32>),

@@ -13,6 +13,7 @@ use super::{Block, BlockGrid, BlockMask};
 /// are clamped to those there are; a list that does not ascend makes its own rows wrong, and the gradients of keys it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct DeviceBlocks {
+    /// How blocks are numbered.
     pub grid: BlockGrid,
     /// Blocks that a list has room for.
     pub capacity: u32,

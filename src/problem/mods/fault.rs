@@ -7,43 +7,72 @@ pub enum ModFault {
     /// What the WGSL front end or its validator says.
     #[error("{0}")]
     Wgsl(String),
+    /// A function of another signature than it must have.
     #[error("{name} has another signature; write it as {expected}")]
     Signature {
+        /// The function.
         name: &'static str,
+        /// Its signature as it must be.
         expected: &'static str,
     },
+    /// A text that defines none of the functions.
     #[error("neither mask_mod nor score_mod is defined; write one of them, such as {example}")]
-    Neither { example: &'static str },
+    Neither {
+        /// One of them.
+        example: &'static str,
+    },
+    /// A derivative without its function.
     #[error(
         "score_mod_grad is defined without score_mod; define the function that it is the derivative of"
     )]
     GradAlone,
+    /// A directive.
     #[error("`{0}` directives and imports are not allowed; leave it out, one text is all")]
     Directive(String),
+    /// A variable at module scope.
     #[error(
         "a variable of the module is not allowed, no binding and none in memory; use `const`, or read mod_data(n)"
     )]
     Variable,
+    /// An override.
     #[error("`override` is not allowed; use `const`, or read mod_data(n)")]
     Override,
+    /// An entry point.
     #[error("`@{0}` is not allowed: entry points are the kernels' own; define functions only")]
     EntryPoint(String),
+    /// An access to memory that is not its own.
     #[error("`{0}` is not allowed: a mod writes no memory but its own variables")]
     Memory(String),
+    /// A barrier.
     #[error("`{0}` is not allowed: a mod sees one pair and waits for no other; leave barriers out")]
     Barrier(String),
+    /// A subgroup operation.
     #[error("`{0}` is not allowed: a mod sees one pair; leave subgroup and quad functions out")]
     Subgroup(String),
+    /// A function of other shader stages.
     #[error("`{0}` is not allowed: it is for fragment shaders only; leave it out")]
     Stage(String),
+    /// A pointer to a part of a value by a number that is not constant.
     #[error(
         "a pointer to a part of a variable is passed on; pass a pointer to the whole variable, or the value"
     )]
     PartPointer,
+    /// Blocks or expressions nested too deep.
     #[error("brackets are {depth} deep here; allowed is {allowed}, so name the inner parts")]
-    Depth { depth: usize, allowed: usize },
+    Depth {
+        /// How deep.
+        depth: usize,
+        /// How deep they may be.
+        allowed: usize,
+    },
+    /// Too many words and signs.
     #[error(
         "this statement has {length} words and signs or more; allowed is {allowed}, so split it"
     )]
-    Length { length: usize, allowed: usize },
+    Length {
+        /// How many.
+        length: usize,
+        /// How many there may be.
+        allowed: usize,
+    },
 }

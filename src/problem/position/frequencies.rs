@@ -21,32 +21,43 @@ pub enum RopeKind {
     Default,
     /// Position interpolation: θ_i / s (arXiv 2306.15595).
     Linear {
+        /// s, the extension of the context, at least 1.
         factor: f64,
     },
     /// θ from the base b·s^(d/(d−2)): fast pairs are kept, the slowest is interpolated (arXiv 2309.00071, section 3.1).
     NtkAware {
+        /// s, the extension of the context, at least 1.
         factor: f64,
     },
     /// NTK-aware with the stretch that the current length needs: the base is b·(s·T/L0 − (s − 1))^(d/(d−2)) with
     /// T = max(length, L0), plain RoPE up to L0 = `original` tokens.
     DynamicNtk {
+        /// s, the extension of the context, at least 1.
         factor: f64,
+        /// L0, the trained context length.
         original: u32,
     },
+    /// YaRN (2309.00071): slow pairs are interpolated, fast ones kept, scores sharpened.
     Yarn(Yarn),
+    /// LongRoPE (2402.13753): a searched factor per pair.
     LongRope(LongRope),
+    /// Llama 3.1's ramp between kept and interpolated pairs.
     Llama3(Llama3),
     /// Partial rotary with the exponents of the full dimension: the first ⌊fraction·d/2⌋ pairs turn at θ_i / s, the
     /// others stand still. The rotary dimension stays the whole head.
     Proportional {
+        /// s, the extension of the context, at least 1.
         factor: f64,
+        /// The share of pairs that rotate.
         fraction: f64,
     },
     /// No pair turns: layers without positions (NoPE), whose queries may still have a temperature.
     Nope,
     /// The caller's own list, one θ per pair, with a factor on cosine and sine (1 for none).
     Custom {
+        /// θ_i of each pair.
         inv_freq: Vec<f64>,
+        /// The factor on cosines and sines.
         attention_factor: f64,
     },
 }

@@ -59,12 +59,17 @@ pub struct Rotary {
     pub dim: u32,
     /// b, the base of the frequencies θ_i = b^(−2i/d).
     pub base: f64,
+    /// How frequencies are scaled for longer contexts.
     pub kind: RopeKind,
+    /// Which channels pair.
     pub layout: RotaryLayout,
+    /// How angles are rounded.
     pub precision: Precision,
+    /// xPos (2212.10554): a decay by distance.
     pub xpos: Option<XPos>,
     /// A factor on each query's scores, by its position.
     pub temperature: Option<Temperature>,
+    /// What the config said, for explanations; no part of equality.
     pub origin: Origin,
 }
 

@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 /// Whose rows a table turns: they differ with xPos only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
+    /// The rows of queries.
     Query,
+    /// The rows of keys, which differ under xPos.
     Key,
 }
 
