@@ -21,7 +21,9 @@ pub use cost::Cost;
 pub use operation::{TableNeed, TableRows};
 pub use options::{PlanOptions, RotateWhere, StrategyKind};
 pub use schedule::{Interval, Schedule};
-pub use step::{Binding, Slot, Step};
+pub use step::Step;
+#[doc(hidden)]
+pub use step::{Binding, Bindings, Slot};
 
 use crate::caps::Caps;
 use crate::error::Result;
