@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wgpu_attention::Plan;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
-use wgpu_attention::internal::{Combine, GradKv, GradQ, Output, Variant};
+use wgpu_attention::internal::{Combine, Output, Variant};
 use wgpu_attention::internal::{Shader, Source};
 use wgpu_attention::{Backward, Caps, Element, Error, PlanOptions, Problem, Shape};
 
@@ -219,19 +219,11 @@ fn default_variants() -> BTreeSet<Variant> {
         .collect()
 }
 
-/// What may pass before the driver's own compiler, in units of [`reference`]: about 20 ms where that takes 5. The
-/// gradients of 256 channels are twice the text.
-fn allowed(variant: &Variant) -> f64 {
-    let long = match variant {
-        Variant::GradQ(GradQ(key)) | Variant::GradKv(GradKv(key)) => {
-            key.chunks + key.value_chunks > 64
-        }
-        _ => false,
-    };
-    if long { 8.0 } else { 4.0 }
-}
+/// What may pass before the driver's own compiler, in units of the time that [`reference`] takes: on two cores of a Xeon
+/// with AVX-512 that is 15.2 ms, and the slowest variant takes 1.22 of it (18.5 ms).
+const ALLOWED: f64 = 1.6;
 
-/// A text of the length of a small kernel's that no change of the crate's makes longer: parsed and validated it says how
+/// A text about as long as the longest kernels, that no change of the crate's makes longer: parsed and validated it says how
 /// fast this machine is at this moment.
 fn reference() -> String {
     let mut text =
@@ -267,7 +259,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     debug_assertions,
     ignore = "naga is many times slower when it is not optimised"
 )]
-fn a_variant_is_composed_in_four_times_a_fixed_text() {
+fn composing_takes_about_as_long_as_a_fixed_text() {
     const RUNS: usize = 5;
     let text = reference();
     let timed = |work: &dyn Fn()| {
@@ -294,7 +286,7 @@ fn a_variant_is_composed_in_four_times_a_fixed_text() {
     let slow: Vec<String> = variants
         .iter()
         .map(|variant| (ratio(variant), variant))
-        .filter(|(ratio, variant)| *ratio > allowed(variant))
+        .filter(|(ratio, _)| *ratio > ALLOWED)
         .map(|(ratio, variant)| format!("{ratio:.2} {variant}"))
         .collect();
     assert!(
