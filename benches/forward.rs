@@ -128,14 +128,8 @@ fn masks(criterion: &mut Criterion, gpu: &Gpu, strategy: StrategyKind, dim: u32)
     ];
     for (name, mask) in masks {
         let shape = Shape::square(1, HEADS, LEN, dim);
-        let problem = Problem {
-            mask,
-            ..Problem::new(shape, Element::F32)
-        };
-        let choice = PlanOptions {
-            strategy: Some(strategy),
-            ..PlanOptions::default()
-        };
+        let problem = Problem::new(shape, Element::F32).with_mask(mask);
+        let choice = PlanOptions::default().with_strategy(strategy);
         let plan = gpu.attention.plan_with(&problem, &choice)?;
         check(gpu, &problem, &plan).with_context(|| name)?;
         // Elements are FLOPs.

@@ -81,10 +81,7 @@ fn main() -> Result<()> {
     let mut problem = Problem::new(shape, Element::F32);
     problem.mask.causal = true;
     problem.score.slopes = Some(Values::Device);
-    let backward = Backward {
-        dslopes: true,
-        ..Backward::new(problem.clone(), Element::F32)
-    };
+    let backward = Backward::new(problem.clone(), Element::F32).with_dslopes(true);
     let plans = [
         gpu.attention.plan(&problem)?,
         gpu.attention.plan_backward(&backward)?,

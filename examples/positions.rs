@@ -53,8 +53,8 @@ impl Scheme {
     /// Positions of one full turn, for each pair that turns.
     pub fn wavelengths(&self) -> impl Iterator<Item = (f64, f64)> {
         let pairs = self.inv_freq.iter().enumerate();
-        let turning = pairs.filter(|(_, theta)| **theta > 0.0);
-        turning.map(|(i, theta)| (i as f64, TAU / theta))
+        let rotating = pairs.filter(|(_, theta)| **theta > 0.0);
+        rotating.map(|(i, theta)| (i as f64, TAU / theta))
     }
 
     /// The bound on a score's size at a distance, relative to distance 0 of plain RoPE: the mean of
@@ -166,10 +166,10 @@ fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
         let rotary = model.clone().with_kind(kind);
         schemes.push(Scheme::new(name, &rotary, target)?);
     }
-    let xpos = Rotary {
-        xpos: Some(XPos::new(0)),
-        ..model.clone().with_kind(RopeKind::Default)
-    };
+    let xpos = model
+        .clone()
+        .with_kind(RopeKind::Default)
+        .with_xpos(XPos::new(0));
     schemes.push(Scheme::new("xPos", &xpos, target)?);
     Ok(schemes)
 }

@@ -20,10 +20,7 @@ async fn run() -> Result<(), Box<dyn std::error::Error>> {
 
     // What is to be computed: 1 sequence, 8 heads, 1024 tokens, head size 64, no query sees a later key.
     let shape = Shape::square(1, 8, 1024, 64);
-    let problem = Problem {
-        mask: Mask::causal(),
-        ..Problem::new(shape, Element::F32)
-    };
+    let problem = Problem::new(shape, Element::F32).with_mask(Mask::causal());
 
     // How, on this device, and why.
     let attention = Attention::with_adapter(&adapter, &device);

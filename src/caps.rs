@@ -34,6 +34,7 @@ pub struct Subgroups {
 
 /// Limits and features of a device, as far as attention asks for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caps {
     /// What kind of adapter: tiles and budgets go by it.
     pub class: AdapterClass,
@@ -60,6 +61,23 @@ pub struct Caps {
     /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
     /// count all loops of an invocation together.
     pub iterations: Option<u64>,
+}
+
+setters! {
+    Caps {
+        with_class(class: AdapterClass);
+        with_subgroups(subgroups?: Subgroups);
+        with_subgroups_offered(subgroups_offered: bool);
+        with_lanes(lanes: u32);
+        with_int64(int64: bool);
+        with_invocations_per_workgroup(invocations_per_workgroup: u32);
+        with_workgroup_size_x(workgroup_size_x: u32);
+        with_workgroup_memory(workgroup_memory: u32);
+        with_storage_buffers(storage_buffers: u32);
+        with_binding_bytes(binding_bytes: u64);
+        with_workgroups_per_dimension(workgroups_per_dimension: u32);
+        with_iterations(iterations?: u64);
+    }
 }
 
 impl Caps {

@@ -28,7 +28,7 @@ mod tiles;
 use std::fmt;
 
 pub use check::{CHECK_RUN, Check};
-pub use codec::{Input, Output, whole_eights};
+pub use codec::{Input, Output, whole_vec8s};
 pub use combine::Combine;
 pub use delta::Delta;
 pub use grad_bias::GradBias;
@@ -69,7 +69,7 @@ pub trait Kernel: fmt::Display {
     /// What an invocation or a workgroup owns, for people.
     fn owns(&self) -> String;
 
-    /// The tiles of a kernel that walks some.
+    /// The tiles of a kernel that visits tiles.
     fn tiles(&self) -> Option<Tiles> {
         None
     }
@@ -79,7 +79,7 @@ pub trait Kernel: fmt::Display {
         let tiles = self.tiles();
         Needs {
             subgroups: tiles.is_some_and(|tiles| tiles.strategy != Strategy::Workgroup),
-            int64: tiles.is_some_and(|tiles| tiles.wide),
+            int64: tiles.is_some_and(|tiles| tiles.vec8),
         }
     }
 
@@ -175,7 +175,7 @@ impl Variant {
         self.kernel().entry()
     }
 
-    /// The tiles of a kernel that walks some.
+    /// The tiles of a kernel that visits tiles.
     pub fn tiles(&self) -> Option<Tiles> {
         self.kernel().tiles()
     }

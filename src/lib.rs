@@ -14,7 +14,7 @@
 //! ) -> wgpu_attention::Result<()> {
 //!     let attention = Attention::with_adapter(adapter, device); // keep it: compiled kernels are its
 //!     let shape = Shape::square(1, 8, 4096, 64); // batch, heads, tokens, channels
-//!     let problem = Problem { mask: Mask::causal(), ..Problem::new(shape, Element::F16) };
+//!     let problem = Problem::new(shape, Element::F16).with_mask(Mask::causal());
 //!
 //!     let plan = attention.plan(&problem)?; // chooses: pure, no GPU is touched
 //!     println!("{plan}"); // what was chosen, what it costs, what was declined and why
@@ -57,6 +57,9 @@
 //! [`plan`].
 
 #![deny(missing_docs)]
+
+#[macro_use]
+mod setters;
 
 pub mod caps;
 pub mod error;

@@ -32,6 +32,7 @@ use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
 
 /// A faster path that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Declined {
     /// The path that was passed over.
     pub path: &'static str,
@@ -41,6 +42,7 @@ pub struct Declined {
 
 /// What a caller's buffer must hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Requirement {
     /// Whose buffer.
     pub role: Role,
@@ -58,6 +60,7 @@ pub struct Requirement {
 
 /// Where the encoder copies a device-resident operand into the call's own buffer, or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct AuxCopy {
     /// Whose buffer.
     pub role: Role,
@@ -71,6 +74,7 @@ pub struct AuxCopy {
 
 /// When the encoder copies out of the call's own buffer, and where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct CopyOut {
     /// Steps that are recorded before.
     pub after: usize,
@@ -80,6 +84,7 @@ pub struct CopyOut {
 
 /// An ordered list of steps. Its `Display` is the explanation for people.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Plan {
     pub(crate) task: Task,
     pub(crate) options: PlanOptions,

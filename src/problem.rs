@@ -97,8 +97,9 @@ impl Slice {
     }
 }
 
-/// One attention problem. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
+/// One attention problem: [`Problem::new`], then a `with_` per field that differs. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Problem {
     /// The sizes.
     pub shape: Shape,
@@ -122,6 +123,22 @@ pub struct Problem {
     pub mods: Option<Mods>,
     /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
     pub slice: Option<Slice>,
+}
+
+setters! {
+    Problem {
+        with_shape(shape: Shape);
+        with_q(q: Operand);
+        with_k(k: Operand);
+        with_v(v: Operand);
+        with_o(o: Operand);
+        with_scale(scale?: f32);
+        with_mask(mask: Mask);
+        with_score(score: Score);
+        with_position(position: Position);
+        with_mods(mods?: Mods);
+        with_slice(slice?: Slice);
+    }
 }
 
 impl Problem {

@@ -38,11 +38,11 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
         lse: vec![f64::NAN; rows],
     };
     let problem = &selected(problem, tensors);
-    let turned = position::Turned::new(problem, tensors);
-    let tensors = &turned.view(tensors);
+    let rotated = position::Rotated::new(problem, tensors);
+    let tensors = &rotated.view(tensors);
     for (b, h, i) in rows_of(problem) {
         let row = row_index(problem, b, h, i);
-        let (o, lse) = turned_row(problem, tensors, b, h, i);
+        let (o, lse) = rotated_row(problem, tensors, b, h, i);
         out.o[row * dim..][..dim].copy_from_slice(&o);
         out.lse[row] = lse;
     }
@@ -58,12 +58,12 @@ pub fn forward_row(
     h: u32,
     i: u32,
 ) -> (Vec<f64>, f64) {
-    let turned = position::Turned::new(problem, tensors);
-    turned_row(problem, &turned.view(tensors), b, h, i)
+    let rotated = position::Rotated::new(problem, tensors);
+    rotated_row(problem, &rotated.view(tensors), b, h, i)
 }
 
-/// One row of q and k that are turned already.
-fn turned_row(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32) -> (Vec<f64>, f64) {
+/// One row of q and k that are rotated already.
+fn rotated_row(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32) -> (Vec<f64>, f64) {
     let mut o = vec![0.0; problem.shape.value_dim as usize];
     let scores: Vec<(u32, f64)> = visible_keys(problem, tensors, b, h, i)
         .map(|j| (j, score::score(problem, tensors, b, h, i, j).value))

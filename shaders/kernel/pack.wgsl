@@ -5,11 +5,18 @@
 import part::params;
 import part::item;
 import slot::o_element for o;
+import address::strided_inverse for o;
 
 @bind var<uniform> params: Params;
 @bind var<storage, read> source: array<f32>;
 @bind var<storage, read_write> o: array<u32>;
 @bind var<storage, read> aux: array<u32>;
+
+fn o_sizes() -> array<u32, 3> {
+    return array<u32, 3>(params.sizes.batch, params.sizes.q_heads, params.range.q_end - params.range.q_begin);
+}
+fn o_strides() -> StridesParams { return params.y; }
+fn o_order() -> u32 { return params.packing.order; }
 
 @compute @workgroup_size(INVOCATIONS)
 fn main(own: ItemInvocation) {
@@ -40,38 +47,15 @@ fn main(own: ItemInvocation) {
 const NOT_THERE = 0xffffffffu;
 
 fn source_index(at: u32) -> u32 {
-    if (at < params.y.start) { return NOT_THERE; }
-    // Strides are nested, so the coordinates come off from the largest stride down.
-    var left = at - params.y.start;
-    var place = array<u32, 3>();
-    @unroll for (var n = 0u; n < 3u; n++) {
-        let axis = axis_of(n);
-        if (axis.size > 1u) {
-            place[n] = min(left / axis.stride, axis.size - 1u);
-            left -= place[n] * axis.stride;
-        }
-    }
-    if (left >= params.packing.dim) { return NOT_THERE; }
-    var row = place[0] * axis_of(0u).rows + place[1] * axis_of(1u).rows + place[2] * axis_of(2u).rows;
+    let element = o_element_at(at);
+    if (element.channel >= params.packing.dim) { return NOT_THERE; }
+    var row = element.row;
     @if(by_position) row = u32(clamp(position_of(row), 0, i32(params.packing.table_rows) - 1));
-    return row * params.packing.dim + left;
+    return row * params.packing.dim + element.channel;
 }
 
 // The position of token `row` of all batches.
 @if(by_position) fn position_of(row: u32) -> i32 {
     @if(positions_given) return bitcast<i32>(aux[params.positions.q_at + row]);
     @if(!positions_given) return params.packing.table_start + i32(row % params.sizes.q_len);
-}
-
-// `rows`: rows of the source between neighbours on this axis.
-struct Axis { size: u32, stride: u32, rows: u32 }
-
-// The axes from the largest stride down; `splits` holds their order, two bits each.
-fn axis_of(n: u32) -> Axis {
-    let rows = params.range.q_end - params.range.q_begin;
-    switch (params.packing.order >> (2u * n)) & 3u {
-        case 0u: { return Axis(params.sizes.batch, params.y.batch, params.sizes.q_heads * rows); }
-        case 1u: { return Axis(params.sizes.q_heads, params.y.head, rows); }
-        default: { return Axis(rows, params.y.row, 1u); }
-    }
 }

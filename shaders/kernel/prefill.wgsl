@@ -86,15 +86,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
 
     // O = O / Σ P
     softmax = softmax_sinks(softmax, work.h);
-    let o_at = o_place(work.b, work.h);
-    let lse_at = lse_place(work.b, work.h);
+    let o_at = o_part(o_place(work.b, work.h), work.split, params.partial.o);
+    let lse_at = lse_part(lse_place(work.b, work.h), work.split, params.partial.lse);
     var finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (owns(tile, r)) {
-            let start = o_row(o_at, context.rows[r]) + work.split * params.partial.o;
+            let start = o_row(o_at, context.rows[r]);
             finished[r] = FinishedRow(true, start, softmax_factor(softmax[r]), softmax[r].nonfinite);
             if (tells_rows()) {
-                let at = lse_row(lse_at, context.rows[r]) + work.split * params.partial.lse;
+                let at = lse_row(lse_at, context.rows[r]);
                 @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
                 @if(count_tiles) lse[at] = bitcast<u32>(f32(tiles.end - tiles.begin));
             }

@@ -56,7 +56,7 @@ impl Arena {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<wgpu::Buffer>> {
-        // The list is whole at every moment, so a panic elsewhere does not spoil it.
+        // The list is whole at every moment, so a panic elsewhere leaves it whole.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

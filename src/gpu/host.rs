@@ -35,6 +35,7 @@ impl<'a> Host<'a> {
 
 /// What a call wrote.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Outputs {
     /// Bytes of the plan's output element and layout.
     pub o: Vec<u8>,

@@ -52,7 +52,7 @@ impl Pipelines {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Pipeline>>> {
-        // The map is whole at every moment, so a panic elsewhere does not spoil it.
+        // The map is whole at every moment, so a panic elsewhere leaves it whole.
         self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

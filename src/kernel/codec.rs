@@ -32,11 +32,11 @@ impl Input {
         }
     }
 
-    /// The modules that read such rows; `wide` ones 64 bits at a time.
-    pub(super) fn modules(&self, wide: bool) -> Vec<&'static str> {
+    /// The modules that read such rows; `vec8` ones 64 bits at a time.
+    pub(super) fn modules(&self, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
-            (Element::F32, true) if wide => "codec::f32_vec8",
-            (_, true) if wide => "codec::half_vec8",
+            (Element::F32, true) if vec8 => "codec::f32_vec8",
+            (_, true) if vec8 => "codec::half_vec8",
             (Element::F32, true) => "codec::f32_vec4",
             (Element::F32, false) => "codec::f32_any",
             (_, true) => "codec::half_vec4",
@@ -63,11 +63,11 @@ impl Output {
         }
     }
 
-    /// The modules that write such rows; `wide` ones 64 bits at a time.
-    pub(super) fn modules(&self, wide: bool) -> Vec<&'static str> {
+    /// The modules that write such rows; `vec8` ones 64 bits at a time.
+    pub(super) fn modules(&self, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
-            (Element::F32, true) if wide => "codec::f32_output_vec8",
-            (_, true) if wide => "codec::half_output_vec8",
+            (Element::F32, true) if vec8 => "codec::f32_output_vec8",
+            (_, true) if vec8 => "codec::half_output_vec8",
             (Element::F32, true) => "codec::f32_output_vec4",
             (Element::F32, false) => "codec::f32_output_any",
             (_, true) => "codec::half_output_vec4",
@@ -94,16 +94,16 @@ pub(super) fn element_module(element: Element) -> Option<&'static str> {
 }
 
 /// The channels that are loaded at once; answers how many 4-vectors they are.
-pub(super) fn add_chunks(source: &mut Source, wide: bool) -> u32 {
-    let vec4s = if wide { 2 } else { 1 };
+pub(super) fn add_chunks(source: &mut Source, vec8: bool) -> u32 {
+    let vec4s = if vec8 { 2 } else { 1 };
     source.constant("VEC4S", vec4s);
     source.constant("CHUNK", 4 * vec4s);
-    source.flag("vec8", wide);
+    source.flag("vec8", vec8);
     vec4s
 }
 
-/// Whether every row is made of whole eights of channels, which loads of 64 bits take at once.
-pub fn whole_eights(rows: &[(&Operand, u32)]) -> bool {
+/// Whether every row is made of whole vec8s of channels, which loads of 64 bits take at once.
+pub fn whole_vec8s(rows: &[(&Operand, u32)]) -> bool {
     rows.iter()
         .all(|(x, dim)| x.layout.is_aligned(8) && dim.is_multiple_of(8))
 }

@@ -1,4 +1,4 @@
-//! What the gradient kernels that walk tiles have in common.
+//! What the gradient kernels that visit KV tiles have in common.
 
 use std::fmt;
 
@@ -25,9 +25,9 @@ pub struct Gradient {
     pub score: ScoreKey,
     pub mask: MaskKey,
     /// Loads 64 bits, and eight channels, at a time.
-    pub wide: bool,
+    pub vec8: bool,
     /// Scores come key by key out of a loop.
-    pub rolled: bool,
+    pub key_loop: bool,
     /// Writes the number of visited tiles in place of dq or of a key tile's first dk: a diagnostic.
     pub count_tiles: bool,
 }
@@ -40,8 +40,8 @@ impl Gradient {
             tiling: self.tiling,
             chunks: self.chunks,
             value_chunks: self.value_chunks,
-            wide: self.wide,
-            rolled: self.rolled,
+            vec8: self.vec8,
+            key_loop: self.key_loop,
         }
     }
 
@@ -60,7 +60,7 @@ impl Gradient {
             ("v_rows", &self.value),
             ("d_o_rows", &self.d_o),
         ] {
-            source.slot(slot, input.modules(self.wide));
+            source.slot(slot, input.modules(self.vec8));
         }
         self.score.compose(source, &self.mask, None);
         self.mask.compose(source);

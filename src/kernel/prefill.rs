@@ -27,10 +27,10 @@ pub struct Prefill {
     /// Rotates q and k as they are loaded.
     pub rotary: Option<RotaryLayout>,
     /// Loads 64 bits, and eight channels, at a time: an extension of wgpu's that only software adapters gain by.
-    pub wide: bool,
+    pub vec8: bool,
     /// Scores of the subgroup strategy come key by key out of a loop: short text, which software adapters compile fast
     /// and need fewer registers for.
-    pub rolled: bool,
+    pub key_loop: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
 }
@@ -42,8 +42,8 @@ impl Prefill {
             tiling: self.tiling,
             chunks: self.chunks,
             value_chunks: self.value_chunks,
-            wide: self.wide,
-            rolled: self.rolled,
+            vec8: self.vec8,
+            key_loop: self.key_loop,
         }
     }
 }
@@ -60,7 +60,7 @@ impl Kernel for Prefill {
             ("k_rows", &self.input),
             ("v_rows", &self.value),
         ] {
-            source.slot(slot, input.modules(self.wide));
+            source.slot(slot, input.modules(self.vec8));
         }
         self.score.compose(source, &self.mask, self.rotary);
         self.mask.compose(source);

@@ -20,7 +20,7 @@ pub struct Rotate {
     /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
     pub whole_chunks: bool,
     /// Moves 64 bits, and eight channels, at a time.
-    pub wide: bool,
+    pub vec8: bool,
     /// Positions are given per token.
     pub positions: bool,
 }
@@ -28,7 +28,7 @@ pub struct Rotate {
 impl Rotate {
     /// Channels that are moved at a time.
     pub fn chunk_channels(&self) -> u32 {
-        if self.wide { 8 } else { 4 }
+        if self.vec8 { 8 } else { 4 }
     }
 }
 
@@ -39,15 +39,15 @@ impl Kernel for Rotate {
 
     fn compose(&self, source: &mut Source) {
         source.constant("HEADS", ROTATED_HEADS);
-        add_chunks(source, self.wide);
-        source.slot("x_rows", self.input.modules(self.wide));
+        add_chunks(source, self.vec8);
+        source.slot("x_rows", self.input.modules(self.vec8));
         let half = self.layout == RotaryLayout::Half;
         source.flag("half_pairs", half);
         source.flag("whole_chunks", self.whole_chunks);
         source.flag("whole_halves", self.whole_chunks && half);
         source.flag("whole_interleaved", self.whole_chunks && !half);
         source.flag("positions_given", self.positions);
-        source.slot("o_rows", self.output.modules(self.wide));
+        source.slot("o_rows", self.output.modules(self.vec8));
     }
 
     fn workgroup(&self) -> Workgroup {
@@ -64,7 +64,7 @@ impl Kernel for Rotate {
     fn needs(&self) -> Needs {
         Needs {
             subgroups: false,
-            int64: self.wide,
+            int64: self.vec8,
         }
     }
 }
@@ -78,7 +78,7 @@ impl fmt::Display for Rotate {
             self.output,
             self.layout,
             if self.whole_chunks { "" } else { " ragged" },
-            if self.wide { " wide" } else { "" }
+            if self.vec8 { " vec8" } else { "" }
         )
     }
 }

@@ -1,4 +1,4 @@
-//! What the kernels that walk tiles have in common: strategy, sizes, chunks of channels.
+//! What the kernels that visit KV tiles have in common: strategy, sizes, chunks of channels.
 
 use std::fmt;
 
@@ -40,15 +40,15 @@ impl Tiling {
     }
 }
 
-/// What a kernel that walks tiles is told of them.
+/// What a kernel that visits tiles is told of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tiles {
     pub strategy: Strategy,
     pub tiling: Tiling,
     pub chunks: u32,
     pub value_chunks: u32,
-    pub wide: bool,
-    pub rolled: bool,
+    pub vec8: bool,
+    pub key_loop: bool,
 }
 
 /// Rows of which an invocation sums four channels at once: more are more sums than a processor has registers (AVX-512
@@ -75,10 +75,10 @@ impl Tiles {
         }
     }
 
-    /// Constants and conditions of the tiles, and how their rows meet what they walk.
+    /// Constants and conditions of the tiles, and how their rows meet what they visit.
     pub(super) fn compose(&self, source: &mut Source) {
         let (tiling, lanes) = (&self.tiling, self.tiling.lanes_per_row);
-        let vec4s = add_chunks(source, self.wide);
+        let vec4s = add_chunks(source, self.vec8);
         // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
         // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
         let shuffles = self.strategy != Strategy::Workgroup;
@@ -124,7 +124,7 @@ impl Tiles {
         source.flag("fixed_source", false);
         match self.strategy {
             Strategy::Subgroup { width, fixed } => {
-                let strategy = match self.rolled {
+                let strategy = match self.key_loop {
                     true => "strategy::subgroup_loop",
                     false => "strategy::subgroup",
                 };
@@ -152,9 +152,9 @@ impl Tiles {
 
     /// How rows are loaded and scores computed, behind a name.
     pub(super) fn ways(&self) -> String {
-        let wide = if self.wide { " wide" } else { "" };
-        let rolled = if self.rolled { " rolled" } else { "" };
-        format!("{wide}{rolled}")
+        let vec8 = if self.vec8 { " vec8" } else { "" };
+        let key_loop = if self.key_loop { " key loop" } else { "" };
+        format!("{vec8}{key_loop}")
     }
 }
 

@@ -5,7 +5,7 @@ mod grad_kv;
 mod grad_q;
 mod parameters;
 mod target;
-mod walk;
+mod visits;
 
 use crate::caps::Caps;
 use crate::error::Result;
@@ -120,8 +120,8 @@ impl<'a> Pass<'a> {
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.context.score.key_of_rows(chosen),
             mask: self.context.mask,
-            wide: chosen.wide,
-            rolled: chosen.rolled,
+            vec8: chosen.vec8,
+            key_loop: chosen.key_loop,
             count_tiles: builder.options.count_tiles,
         }
     }
@@ -136,7 +136,7 @@ impl<'a> Pass<'a> {
             ("d_o", self.d_o.binding),
             ("stats", self.stats),
         ];
-        // Nobody walks an empty operand, but something must be bound.
+        // Nobody reads an empty operand, but something must be bound.
         for (_, binding) in bindings.iter_mut().filter(|(_, x)| x.size == 0) {
             *binding = builder.nothing();
         }

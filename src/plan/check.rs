@@ -24,6 +24,7 @@ pub enum Allowed {
 
 /// One operand that lives on the device, and what it may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Check {
     /// Whose buffer.
     pub role: Role,

@@ -4,6 +4,7 @@ use crate::caps::AdapterClass;
 
 /// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Cost {
     /// Key tiles that are visited, over all heads and query tiles.
     pub visited: u64,

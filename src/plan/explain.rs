@@ -133,7 +133,7 @@ fn whose(position: &Position) -> &'static str {
 }
 
 impl Step {
-    /// What an invocation or a workgroup of the step's kernel owns: its tiles, where it walks some.
+    /// What an invocation or a workgroup of the step's kernel owns: its tiles, where it visits some.
     pub fn tiles(&self) -> String {
         self.variant.kernel().owns()
     }

@@ -22,6 +22,7 @@ pub enum RotateWhere {
 
 /// What the caller decides instead of the planner. The default decides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct PlanOptions {
     /// The strategy; an error where it cannot run.
     pub strategy: Option<StrategyKind>,
@@ -35,13 +36,28 @@ pub struct PlanOptions {
     pub slice_rows: Option<u32>,
     /// Where q and k are rotated.
     pub rotate: Option<RotateWhere>,
-    /// Loads 64 bits at a time, where rows are whole eights of channels.
-    pub wide: Option<bool>,
+    /// Loads 64 bits at a time, where rows are whole vec8s of channels.
+    pub vec8: Option<bool>,
     /// The subgroup strategy computes scores key by key in a loop.
-    pub rolled: Option<bool>,
+    pub key_loop: Option<bool>,
     /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
     /// finds that they do.
     pub shared_outputs: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
+}
+
+setters! {
+    PlanOptions {
+        with_strategy(strategy?: StrategyKind);
+        with_width(width?: u32);
+        with_tiling(tiling?: Tiling);
+        with_splits(splits?: u32);
+        with_slice_rows(slice_rows?: u32);
+        with_rotate(rotate?: RotateWhere);
+        with_vec8(vec8?: bool);
+        with_key_loop(key_loop?: bool);
+        with_shared_outputs(shared_outputs: bool);
+        with_count_tiles(count_tiles: bool);
+    }
 }

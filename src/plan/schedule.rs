@@ -7,6 +7,7 @@ use crate::problem::{Block, BlockMask, Problem, Slice};
 
 /// What one query sees: two intervals of keys, both within the slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Interval {
     /// Keys by causal, window and lengths.
     pub window: Range<i64>,
@@ -233,7 +234,7 @@ fn listed_before(list: &[Block], t: i64, per_block: i64) -> u64 {
     n as u64 * per_block as u64 + if listed { within as u64 } else { 0 }
 }
 
-/// The walk of a pass over keys.
+/// What a pass over keys visits.
 pub struct Transposed<'a> {
     by_query: Schedule<'a>,
     /// For each key `[B, Nk]` the queries of its document.

@@ -20,6 +20,7 @@ pub enum Slot {
 
 /// What a step binds to a name of its shader's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Binding {
     /// What stands behind it.
     pub slot: Slot,

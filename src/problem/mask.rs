@@ -58,6 +58,7 @@ impl From<BlockMask> for Blocks {
 
 /// Which pairs are visible. All kinds combine freely; the default hides nothing.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Mask {
     /// A query sees no key after its own.
     pub causal: bool,
@@ -75,6 +76,19 @@ pub struct Mask {
     pub segments: Option<Segments>,
     /// Blocks of keys that are visited; what is not listed costs nothing.
     pub blocks: Option<Blocks>,
+}
+
+setters! {
+    Mask {
+        with_causal(causal: bool);
+        with_prefix(prefix: u32);
+        with_window(window?: Window);
+        with_first(first: u32);
+        with_kv_lens(kv_lens: Lengths);
+        with_q_offset(q_offset: Offsets);
+        with_segments(segments?: Segments);
+        with_blocks(blocks?: Blocks);
+    }
 }
 
 impl Mask {

@@ -26,6 +26,7 @@ pub const ASSUMED_ITERATIONS: u32 = 64;
 /// # Ok::<(), wgpu_attention::Error>(())
 /// ```
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Mods {
     /// The functions.
     pub text: ModText,

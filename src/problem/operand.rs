@@ -116,11 +116,19 @@ impl Layout {
 
 /// One tensor of a problem: its element type and its layout.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Operand {
     /// The storage type.
     pub element: Element,
     /// Where rows lie.
     pub layout: Layout,
+}
+
+setters! {
+    Operand {
+        with_element(element: Element);
+        with_layout(layout: Layout);
+    }
 }
 
 impl Operand {

@@ -42,6 +42,7 @@ pub enum Positions {
 
 /// How positions enter: which they are, and whether q and k turn with them.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Position {
     /// The rotation of q and k, if any.
     pub rotary: Option<Rotary>,
@@ -56,6 +57,17 @@ pub struct Position {
     pub length: Option<u32>,
     /// The positions that the rotary table holds; `None` where the host knows them all.
     pub range: Option<RangeInclusive<i32>>,
+}
+
+setters! {
+    Position {
+        with_rotary(rotary?: Rotary);
+        with_k_rotated(k_rotated: bool);
+        with_q_positions(q_positions: Positions);
+        with_k_positions(k_positions: Positions);
+        with_length(length?: u32);
+        with_range(range?: RangeInclusive<i32>);
+    }
 }
 
 impl Position {

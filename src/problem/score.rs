@@ -49,6 +49,7 @@ pub struct T5Bias {
 /// The parts of a score, applied in the order of the fields:
 /// `softcap(x) + bias_ij − slope_h·|p_i − p_j| + t5[bucket(p_j − p_i), h]`, then the mask; sinks enter the sum last.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct Score {
     /// `c·tanh(x/c)` of the scaled product (Gemma 2).
     pub softcap: Option<f32>,
@@ -62,6 +63,16 @@ pub struct Score {
     /// Learned sinks `[Hq]`: `e^z` joins each row's sum, with no value. A call over a part of the keys leaves them to
     /// the merge.
     pub sinks: Option<Values>,
+}
+
+setters! {
+    Score {
+        with_softcap(softcap?: f32);
+        with_bias(bias?: Layout);
+        with_slopes(slopes?: Values);
+        with_t5(t5?: T5Bias);
+        with_sinks(sinks?: Values);
+    }
 }
 
 impl Score {

@@ -54,7 +54,7 @@ impl Segments {
         Some(intervals(q, k, shape.q_len, shape.kv_len))
     }
 
-    /// For each key `[B, Nk]` the queries of its document, where they are an interval: what a pass over keys walks.
+    /// For each key `[B, Nk]` the queries of its document, where they are an interval: what a pass over keys visits.
     pub fn queries_of_keys(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
         let (q, k) = self.rising(shape)?;
         Some(intervals(k, q, shape.kv_len, shape.q_len))

@@ -27,6 +27,7 @@ pub enum SelectBy {
 /// A slice keeps what the whole problem keeps. Gradients take the choice as given; for them the lists are transposed, with
 /// room for ⌈Nq/side⌉ blocks of queries for each block of keys, which must fit a binding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Select {
     /// The side of a block, as in [`BlockGrid::side`].
     pub side: u32,
@@ -39,6 +40,16 @@ pub struct Select {
     /// The call also writes the lists of its queries (of its slice's, where it has one), to the operand `block_lists`
     /// ([`crate::Role::BlockLists`]).
     pub written: bool,
+}
+
+setters! {
+    Select {
+        with_side(side: u32);
+        with_count(count: u32);
+        with_by(by: SelectBy);
+        with_local(local: u32);
+        with_written(written: bool);
+    }
 }
 
 impl Select {
@@ -100,6 +111,7 @@ impl Select {
 /// How much of the true attention the chosen blocks hold, for tuning [`Select::count`]: of each row with visible keys
 /// `e^(lse − lse_dense)`, the weight that the dense softmax gives to the keys that are kept (sinks count as kept).
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Coverage {
     /// Over all rows; 1 of none.
     pub mean: f64,

@@ -5,7 +5,7 @@ use crate::problem::{Problem, Slice};
 use super::score::{scale, score, sink};
 use super::tensors::key_index;
 use super::{
-    Tensors, add_scaled, dot, position, row_index, rows_of, select, turned_row, visible_keys,
+    Tensors, add_scaled, dot, position, rotated_row, row_index, rows_of, select, visible_keys,
 };
 
 /// dq, dk and dv in the shapes of q, k and v.
@@ -36,15 +36,15 @@ pub fn backward(
     };
     let dim = problem.shape.value_dim as usize;
     let problem = &select::selected(problem, tensors);
-    let turned = position::Turned::new(problem, tensors);
-    let turned = &turned.view(tensors);
+    let rotated = position::Rotated::new(problem, tensors);
+    let rotated = &rotated.view(tensors);
     for (b, h, i) in rows_of(problem) {
         let row = row_index(problem, b, h, i);
         let given = Given {
             d_o: &d_o[row * dim..][..dim],
             dlse: dlse.map_or(0.0, |dlse| dlse[row]),
         };
-        backward_row(problem, turned, (b, h, i), given, &mut out);
+        backward_row(problem, rotated, (b, h, i), given, &mut out);
     }
     position::turn_back(problem, tensors, &mut out.dq, &mut out.dk);
     out
@@ -96,7 +96,7 @@ fn pairs(
     (b, h, i): (u32, u32, u32),
     Given { d_o, dlse }: Given,
 ) -> Vec<Pair> {
-    let (o, lse) = turned_row(&all_keys(problem), tensors, b, h, i);
+    let (o, lse) = rotated_row(&all_keys(problem), tensors, b, h, i);
     let delta = dot(d_o, &o) - dlse;
     visible_keys(problem, tensors, b, h, i)
         .map(|j| (j, score(problem, tensors, b, h, i, j)))
@@ -149,21 +149,21 @@ pub fn score_gradients(
         dt5: vec![0.0; t5.map_or(0, |t5| t5.buckets as usize) * heads],
     };
     let problem = &select::selected(problem, tensors);
-    let turned = position::Turned::new(problem, tensors);
-    let turned = &turned.view(tensors);
+    let rotated = position::Rotated::new(problem, tensors);
+    let rotated = &rotated.view(tensors);
     for (b, h, i) in rows_of(problem) {
         let row = row_index(problem, b, h, i);
         let given = Given {
             d_o: &d_o[row * dim..][..dim],
             dlse: dlse.map_or(0.0, |dlse| dlse[row]),
         };
-        let (o, lse) = turned_row(&all_keys(problem), turned, b, h, i);
-        if let Some(z) = sink(&all_keys(problem), turned, h) {
+        let (o, lse) = rotated_row(&all_keys(problem), rotated, b, h, i);
+        if let Some(z) = sink(&all_keys(problem), rotated, h) {
             out.dsinks[h as usize] -= (z - lse).exp() * (dot(given.d_o, &o) - given.dlse);
         }
-        for pair in pairs(problem, turned, (b, h, i), given) {
-            let relative = position::key_position(problem, turned, b, pair.j)
-                - position::query_position(problem, turned, b, i);
+        for pair in pairs(problem, rotated, (b, h, i), given) {
+            let relative = position::key_position(problem, rotated, b, pair.j)
+                - position::query_position(problem, rotated, b, i);
             out.dbias[row * kv_len + pair.j as usize] = pair.ds;
             out.dslopes[h as usize] -= pair.ds * relative.abs() as f64;
             if let Some(t5) = t5 {

@@ -1,4 +1,4 @@
-//! Where tokens stand and how q and k turn there, by the formulas: no table, no f32.
+//! Where tokens stand and how q and k rotate there, by the formulas: no table, no f32.
 
 use crate::problem::position::{Precision, Rotary};
 use crate::problem::{Positions, Problem};
@@ -29,10 +29,10 @@ fn device(positions: Option<&[i32]>) -> &[i32] {
     positions.expect("positions that live on the device are given as tensors")
 }
 
-/// q and k turned by their positions, `τ_i·R q_i` and `R k_j`; nothing where no scheme turns them.
-pub(super) struct Turned(Option<(Vec<f64>, Vec<f64>)>);
+/// q and k rotated by their positions, `τ_i·R q_i` and `R k_j`; nothing where no scheme turns them.
+pub(super) struct Rotated(Option<(Vec<f64>, Vec<f64>)>);
 
-impl Turned {
+impl Rotated {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
         let turner = Turner::new(problem, tensors);
         Self(turner.map(|turner| {
@@ -41,7 +41,7 @@ impl Turned {
         }))
     }
 
-    /// The tensors with q and k turned.
+    /// The tensors with q and k rotated.
     pub fn view<'a>(&'a self, tensors: &Tensors<'a>) -> Tensors<'a> {
         match &self.0 {
             Some((q, k)) => Tensors { q, k, ..*tensors },
@@ -50,7 +50,7 @@ impl Turned {
     }
 }
 
-/// Gradients by turned q and k brought back to q and k: the transpose of the turning.
+/// Gradients by rotated q and k brought back to q and k: the transpose of the rotation.
 pub(super) fn turn_back(
     problem: &Problem,
     tensors: &Tensors,

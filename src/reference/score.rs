@@ -11,7 +11,7 @@ pub(super) struct Score {
     pub slope: f64,
 }
 
-/// `x = scale·⟨q_i, k_j⟩` of q and k as they are turned already, `t = c·tanh(x/c)` under a softcap c, else `t = x`;
+/// `x = scale·⟨q_i, k_j⟩` of q and k as they are rotated already, `t = c·tanh(x/c)` under a softcap c, else `t = x`;
 /// `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`.
 ///
 /// −∞ of a pair that the bias hides, whatever q and k are there.

@@ -2,7 +2,7 @@
 
 use crate::problem::{BlockGrid, BlockMask, Problem, Select, SelectBy};
 
-use super::position::Turned;
+use super::position::Rotated;
 use super::{Tensors, dot, mask};
 
 /// For each batch, query head and block of queries (the last runs fastest) the blocks of keys that are kept, ascending.
@@ -15,8 +15,8 @@ pub fn selection(problem: &Problem, tensors: &Tensors) -> Vec<Vec<u32>> {
         .mask
         .selected_blocks()
         .expect("a problem that selects blocks");
-    let turned = Turned::new(problem, tensors);
-    let tensors = &turned.view(tensors);
+    let rotated = Rotated::new(problem, tensors);
+    let tensors = &rotated.view(tensors);
     let grid = BlockGrid::of(select.side, &problem.shape);
     // The masks beside the choice.
     let mut others = problem.clone();

@@ -6,6 +6,7 @@ use super::row_index;
 
 /// Logical contiguous operands: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Tensors<'a> {
     /// `[B, Hq, Nq, D]`
     pub q: &'a [f64],
@@ -37,8 +38,28 @@ pub struct Tensors<'a> {
     pub block_lists: Option<&'a [u32]>,
 }
 
+setters! {
+    <'a> Tensors<'a> {
+        with_q(q: &'a [f64]);
+        with_k(k: &'a [f64]);
+        with_v(v: &'a [f64]);
+        with_kv_lens(kv_lens?: &'a [u32]);
+        with_q_offset(q_offset?: &'a [i32]);
+        with_bias(bias?: Bias<'a>);
+        with_slopes(slopes?: &'a [f32]);
+        with_sinks(sinks?: &'a [f32]);
+        with_t5(t5?: &'a [f32]);
+        with_q_positions(q_positions?: &'a [i32]);
+        with_k_positions(k_positions?: &'a [i32]);
+        with_segments_q(segments_q?: &'a [i32]);
+        with_segments_k(segments_k?: &'a [i32]);
+        with_block_lists(block_lists?: &'a [u32]);
+    }
+}
+
 /// A dense bias, broadcast over axes of size 1.
 #[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
 pub struct Bias<'a> {
     /// `[batch, heads, Nq, Nk]`
     pub values: &'a [f64],
@@ -46,6 +67,17 @@ pub struct Bias<'a> {
     pub batch: u32,
     /// Hq, or 1 where heads share it.
     pub heads: u32,
+}
+
+impl<'a> Bias<'a> {
+    /// Values `[batch, heads, Nq, Nk]`; a batch or head size of 1 is shared by all.
+    pub fn new(values: &'a [f64], [batch, heads]: [u32; 2]) -> Self {
+        Self {
+            values,
+            batch,
+            heads,
+        }
+    }
 }
 
 impl<'a> Tensors<'a> {

@@ -14,6 +14,7 @@ macro_rules! modules {
 
 modules! {
     "address/strided",
+    "address/strided_inverse",
     "codec/bf16",
     "codec/f16",
     "codec/f32_any",

@@ -1,4 +1,4 @@
-//! Unrolls loops in the text. Rolled loops over private arrays are up to 17 times slower under wgpu's default runtime
+//! Unrolls loops in the text. KeyLoop loops over private arrays are up to 17 times slower under wgpu's default runtime
 //! checks on a software adapter (they hide trip count and index from the driver), unrolled ones lose nothing.
 
 use std::collections::BTreeMap;

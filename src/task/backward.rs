@@ -8,6 +8,7 @@ use crate::problem::{Element, Layout, Operand, Problem};
 ///
 /// Of a slice, what its pairs contribute: the gradients of a cut add up.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Backward {
     /// The forward call.
     pub problem: Problem,
@@ -29,6 +30,21 @@ pub struct Backward {
     pub dsinks: bool,
     /// Also that of T5's table, f32 `[buckets, Hq]`.
     pub dt5: bool,
+}
+
+setters! {
+    Backward {
+        with_problem(problem: Problem);
+        with_d_o(d_o: Operand);
+        with_dlse(dlse: bool);
+        with_dq(dq: Operand);
+        with_dk(dk: Operand);
+        with_dv(dv: Operand);
+        with_dbias(dbias: bool);
+        with_dslopes(dslopes: bool);
+        with_dsinks(dsinks: bool);
+        with_dt5(dt5: bool);
+    }
 }
 
 impl Backward {

@@ -8,6 +8,7 @@ use crate::problem::{BlockGrid, DeviceBlocks, Element, Mods, Offsets, Problem, S
 /// A block of which all pairs are visible is listed as full, one of which some are as partial. The attention call
 /// combines the lists with its other masks.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct BlockScan {
     /// Batches and heads that masks differ by; 1 is one mask for all.
     pub grid: BlockGrid,
@@ -18,6 +19,15 @@ pub struct BlockScan {
     /// Blocks that a list has room for. A longer list is not stored: calls then take all blocks as partial, which is
     /// right and slow.
     pub capacity: u32,
+}
+
+setters! {
+    BlockScan {
+        with_grid(grid: BlockGrid);
+        with_mods(mods: Mods);
+        with_q_offset(q_offset: Offsets);
+        with_capacity(capacity: u32);
+    }
 }
 
 impl BlockScan {

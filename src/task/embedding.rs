@@ -7,6 +7,7 @@ use crate::problem::{Element, Layout, MAX_LEN, Operand, Positions};
 /// Embeddings `[B, N, dim]` that get the row of an f32 table `[rows, dim]` at each token's position: the sinusoidal
 /// tables and interpolated learned ones of [`crate::problem::position::absolute`].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Embedding {
     /// B
     pub batch: u32,
@@ -24,6 +25,19 @@ pub struct Embedding {
     pub positions: Positions,
     /// The position of token 0, for [`Positions::Index`].
     pub start: i32,
+}
+
+setters! {
+    Embedding {
+        with_batch(batch: u32);
+        with_len(len: u32);
+        with_dim(dim: u32);
+        with_rows(rows: u32);
+        with_embeddings(embeddings: Operand);
+        with_add(add: bool);
+        with_positions(positions: Positions);
+        with_start(start: i32);
+    }
 }
 
 impl Embedding {

@@ -8,6 +8,7 @@ use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
 ///
 /// Splits, keys past a binding, shared prefixes, time slices and ring attention come down to this operation.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Merge {
     /// Partial results of each row.
     pub parts: u32,
@@ -23,6 +24,18 @@ pub struct Merge {
     pub sinks: Option<Values>,
     /// Where the merged `[B, H, Nq, Dv]` goes; lse is contiguous f32 `[B, H, Nq]`.
     pub o: Operand,
+}
+
+setters! {
+    Merge {
+        with_parts(parts: u32);
+        with_batch(batch: u32);
+        with_heads(heads: u32);
+        with_q_len(q_len: u32);
+        with_value_dim(value_dim: u32);
+        with_sinks(sinks?: Values);
+        with_o(o: Operand);
+    }
 }
 
 impl Merge {

@@ -8,6 +8,7 @@ use crate::problem::{Element, Layout, Operand, Positions};
 
 /// Rows `[B, H, N, D]` to be rotated by their positions, in place or not: what a cache does with its keys.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rotation {
     /// The scheme.
     pub rotary: Rotary,
@@ -33,6 +34,23 @@ pub struct Rotation {
     pub length: Option<u32>,
     /// As in [`crate::problem::Position`].
     pub range: Option<RangeInclusive<i32>>,
+}
+
+setters! {
+    Rotation {
+        with_rotary(rotary: Rotary);
+        with_batch(batch: u32);
+        with_heads(heads: u32);
+        with_len(len: u32);
+        with_rows(rows: Operand);
+        with_rotated(rotated: Operand);
+        with_positions(positions: Positions);
+        with_start(start: i32);
+        with_side(side: Side);
+        with_transposed(transposed: bool);
+        with_length(length?: u32);
+        with_range(range?: RangeInclusive<i32>);
+    }
 }
 
 impl Rotation {

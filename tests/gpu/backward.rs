@@ -13,7 +13,7 @@ use wgpu_attention::problem::Values;
 
 use crate::device::{gpu, say};
 use crate::run::strategies;
-use crate::support::cases::{self, Distance, Setting, Turning};
+use crate::support::cases::{self, Distance, RotaryCase, Setting};
 use crate::support::inputs::{Data, Inputs};
 
 use run::{Given, run_and_check};
@@ -38,7 +38,7 @@ fn settings() -> Vec<Setting> {
             ..base(8, 4, Element::BF16)
         },
         Setting {
-            turning: Some(Turning {
+            rotation: Some(RotaryCase {
                 layout: Default::default(),
                 temperature: true,
             }),

@@ -11,16 +11,16 @@ use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 
 fn choices(gpu: &Gpu) -> Vec<PlanOptions> {
-    let workgroup = |tile| PlanOptions {
-        strategy: Some(StrategyKind::Workgroup),
-        tiling: Some(Tiling {
-            invocations: 32,
-            lanes_per_row: 1,
-            rows: 2,
-            keys: 4,
-            tile,
-        }),
-        ..PlanOptions::default()
+    let workgroup = |tile| {
+        PlanOptions::default()
+            .with_strategy(StrategyKind::Workgroup)
+            .with_tiling(Tiling {
+                invocations: 32,
+                lanes_per_row: 1,
+                rows: 2,
+                keys: 4,
+                tile,
+            })
     };
     let mut choices = vec![workgroup(4), workgroup(8), workgroup(32)];
     if let Some(subgroups) = gpu.attention.caps().subgroups {
@@ -32,11 +32,11 @@ fn choices(gpu: &Gpu) -> Vec<PlanOptions> {
             keys: width,
             tile: width,
         };
-        choices.push(PlanOptions {
-            strategy: Some(StrategyKind::Subgroup),
-            tiling: Some(tiling),
-            ..PlanOptions::default()
-        });
+        choices.push(
+            PlanOptions::default()
+                .with_strategy(StrategyKind::Subgroup)
+                .with_tiling(tiling),
+        );
     }
     choices
 }

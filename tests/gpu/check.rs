@@ -217,11 +217,9 @@ fn numbers() {
 
 #[test]
 fn rotations_and_tables() {
-    let rotation = Rotation {
-        positions: Positions::Device,
-        range: Some(-5..=6),
-        ..Rotation::new(Rotary::new(8), [1, 1, 3], Element::F32)
-    };
+    let rotation = Rotation::new(Rotary::new(8), [1, 1, 3], Element::F32)
+        .with_positions(Positions::Device)
+        .with_range(-5..=6);
     let plan = gpu().attention.plan_rotation(&rotation).expect("a plan");
     let check = |plan, positions| checked(plan, &[(Role::QPositions, &signed(positions))]);
     assert_eq!(check(&plan, [-5, 6, 0]), Ok(()));
@@ -230,10 +228,7 @@ fn rotations_and_tables() {
         check(&plan, [0, 7, 0]),
         element("q_positions", 1, 7, allowed)
     );
-    let embedding = Embedding {
-        positions: Positions::Device,
-        ..Embedding::new([1, 3, 8], 10, Element::F32)
-    };
+    let embedding = Embedding::new([1, 3, 8], 10, Element::F32).with_positions(Positions::Device);
     let plan = gpu().attention.plan_embedding(&embedding).expect("a plan");
     assert_eq!(check(&plan, [0, 9, 5]), Ok(()));
     let allowed = "0 to 9, the rows of the table";

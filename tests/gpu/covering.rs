@@ -97,10 +97,7 @@ fn every_combine_and_pack_variant() {
                 .filter(|(n, _)| n % 3 == 0 || dim == 33)
             {
                 let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
-                let choice = PlanOptions {
-                    shared_outputs: n % 2 == 0,
-                    ..PlanOptions::default()
-                };
+                let choice = PlanOptions::default().with_shared_outputs(n % 2 == 0);
                 let (plan, output) = run(gpu, &gpu.attention, case, &inputs, &choice);
                 check(case, &inputs, &output, &format!("{}\n{plan}", case.name));
                 seen.extend(variants(&plan));

@@ -11,10 +11,7 @@ use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::poisoned;
 
 fn masks() -> Vec<Mask> {
-    let first = Mask {
-        first: 3,
-        ..Mask::window(9, 4)
-    };
+    let first = Mask::window(9, 4).with_first(3);
     vec![Mask::default(), Mask::causal(), first]
 }
 
@@ -64,10 +61,8 @@ fn slices_of_keys_merge_to_the_whole() {
 pub fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
     let (gpu, s) = (gpu(), case.problem.shape);
     let parts = (lse.len() as u64 / (s.rows() * 4)) as u32;
-    let merge = Merge {
-        sinks: case.problem.score.sinks.clone(),
-        ..Merge::new(parts, [s.batch, s.q_heads, s.q_len], s.value_dim, output)
-    };
+    let merge = Merge::new(parts, [s.batch, s.q_heads, s.q_len], s.value_dim, output)
+        .with_sinks(case.problem.score.sinks.clone());
     let plan = gpu.attention.plan_merge(&merge).expect("a legal merge");
     let parts = [buffer(&gpu.device, o), buffer(&gpu.device, lse)];
     let outputs = [
@@ -103,11 +98,7 @@ fn forced_splits_and_row_slices_change_nothing() {
         .into_iter()
         .flat_map(|s| parts.map(|p| (s.clone(), p)))
     {
-        let choice = PlanOptions {
-            splits,
-            slice_rows,
-            ..strategy
-        };
+        let choice = strategy.with_splits(splits).with_slice_rows(slice_rows);
         for mask in masks() {
             for element in [Element::F32, Element::BF16] {
                 let case = case(mask.clone(), element).with(|p| p.o.element = element);
@@ -131,11 +122,7 @@ fn forced_splits_and_row_slices_change_nothing() {
 fn steps_recorded_one_by_one_are_the_call() {
     let (gpu, case) = (gpu(), case(Mask::causal(), Element::F16));
     let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
-    let choice = PlanOptions {
-        slice_rows: Some(9),
-        splits: Some(2),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_slice_rows(9).with_splits(2);
     let (plan, at_once) = run(gpu, &gpu.attention, &case, &inputs, &choice);
     let buffers = Buffers::new(&gpu.device, &case, &inputs);
     let call =
@@ -177,10 +164,7 @@ fn scratch_of_a_dropped_call_serves_the_next() {
     let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone());
     let case = case(Mask::causal(), Element::F32);
     let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
-    let choice = PlanOptions {
-        splits: Some(3),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_splits(3);
     let plan = attention.plan_with(&case.problem, &choice).expect("a plan");
     let scratch: u64 = plan.scratch().iter().sum();
     assert!(scratch > 0, "{plan}");

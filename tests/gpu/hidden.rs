@@ -93,17 +93,10 @@ pub fn ways() -> Vec<Way> {
             p.mask.kv_lens = Lengths::Host(vec![HIDDEN])
         }),
         Way::new("causal", 1, |p| {
-            p.mask = Mask {
-                q_offset: at(-7),
-                ..Mask::causal()
-            };
+            p.mask = Mask::causal().with_q_offset(at(-7));
         }),
         Way::new("window", 2, |p| {
-            p.mask = Mask {
-                q_offset: at(36),
-                first: 3,
-                ..Mask::window(5, 0)
-            };
+            p.mask = Mask::window(5, 0).with_q_offset(at(36)).with_first(3);
         }),
         Way::new("segments that rise", 3, |p| {
             p.mask.segments = Some(ids(&|j| if j < HIDDEN { 1 } else { 2 }));
@@ -141,10 +134,7 @@ fn bias(problem: &mut wgpu_attention::Problem) {
 /// Blocks that queries choose, of which the hidden key's scores least.
 fn chosen() -> Way {
     let mut way = Way::new("select", 7, |p| {
-        let select = Select {
-            local: 0,
-            ..Select::new(16, 2)
-        };
+        let select = Select::new(16, 2).with_local(0);
         // No block of keys is kept for the diagonal's sake.
         p.mask.q_offset = Offsets::Host(vec![-100]);
         p.mask.blocks = Some(wgpu_attention::problem::Blocks::Select(select));

@@ -19,14 +19,12 @@ fn some_cases(setting: &Setting) -> Vec<Case> {
 fn a_device_requested_without_any_wish() {
     let gpu = Gpu::least();
     let caps = gpu.attention.caps().clone();
-    let least = Caps {
-        class: caps.class,
-        iterations: caps.iterations,
-        subgroups_offered: caps.subgroups_offered,
-        lanes: caps.lanes,
-        int64: false,
-        ..Caps::BASELINE
-    };
+    let least = Caps::BASELINE
+        .with_class(caps.class)
+        .with_iterations(caps.iterations)
+        .with_subgroups_offered(caps.subgroups_offered)
+        .with_lanes(caps.lanes)
+        .with_int64(false);
     assert_eq!(caps, least);
     for setting in [
         Setting::new(64, 64, Element::F32),
@@ -69,11 +67,9 @@ fn clusters_narrower_than_the_subgroup() {
     let Some(subgroups) = gpu.attention.caps().subgroups else {
         return;
     };
-    let choice = PlanOptions {
-        strategy: Some(StrategyKind::Subgroup),
-        width: Some(4),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default()
+        .with_strategy(StrategyKind::Subgroup)
+        .with_width(4);
     for (n, case) in some_cases(&Setting::new(40, 24, Element::F32))
         .iter()
         .enumerate()

@@ -45,16 +45,11 @@ fn score_mod(body: &str, derivative: &str) -> String {
 
 /// Every mask that is an interval, besides which mods stand.
 fn masks() -> Vec<Mask> {
-    let window = Mask {
-        first: 5,
-        ..Mask::window(9, 3)
-    };
-    let ragged = Mask {
-        causal: true,
-        kv_lens: Lengths::Host(vec![53, 21]),
-        q_offset: Offsets::Host(vec![16, -4]),
-        ..Mask::default()
-    };
+    let window = Mask::window(9, 3).with_first(5);
+    let ragged = Mask::default()
+        .with_causal(true)
+        .with_kv_lens(Lengths::Host(vec![53, 21]))
+        .with_q_offset(Offsets::Host(vec![16, -4]));
     vec![Mask::default(), Mask::causal(), window, ragged]
 }
 
@@ -73,10 +68,7 @@ fn equals(name: &str, mods: &Mods, part: impl Fn(&mut Case) -> Option<DenseBias>
         };
         for choice in strategies(gpu()) {
             for splits in [1, 3] {
-                let choice = PlanOptions {
-                    splits: Some(splits),
-                    ..choice.clone()
-                };
+                let choice = choice.clone().with_splits(splits);
                 let (plan, output) = run(gpu(), &gpu().attention, &user, &inputs, &choice);
                 let (got, tensors) = (output.forward(&user), own_inputs.tensors(&own));
                 assert_forward(

@@ -32,18 +32,12 @@ fn masked(setting: Setting) -> Vec<Case> {
         output: Element::F32,
         ..setting
     };
-    let lens = Mask {
-        kv_lens: Lengths::Host(vec![29]),
-        ..Mask::default()
-    };
+    let lens = Mask::default().with_kv_lens(Lengths::Host(vec![29]));
     [
         lens,
         Mask::causal(),
         Mask::window(5, 2),
-        Mask {
-            first: 3,
-            ..Mask::window(4, 0)
-        },
+        Mask::window(4, 0).with_first(3),
     ]
     .into_iter()
     .map(|mask| {
@@ -192,10 +186,7 @@ fn a_nan_shows_where_keys_are_split() {
         for (slot, rows) in [(0, 0..5), (1, 0..32), (1, 32..64), (1, 0..64), (1, 40..41)] {
             let inputs = nan_in(&case, slot, rows.clone());
             for splits in [None, Some(2), Some(5)] {
-                let choice = PlanOptions {
-                    splits,
-                    ..choice.clone()
-                };
+                let choice = choice.clone().with_splits(splits);
                 let (plan, out) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
                 assert_all_nan(&case, &out, &format!("{slot} {rows:?}\n{plan}"));
             }
@@ -251,10 +242,7 @@ fn a_nan_of_a_score_mod_shows() {
             continue;
         }
         for splits in [None, Some(2)] {
-            let choice = PlanOptions {
-                splits,
-                ..choice.clone()
-            };
+            let choice = choice.clone().with_splits(splits);
             let (plan, out) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
             let got = out.forward(&case);
             let nan: Vec<bool> = got.lse.iter().map(|x| x.is_nan()).collect();

@@ -75,14 +75,8 @@ fn run_on(case: &Case, choice: &PlanOptions, buffers: [&wgpu::Buffer; 5]) -> Out
 /// Both strategies, whole and row slice by row slice, of which the later read what the earlier might have written over.
 fn choices() -> Vec<PlanOptions> {
     let cut = |choice: PlanOptions| {
-        let sliced = PlanOptions {
-            slice_rows: Some(8),
-            ..choice.clone()
-        };
-        let split = PlanOptions {
-            splits: Some(2),
-            ..sliced.clone()
-        };
+        let sliced = choice.clone().with_slice_rows(8);
+        let split = sliced.clone().with_splits(2);
         [choice, sliced, split]
     };
     strategies(gpu()).into_iter().flat_map(cut).collect()

@@ -23,12 +23,7 @@ fn everywhere() -> Vec<PlanOptions> {
     let places = [RotateWhere::Fused, RotateWhere::Pass];
     let choices = strategies(gpu()).into_iter();
     choices
-        .flat_map(|choice| {
-            places.map(|place| PlanOptions {
-                rotate: Some(place),
-                ..choice.clone()
-            })
-        })
+        .flat_map(|choice| places.map(|place| choice.clone().with_rotate(place)))
         .collect()
 }
 

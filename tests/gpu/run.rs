@@ -163,10 +163,7 @@ pub fn variants(plan: &Plan) -> Vec<Variant> {
 
 /// Both strategies, where the adapter has them.
 pub fn strategies(gpu: &Gpu) -> Vec<PlanOptions> {
-    let of = |strategy| PlanOptions {
-        strategy: Some(strategy),
-        ..PlanOptions::default()
-    };
+    let of = |strategy| PlanOptions::default().with_strategy(strategy);
     let mut choices = vec![of(StrategyKind::Workgroup)];
     if gpu.attention.caps().subgroups.is_some() {
         choices.push(of(StrategyKind::Subgroup));

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
+use wgpu_attention::Element;
 use wgpu_attention::internal::Variant;
 use wgpu_attention::reference::visible;
-use wgpu_attention::{Element, PlanOptions};
 use wgpu_attention::{Plan, Tiling};
 
 use crate::device::gpu;
@@ -61,11 +61,7 @@ pub fn needed(case: &Case, tiling: &Tiling) -> u64 {
 fn visited_tiles_are_the_plans_and_no_more_than_needed() {
     let (gpu, setting) = (gpu(), Setting::new(8, 8, Element::F32));
     for strategy in strategies(gpu) {
-        let choice = PlanOptions {
-            count_tiles: true,
-            splits: Some(1),
-            ..strategy
-        };
+        let choice = strategy.with_count_tiles(true).with_splits(1);
         for (n, case) in cases::all(&setting).iter().enumerate() {
             let (plan, output) = run(
                 gpu,

@@ -195,12 +195,10 @@ fn what_naga_refuses_is_told_by_module_and_line() {
 
 /// What a software adapter and the least device get for long sequences, forward and backward.
 fn default_variants() -> BTreeSet<Variant> {
-    let software = Caps {
-        class: AdapterClass::Cpu,
-        subgroups: Some(Subgroups { min: 8, max: 8 }),
-        int64: true,
-        ..Caps::BASELINE
-    };
+    let software = Caps::BASELINE
+        .with_class(AdapterClass::Cpu)
+        .with_subgroups(Subgroups { min: 8, max: 8 })
+        .with_int64(true);
     let plans = |caps: Caps, dim| {
         let problem = Problem::new(Shape::square(1, 8, 4096, dim), Element::F32);
         let (backward, choice) = (

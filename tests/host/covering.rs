@@ -59,7 +59,9 @@ fn dimensions() -> Vec<Dimension> {
             key.tiling.lanes_per_row.to_string()
         }),
         dimension("rows", &["1", "2"], |key| key.tiling.rows.to_string()),
-        dimension("rolled", &["true", "false"], |key| key.rolled.to_string()),
+        dimension("key loop", &["true", "false"], |key| {
+            key.key_loop.to_string()
+        }),
         dimension("softcap", &["true", "false"], |key| {
             key.score.softcap.to_string()
         }),
@@ -117,7 +119,7 @@ fn strategy(key: &Prefill) -> String {
 }
 
 /// The pairs that cannot meet, by the beginning of their words: (33, 17) and (1, 1) are never aligned nor is their
-/// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane and no rolled scores, two rows
+/// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane and no key loop, two rows
 /// of many channels would take long to compile, and what a rotation pass leaves is f32 and not rotated again.
 const IMPOSSIBLE: [(&str, &str); 23] = [
     ("chunks 1,1", "aligned true"),
@@ -141,7 +143,7 @@ const IMPOSSIBLE: [(&str, &str); 23] = [
     ("elements bf16", "scheme temperature"),
     ("strategy workgroup", "lanes 2"),
     ("strategy workgroup", "lanes 4"),
-    ("strategy workgroup", "rolled true"),
+    ("strategy workgroup", "key loop true"),
     ("chunks 48,32", "rows 2"),
 ];
 

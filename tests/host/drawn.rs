@@ -111,10 +111,9 @@ fn draw_blocks(shape: &Shape, blocks: u32) -> Option<Blocks> {
                 .expect("blocks")
                 .into(),
         ),
-        1 => Some(Blocks::Select(Select {
-            local: blocks % 3,
-            ..Select::new(grid.side, 1 + blocks / 32 % grid.kv_blocks())
-        })),
+        1 => Some(Blocks::Select(
+            (Select::new(grid.side, 1 + blocks / 32 % grid.kv_blocks())).with_local(blocks % 3),
+        )),
         2 => Some(Blocks::Device(DeviceBlocks {
             grid,
             capacity: 1 + blocks / 32 % grid.kv_blocks(),
@@ -171,17 +170,15 @@ fn devices() -> impl Strategy<Value = Caps> {
     let subgroups = prop::option::of((2u32..6, 0u32..3));
     let memory = prop::sample::select(vec![16 << 10, 32 << 10, 64 << 10]);
     (class, subgroups, memory, any::<bool>()).prop_map(|(class, subgroups, memory, small_grid)| {
-        Caps {
-            class,
-            subgroups: subgroups.map(|(min, more)| Subgroups {
+        Caps::BASELINE
+            .with_class(class)
+            .with_subgroups(subgroups.map(|(min, more)| Subgroups {
                 min: 1 << min,
                 max: 1 << (min + more),
-            }),
-            workgroup_memory: memory,
-            workgroups_per_dimension: if small_grid { 97 } else { 65_535 },
-            iterations: (class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS),
-            ..Caps::BASELINE
-        }
+            }))
+            .with_workgroup_memory(memory)
+            .with_workgroups_per_dimension(if small_grid { 97 } else { 65_535 })
+            .with_iterations((class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS))
     })
 }
 
@@ -189,13 +186,12 @@ fn plan(problem: Problem, gradient: bool, caps: &Caps) -> Result<Plan, Error> {
     if !gradient {
         return Plan::attention(&problem, caps, &PlanOptions::default());
     }
-    let backward = Backward {
-        dbias: problem.score.bias.is_some(),
-        dslopes: problem.score.slopes.is_some(),
-        dsinks: problem.score.sinks.is_some(),
-        dt5: problem.score.t5.is_some(),
-        ..Backward::new(problem, Element::F32)
-    };
+    let score = problem.score.clone();
+    let backward = Backward::new(problem, Element::F32)
+        .with_dbias(score.bias.is_some())
+        .with_dslopes(score.slopes.is_some())
+        .with_dsinks(score.sinks.is_some())
+        .with_dt5(score.t5.is_some());
     Plan::backward(&backward, caps, &PlanOptions::default())
 }
 

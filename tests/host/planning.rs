@@ -11,12 +11,10 @@ use wgpu_attention::problem::{
 use wgpu_attention::{Backward, Caps, Element, Error, Layout, Mask, PlanOptions, Problem, Shape};
 
 fn software() -> Caps {
-    Caps {
-        class: AdapterClass::Cpu,
-        subgroups: Some(Subgroups { min: 8, max: 8 }),
-        iterations: Some(Caps::SOFTWARE_ITERATIONS),
-        ..Caps::BASELINE
-    }
+    Caps::BASELINE
+        .with_class(AdapterClass::Cpu)
+        .with_subgroups(Subgroups { min: 8, max: 8 })
+        .with_iterations(Caps::SOFTWARE_ITERATIONS)
 }
 
 fn problem() -> Problem {
@@ -47,10 +45,7 @@ fn the_least_device_gets_the_workgroup_strategy_and_is_told_why() {
 
 #[test]
 fn a_device_without_what_its_adapter_offers_is_told_what_to_request() {
-    let caps = Caps {
-        subgroups_offered: true,
-        ..Caps::BASELINE
-    };
+    let caps = Caps::BASELINE.with_subgroups_offered(true);
     let plan = plan(&problem(), &caps).expect("a plan");
     assert!(
         plan.declined()[0].reason.contains("Features::SUBGROUP"),
@@ -62,11 +57,9 @@ fn a_device_without_what_its_adapter_offers_is_told_what_to_request() {
 fn subgroups_are_used_where_they_are() {
     let chosen = plan(&problem(), &software()).expect("a plan");
     let width = |min, max| {
-        let caps = Caps {
-            subgroups: Some(Subgroups { min, max }),
-            class: AdapterClass::Discrete,
-            ..Caps::BASELINE
-        };
+        let caps = Caps::BASELINE
+            .with_subgroups(Subgroups { min, max })
+            .with_class(AdapterClass::Discrete);
         strategy(&plan(&problem(), &caps).expect("a plan"))
     };
     assert_eq!(
@@ -180,10 +173,7 @@ fn bad_input_is_refused_with_the_actual_value() {
 
 #[test]
 fn limits_are_named() {
-    let small = Caps {
-        binding_bytes: 1 << 10,
-        ..Caps::BASELINE
-    };
+    let small = Caps::BASELINE.with_binding_bytes(1 << 10);
     let error = plan(&problem(), &small).expect_err("too large to bind");
     assert!(
         error
@@ -191,16 +181,10 @@ fn limits_are_named() {
             .contains("max_storage_buffer_binding_size"),
         "{error}"
     );
-    let none = Caps {
-        workgroup_memory: 64,
-        ..Caps::BASELINE
-    };
+    let none = Caps::BASELINE.with_workgroup_memory(64);
     let error = plan(&problem(), &none).expect_err("no strategy");
     assert!(error.to_string().contains("workgroup memory"), "{error}");
-    let choice = PlanOptions {
-        strategy: Some(StrategyKind::Subgroup),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_strategy(StrategyKind::Subgroup);
     let error = Plan::attention(&problem(), &Caps::BASELINE, &choice).expect_err("no subgroups");
     assert!(
         error
@@ -255,10 +239,7 @@ fn small_operands_beyond_one_binding_are_refused() {
         },
         table: Values::Host(vec![0.0; 32]),
     });
-    let caps = Caps {
-        binding_bytes: 64 << 10,
-        ..Caps::BASELINE
-    };
+    let caps = Caps::BASELINE.with_binding_bytes(64 << 10);
     let error = plan(&problem, &caps).expect_err("128 KiB of buckets");
     assert!(
         matches!(error, Error::Limit { allowed, .. } if allowed == caps.binding_bytes),
@@ -275,15 +256,7 @@ prop_compose! {
         binding_bytes in prop::sample::select(vec![16 << 10, 1 << 20, 128 << 20]),
         small_grid: bool,
     ) -> Caps {
-        Caps {
-            class,
-            subgroups: subgroups.map(|(min, more)| Subgroups { min: 1 << min, max: 1 << (min + more) }),
-            workgroup_memory: memory,
-            binding_bytes,
-            workgroups_per_dimension: if small_grid { 97 } else { 65_535 },
-            iterations: (class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS),
-            ..Caps::BASELINE
-        }
+        Caps::BASELINE.with_class(class).with_subgroups(subgroups.map(|(min, more)| Subgroups { min: 1 << min, max: 1 << (min + more) })).with_workgroup_memory(memory).with_binding_bytes(binding_bytes).with_workgroups_per_dimension(if small_grid { 97 } else { 65_535 }).with_iterations((class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS))
     }
 }
 
@@ -347,10 +320,7 @@ fn loops_of_users_are_counted_before_a_software_adapter_stops_them() {
             Some(n) => mods.with_iterations(n),
             None => mods,
         };
-        let problem = Problem {
-            mods: Some(mods),
-            ..Problem::new(Shape::square(1, 1, 4096, 64), Element::F32)
-        };
+        let problem = Problem::new(Shape::square(1, 1, 4096, 64), Element::F32).with_mods(mods);
         plan(&problem, &software())
     };
     let splits = |iterations| {
@@ -382,11 +352,7 @@ fn a_bias_that_many_batches_share_is_refused_before_a_software_adapter_stops() {
         });
         let mut backward = Backward::new(problem, Element::F32);
         backward.dbias = true;
-        let caps = Caps {
-            int64: true,
-            lanes: 8,
-            ..software()
-        };
+        let caps = software().with_int64(true).with_lanes(8);
         Plan::backward(&backward, &caps, &PlanOptions::default())
     };
     plan(4096).expect("16 iterations a batch are left");
@@ -405,10 +371,7 @@ fn splits_that_loop_too_long_are_refused() {
         Element::F32,
     );
     let plan = |splits| {
-        let choice = PlanOptions {
-            splits: Some(splits),
-            ..PlanOptions::default()
-        };
+        let choice = PlanOptions::default().with_splits(splits);
         Plan::attention(&problem, &software(), &choice)
     };
     let error = plan(1).expect_err("too many keys for one split");
@@ -435,10 +398,7 @@ fn a_batch_beyond_all_bounds_is_refused() {
 fn a_gradient_is_cut_in_the_parts_asked_for() {
     let steps = |caps: &Caps, splits| {
         let backward = Backward::new(problem(), Element::F32);
-        let choice = PlanOptions {
-            splits: Some(splits),
-            ..PlanOptions::default()
-        };
+        let choice = PlanOptions::default().with_splits(splits);
         let plan = Plan::backward(&backward, caps, &choice).expect("a plan");
         let of_q = |variant: &Variant| matches!(variant, Variant::GradQ(_));
         plan.steps()
@@ -446,10 +406,7 @@ fn a_gradient_is_cut_in_the_parts_asked_for() {
             .filter(|step| of_q(&step.variant()))
             .count()
     };
-    let endless = Caps {
-        iterations: None,
-        ..software()
-    };
+    let endless = software().with_iterations(None);
     for caps in [software(), endless] {
         assert_eq!([1, 2, 3].map(|n| steps(&caps, n)), [1, 2, 3]);
     }
@@ -459,10 +416,7 @@ fn a_gradient_is_cut_in_the_parts_asked_for() {
 #[test]
 fn a_backward_over_chosen_blocks_states_its_bound() {
     let mut problem = Problem::new(Shape::square(1, 2, 1024, 64), Element::F32);
-    problem.mask.blocks = Some(Blocks::Select(Select {
-        local: 0,
-        ..Select::new(64, 2)
-    }));
+    problem.mask.blocks = Some(Blocks::Select(Select::new(64, 2).with_local(0)));
     let backward = Backward::new(problem, Element::F32);
     let plan = Plan::backward(&backward, &software(), &PlanOptions::default()).expect("a plan");
     let mut notes = plan.notes().iter();

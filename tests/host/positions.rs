@@ -34,12 +34,11 @@ fn rotaries(centre: i32) -> Vec<(String, Rotary)> {
             for layout in [RotaryLayout::Half, RotaryLayout::Interleaved] {
                 for xpos in [None, Some(XPos::new(centre))] {
                     let name = format!("{name} {precision:?} {layout:?} {xpos:?}");
-                    let rotary = Rotary {
-                        precision,
-                        layout,
-                        xpos,
-                        ..plain.clone()
-                    };
+                    let rotary = plain
+                        .clone()
+                        .with_precision(precision)
+                        .with_layout(layout)
+                        .with_xpos(xpos);
                     all.push((name, rotary));
                 }
             }

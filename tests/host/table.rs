@@ -3,7 +3,7 @@
 use wgpu_attention::problem::Element;
 use wgpu_attention::reference::{Forward, Gradients, backward, forward};
 
-use crate::support::cases::{self, Distance, Setting, Turning};
+use crate::support::cases::{self, Distance, RotaryCase, Setting};
 use crate::support::compare::{
     Check, FORWARD_FLOOR, assert_forward, assert_gradients, error, kept,
 };
@@ -86,7 +86,7 @@ fn the_plain_program_is_near_the_definition() {
             ..base
         },
         Setting {
-            turning: Some(Turning {
+            rotation: Some(RotaryCase {
                 layout: Default::default(),
                 temperature: true,
             }),

@@ -6,7 +6,7 @@ mod schemes;
 mod sizes;
 mod sparse;
 
-pub use schemes::{Distance, Turning};
+pub use schemes::{Distance, RotaryCase};
 
 use wgpu_attention::problem::{Element, Problem, Shape};
 use wgpu_attention::reference::Tensors;
@@ -23,7 +23,7 @@ pub struct Setting {
     /// With a dense bias, some of it −∞.
     pub bias: bool,
     pub distance: Option<Distance>,
-    pub turning: Option<Turning>,
+    pub rotation: Option<RotaryCase>,
     /// Positions are given token by token.
     pub positions: bool,
     /// The side of blocks that are listed, and whether some are partial.
@@ -46,7 +46,7 @@ impl Setting {
             softcap: None,
             bias: false,
             distance: None,
-            turning: None,
+            rotation: None,
             positions: false,
             block: None,
             bits: false,
@@ -123,19 +123,17 @@ impl Case {
     /// The reference's view of these operands.
     pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
         let values = &self.values;
-        Tensors {
-            kv_lens: self.kv_lens.as_deref(),
-            q_offset: self.q_offset.as_deref(),
-            slopes: values.slopes.as_deref(),
-            sinks: values.sinks.as_deref(),
-            t5: values.t5.as_deref(),
-            q_positions: values.q_positions.as_deref(),
-            k_positions: values.k_positions.as_deref(),
-            segments_q: values.segments_q.as_deref(),
-            segments_k: values.segments_k.as_deref(),
-            block_lists: values.block_lists.as_deref(),
-            ..Tensors::new(q, k, v)
-        }
+        Tensors::new(q, k, v)
+            .with_kv_lens(self.kv_lens.as_deref())
+            .with_q_offset(self.q_offset.as_deref())
+            .with_slopes(values.slopes.as_deref())
+            .with_sinks(values.sinks.as_deref())
+            .with_t5(values.t5.as_deref())
+            .with_q_positions(values.q_positions.as_deref())
+            .with_k_positions(values.k_positions.as_deref())
+            .with_segments_q(values.segments_q.as_deref())
+            .with_segments_k(values.segments_k.as_deref())
+            .with_block_lists(values.block_lists.as_deref())
     }
 }
 

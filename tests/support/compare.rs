@@ -174,7 +174,7 @@ pub fn forward(problem: &Problem, tensors: &Tensors, got: &Forward) -> Verdict {
     let want = reference::forward(problem, tensors);
     let plain = plain::forward(problem, tensors);
     let dim = problem.shape.value_dim as usize;
-    let dead = |n: usize| want.lse[n / dim] == f64::NEG_INFINITY;
+    let fully_masked = |n: usize| want.lse[n / dim] == f64::NEG_INFINITY;
     let o = Check {
         name: "o",
         element: problem.o.element,
@@ -183,7 +183,7 @@ pub fn forward(problem: &Problem, tensors: &Tensors, got: &Forward) -> Verdict {
         want: &want.o,
         plain: &plain.o,
         terms: None,
-        zero: &dead,
+        zero: &fully_masked,
     };
     let lse = Check {
         name: "lse",
@@ -232,7 +232,7 @@ pub fn gradients(
         problem.shape.head_dim as usize,
         problem.shape.value_dim as usize,
     );
-    let dead = |n: usize| lse[n / d] == f64::NEG_INFINITY;
+    let fully_masked = |n: usize| lse[n / d] == f64::NEG_INFINITY;
     let unseen_k = |n: usize| !seen[n / d];
     let unseen_v = |n: usize| !seen[n / dv];
     let check = |name, of: fn(&Gradients) -> &[f64], zero| Check {
@@ -246,7 +246,7 @@ pub fn gradients(
         zero,
     };
     let checks = [
-        check("dq", |x| &x.dq, &dead as &dyn Fn(usize) -> bool),
+        check("dq", |x| &x.dq, &fully_masked as &dyn Fn(usize) -> bool),
         check("dk", |x| &x.dk, &unseen_k),
         check("dv", |x| &x.dv, &unseen_v),
     ];

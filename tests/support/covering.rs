@@ -23,7 +23,7 @@ enum Level {
     Lanes(u32),
     Aligned(bool),
     Rows(u32),
-    Rolled(bool),
+    KeyLoop(bool),
     Softcap(bool),
     Bias(bool),
     BiasPairs,
@@ -141,7 +141,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [1, 2, 4].map(Level::Lanes).to_vec(),
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2].map(Level::Rows).to_vec(),
-        [false, true].map(Level::Rolled).to_vec(),
+        [false, true].map(Level::KeyLoop).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
         [true, false].map(Level::Bias).to_vec(),
         SCHEMES.map(Level::Scheme).to_vec(),
@@ -161,7 +161,7 @@ fn excludes(a: Level, b: Level) -> bool {
             true
         }
         (Level::Strategy(Strategy::Workgroup), Level::Lanes(lanes)) => lanes > 1,
-        (Level::Strategy(Strategy::Workgroup), Level::Rolled(rolled)) => rolled,
+        (Level::Strategy(Strategy::Workgroup), Level::KeyLoop(key_loop)) => key_loop,
         // Two rows of so many channels take seconds to compile and add nothing.
         (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
         // No pair of channels to turn.
@@ -212,7 +212,7 @@ fn set(key: &mut Prefill, level: Level) {
             key.output.aligned = aligned;
         }
         Level::Rows(rows) => key.tiling.rows = rows,
-        Level::Rolled(rolled) => key.rolled = rolled,
+        Level::KeyLoop(key_loop) => key.key_loop = key_loop,
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
         Level::BiasPairs => (key.score.bias, key.score.bias_pairs) = (true, true),
@@ -247,11 +247,11 @@ pub fn forward() -> Vec<Variant> {
     });
     let pack = outputs.clone().flat_map(packs).map(Variant::Pack);
     let rotate = outputs
-        .flat_map(|element| rotations(element).chain(wide_rotation(element)))
+        .flat_map(|element| rotations(element).chain(vec8_rotation(element)))
         .map(Variant::Rotate);
     let forward = pairwise(&dimensions()).into_iter().map(prefill);
     forward
-        .chain(wide())
+        .chain(vec8())
         .map(Variant::Prefill)
         .chain(combine)
         .chain(pack)
@@ -264,7 +264,7 @@ pub fn forward() -> Vec<Variant> {
 /// Loads of 64 bits, which Tint cannot check, so they are none of the pairs: every element in both strategies, both
 /// layouts of rows that are rotated as they are loaded, and eights that do not fall evenly to the lanes of a row, with
 /// many rows and a bias loaded in pairs, and with a bias loaded one by one.
-fn wide() -> impl Iterator<Item = Prefill> {
+fn vec8() -> impl Iterator<Item = Prefill> {
     let subgroup = Level::Strategy(Strategy::Subgroup {
         width: 8,
         fixed: true,
@@ -288,7 +288,7 @@ fn wide() -> impl Iterator<Item = Prefill> {
     whole.chain(uneven).map(|mut levels| {
         levels.push(Level::Aligned(true));
         Prefill {
-            wide: true,
+            vec8: true,
             ..prefill(levels)
         }
     })
@@ -352,20 +352,20 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
         },
         layout,
         whole_chunks,
-        wide: false,
+        vec8: false,
         positions: element == Element::F16,
     })
 }
 
 /// One of them 64 bits at a time, in the layouts by turns.
-fn wide_rotation(element: Element) -> Option<Rotate> {
+fn vec8_rotation(element: Element) -> Option<Rotate> {
     let layout = match element {
         Element::F16 => RotaryLayout::Interleaved,
         Element::F32 | Element::BF16 => RotaryLayout::Half,
     };
     rotations(element)
         .find(|key| key.whole_chunks && key.layout == layout)
-        .map(|key| Rotate { wide: true, ..key })
+        .map(|key| Rotate { vec8: true, ..key })
 }
 
 fn prefill(levels: Vec<Level>) -> Prefill {
@@ -395,8 +395,8 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         score: ScoreKey::default(),
         mask: MaskKey::default(),
         rotary: None,
-        wide: false,
-        rolled: false,
+        vec8: false,
+        key_loop: false,
         count_tiles: false,
     };
     for &level in &levels {

@@ -74,7 +74,13 @@ impl Inputs {
         }
         // Reading them back rounds to the element and repeats what is broadcast.
         let [q, k, v] = [0, 1, 2].map(|n| {
-            let (Operand { element, layout }, sizes, dim) = operands[n];
+            let (
+                Operand {
+                    element, layout, ..
+                },
+                sizes,
+                dim,
+            ) = operands[n];
             gather(&buffers[slots[n]], element, &layout, sizes, dim)
         });
         Self {
@@ -94,14 +100,11 @@ impl Inputs {
     /// The reference's view of them.
     pub fn tensors<'a>(&'a self, case: &'a Case) -> Tensors<'a> {
         let shape = &case.problem.shape;
-        Tensors {
-            bias: self.bias.as_ref().map(|bias| Bias {
-                values: &bias.values,
-                batch: shape.batch,
-                heads: shape.q_heads,
-            }),
-            ..case.tensors(&self.q, &self.k, &self.v)
-        }
+        case.tensors(&self.q, &self.k, &self.v).with_bias(
+            self.bias
+                .as_ref()
+                .map(|bias| Bias::new(&bias.values, [shape.batch, shape.q_heads])),
+        )
     }
 }
 

@@ -6,11 +6,11 @@ mod score;
 use wgpu_attention::problem::{Problem, Slice};
 use wgpu_attention::reference::{Forward, Gradients, ScoreGradients, Tensors, visible};
 
-use self::position::{Turned, key_position, query_position};
+use self::position::{Rotated, key_position, query_position};
 use self::score::{added, capped, sink};
 use super::tensor::round;
 
-/// One query's operands in f32, turned by their positions.
+/// One query's operands in f32, rotated by their positions.
 struct Row {
     q: Vec<f32>,
     keys: Vec<Key>,
@@ -34,10 +34,10 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
         o: vec![f64::NAN; shape.rows() as usize * dim],
         lse: vec![f64::NAN; shape.rows() as usize],
     };
-    let turned = Turned::new(problem, tensors);
+    let rotated = Rotated::new(problem, tensors);
     for (b, h, i) in rows(problem) {
         let row = row_index(problem, (b, h, i));
-        let operands = load(problem, tensors, &turned, (b, h, i));
+        let operands = load(problem, tensors, &rotated, (b, h, i));
         let (o, lse) = forward_row(problem, &operands);
         out.lse[row] = f64::from(lse);
         for (c, x) in o.into_iter().enumerate() {
@@ -69,11 +69,11 @@ pub fn backward(
     );
     let zeros = || [&tensors.q, &tensors.k, &tensors.v].map(|x| vec![0.0f32; x.len()]);
     let (mut value, mut terms) = (zeros(), zeros());
-    let turned = Turned::new(problem, tensors);
+    let rotated = Rotated::new(problem, tensors);
     let (whole, slice) = (all_keys(problem), problem.slice().k);
     for (b, h, i) in rows(problem) {
         let row = row_index(problem, (b, h, i));
-        let operands = load(&whole, tensors, &turned, (b, h, i));
+        let operands = load(&whole, tensors, &rotated, (b, h, i));
         let given = Given::new(&operands, (problem, o), row, d_o, dlse);
         for seen in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
             let pair = given.weigh(problem, &operands.q, seen);
@@ -89,8 +89,8 @@ pub fn backward(
             add(2, key * dv, (pair.p, pair.p_terms), &given.d_o);
         }
     }
-    turned.back(problem, tensors, &mut value, false);
-    turned.back(problem, tensors, &mut terms, true);
+    rotated.back(problem, tensors, &mut value, false);
+    rotated.back(problem, tensors, &mut terms, true);
     let gradients = |[dq, dk, dv]: [Vec<f32>; 3]| Gradients {
         dq: widen(&dq),
         dk: widen(&dk),
@@ -172,11 +172,11 @@ pub fn score_gradients(
 ) -> Rounded<ScoreGradients> {
     let heads = problem.shape.q_heads as usize;
     let (mut value, mut terms) = (Numbers::new(problem), Numbers::new(problem));
-    let turned = Turned::new(problem, tensors);
+    let rotated = Rotated::new(problem, tensors);
     let (whole, slice) = (all_keys(problem), problem.slice().k);
     for (b, h, i) in rows(problem) {
         let row = row_index(problem, (b, h, i));
-        let operands = load(&whole, tensors, &turned, (b, h, i));
+        let operands = load(&whole, tensors, &rotated, (b, h, i));
         let given = Given::new(&operands, (problem, o), row, d_o, dlse);
         if let Some(z) = operands.sink {
             let p = (z - given.lse).exp();
@@ -255,7 +255,12 @@ fn forward_row(problem: &Problem, Row { q, keys, sink }: &Row) -> (Vec<f32>, f32
 }
 
 /// The operands of one row: its query, and the keys of the slice that it sees and the bias does not hide.
-fn load(problem: &Problem, tensors: &Tensors, turned: &Turned, (b, h, i): (u32, u32, u32)) -> Row {
+fn load(
+    problem: &Problem,
+    tensors: &Tensors,
+    rotated: &Rotated,
+    (b, h, i): (u32, u32, u32),
+) -> Row {
     let shape = &problem.shape;
     let (d, dv) = (shape.head_dim as usize, shape.value_dim as usize);
     let row = row_index(problem, (b, h, i));
@@ -263,13 +268,13 @@ fn load(problem: &Problem, tensors: &Tensors, turned: &Turned, (b, h, i): (u32, 
         let key = key_index(problem, b, h, j);
         Key {
             j,
-            k: turned.k[key * d..][..d].to_vec(),
+            k: rotated.k[key * d..][..d].to_vec(),
             v: narrow(&tensors.v[key * dv..][..dv]),
             added: added(problem, tensors, (b, h, i, j)),
         }
     };
     Row {
-        q: turned.q[row * d..][..d].to_vec(),
+        q: rotated.q[row * d..][..d].to_vec(),
         keys: problem
             .slice()
             .k
@@ -282,13 +287,10 @@ fn load(problem: &Problem, tensors: &Tensors, turned: &Turned, (b, h, i): (u32, 
 }
 
 fn all_keys(problem: &Problem) -> Problem {
-    Problem {
-        slice: Some(Slice {
-            k: 0..problem.shape.kv_len,
-            ..problem.slice()
-        }),
-        ..problem.clone()
-    }
+    problem.clone().with_slice(Slice {
+        k: 0..problem.shape.kv_len,
+        ..problem.slice()
+    })
 }
 
 fn row_index(problem: &Problem, (b, h, i): (u32, u32, u32)) -> usize {

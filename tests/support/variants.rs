@@ -6,7 +6,7 @@ use wgpu_attention::internal::{
 use wgpu_attention::plan::{RotateWhere, StrategyKind};
 use wgpu_attention::{Caps, Element, PlanOptions};
 
-use super::cases::{self, Case, Distance, Setting, Turning};
+use super::cases::{self, Case, Distance, RotaryCase, Setting};
 use super::inputs::Data;
 
 pub const SOFTCAP: f32 = 3.0;
@@ -19,15 +19,15 @@ pub fn channels(chunks: u32) -> u32 {
     }
 }
 
-/// Whether a device has the strategy and is wide enough.
-fn fits(strategy: Strategy, wide: bool, invocations: u32, caps: &Caps) -> bool {
+/// Whether a device has the strategy and has what it takes.
+fn fits(strategy: Strategy, vec8: bool, invocations: u32, caps: &Caps) -> bool {
     let has = match strategy {
         Strategy::Workgroup => true,
         Strategy::Subgroup { width, fixed } => caps
             .subgroups
             .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
     };
-    has && (!wide || caps.int64) && invocations <= caps.invocations_per_workgroup
+    has && (!vec8 || caps.int64) && invocations <= caps.invocations_per_workgroup
 }
 
 fn by_strategy(strategy: Strategy) -> PlanOptions {
@@ -35,11 +35,9 @@ fn by_strategy(strategy: Strategy) -> PlanOptions {
         Strategy::Subgroup { width, .. } => (StrategyKind::Subgroup, Some(width)),
         Strategy::Workgroup => (StrategyKind::Workgroup, None),
     };
-    PlanOptions {
-        strategy: Some(strategy),
-        width,
-        ..PlanOptions::default()
-    }
+    PlanOptions::default()
+        .with_strategy(strategy)
+        .with_width(width)
 }
 
 fn distance(score: &ScoreKey) -> Option<Distance> {
@@ -54,20 +52,18 @@ pub mod forward {
     use super::*;
 
     pub fn can_run(key: &Prefill, caps: &Caps) -> bool {
-        fits(key.strategy, key.wide, key.tiling.invocations, caps)
+        fits(key.strategy, key.vec8, key.tiling.invocations, caps)
     }
 
     pub fn choice(key: &Prefill) -> PlanOptions {
-        PlanOptions {
-            tiling: Some(key.tiling),
-            wide: Some(key.wide),
-            rolled: Some(key.rolled),
-            rotate: Some(match key.rotary {
+        by_strategy(key.strategy)
+            .with_tiling(key.tiling)
+            .with_vec8(key.vec8)
+            .with_key_loop(key.key_loop)
+            .with_rotate(match key.rotary {
                 Some(_) => RotateWhere::Fused,
                 None => RotateWhere::Pass,
-            }),
-            ..by_strategy(key.strategy)
-        }
+            })
     }
 
     fn setting(key: &Prefill) -> Setting {
@@ -80,7 +76,7 @@ pub mod forward {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
             distance: distance(&score),
-            turning: turns(key).then_some(Turning {
+            rotation: turns(key).then_some(RotaryCase {
                 layout: key.rotary.unwrap_or_default(),
                 temperature: score.temperature,
             }),
@@ -147,19 +143,17 @@ pub mod backward {
     pub fn can_run(variant: &Variant, key: &Gradient, caps: &Caps) -> bool {
         fits(
             key.strategy,
-            key.wide,
+            key.vec8,
             variant.workgroup().invocations,
             caps,
         )
     }
 
     pub fn choice(key: &Gradient) -> PlanOptions {
-        PlanOptions {
-            tiling: Some(key.tiling),
-            wide: Some(key.wide),
-            rolled: Some(key.rolled),
-            ..by_strategy(key.strategy)
-        }
+        by_strategy(key.strategy)
+            .with_tiling(key.tiling)
+            .with_vec8(key.vec8)
+            .with_key_loop(key.key_loop)
     }
 
     fn setting(key: &Gradient) -> Setting {
@@ -169,7 +163,7 @@ pub mod backward {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
             distance: distance(&score),
-            turning: turns.then_some(Turning {
+            rotation: turns.then_some(RotaryCase {
                 layout: Default::default(),
                 temperature: score.temperature,
             }),

@@ -188,12 +188,10 @@ impl Args {
             ),
         };
         let (splits, slice_rows) = (self.splits, self.slice_rows);
-        Ok(PlanOptions {
-            strategy,
-            splits,
-            slice_rows,
-            ..PlanOptions::default()
-        })
+        Ok(PlanOptions::default()
+            .with_strategy(strategy)
+            .with_splits(splits)
+            .with_slice_rows(slice_rows))
     }
 
     /// False where only the plan is asked for: then nothing is computed.

@@ -88,7 +88,7 @@ impl PositionArgs {
             Some(LayoutName::Interleaved) => RotaryLayout::Interleaved,
             None => rotary.layout,
         };
-        Ok(Rotary { layout, ..rotary })
+        Ok(rotary.with_layout(layout))
     }
 
     /// How distances fall into the rows of a table of `buckets`.

@@ -54,15 +54,15 @@ impl SelectArgs {
         let Some(count) = self.top_k else {
             return Ok(());
         };
-        problem.mask.blocks = Some(Blocks::Select(Select {
-            by: match self.select {
-                By::Mean => SelectBy::Mean,
-                By::Minmax => SelectBy::MinMax,
-            },
-            local: self.local,
-            written: true,
-            ..Select::new(side.unwrap_or(SIDE), count)
-        }));
+        problem.mask.blocks = Some(Blocks::Select(
+            Select::new(side.unwrap_or(SIDE), count)
+                .with_by(match self.select {
+                    By::Mean => SelectBy::Mean,
+                    By::Minmax => SelectBy::MinMax,
+                })
+                .with_local(self.local)
+                .with_written(true),
+        ));
         Ok(())
     }
 }

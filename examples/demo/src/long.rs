@@ -26,13 +26,7 @@ pub fn run(gpu: &Gpu) -> Result<()> {
         left: Some(WINDOW),
         right: None,
     };
-    let problem = Problem {
-        mask: Mask {
-            window: Some(window),
-            ..Mask::causal()
-        },
-        ..Problem::new(shape, Element::F32)
-    };
+    let problem = Problem::new(shape, Element::F32).with_mask(Mask::causal().with_window(window));
     let plan = gpu.attention.plan(&problem)?;
     print!("{plan}");
     let [q, k, v] = random::operands(&shape, Element::F32, 0);

@@ -42,10 +42,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
 
 fn open(gpu: &Gpu, row: &Row, kernel: &'static str) -> Result<Gradients> {
     let problem = row.problem.clone();
-    let choice = PlanOptions {
-        strategy: Some(strategy(row.strategy)?),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_strategy(strategy(row.strategy)?);
     let backward = Backward::new(problem.clone(), Element::F32);
     let plan = gpu.attention.plan_backward_with(&backward, &choice)?;
     let steps = steps_of(&plan, kernel)?;

@@ -132,16 +132,16 @@ impl Case for Naive {
             columns,
             transposed: false,
         };
-        let turned = |buffer, columns| Matrix {
+        let transposed = |buffer, columns| Matrix {
             buffer,
             columns,
             transposed: true,
         };
         // S = Q·Kᵀ, dP = dO·Vᵀ
-        self.product(gpu, (plain(&q, d), turned(&k, d)), &scores, [n, d, m])?;
+        self.product(gpu, (plain(&q, d), transposed(&k, d)), &scores, [n, d, m])?;
         self.product(
             gpu,
-            (plain(&d_o, dv), turned(&v, dv)),
+            (plain(&d_o, dv), transposed(&v, dv)),
             &gradients,
             [n, dv, m],
         )?;
@@ -149,12 +149,17 @@ impl Case for Naive {
         // dV = Pᵀ·dO, dQ = dS·K, dK = dSᵀ·Q
         self.product(
             gpu,
-            (turned(&scores, m), plain(&d_o, dv)),
+            (transposed(&scores, m), plain(&d_o, dv)),
             &dv_out,
             [m, n, dv],
         )?;
         self.product(gpu, (plain(&gradients, m), plain(&k, d)), &dq, [n, m, d])?;
-        self.product(gpu, (turned(&gradients, m), plain(&q, d)), &dk, [m, n, d])
+        self.product(
+            gpu,
+            (transposed(&gradients, m), plain(&q, d)),
+            &dk,
+            [m, n, d],
+        )
     }
 
     /// Five products of the whole matrix.

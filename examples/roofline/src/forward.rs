@@ -31,10 +31,7 @@ pub struct Forward {
 /// The case of a row whose strategy can run here.
 pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let problem = row.problem.clone();
-    let choice = PlanOptions {
-        strategy: Some(strategy(row.strategy)?),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_strategy(strategy(row.strategy)?);
     let plan = gpu.attention.plan_with(&problem, &choice)?;
     let inputs = Inputs::random(&problem);
     let shape = problem.shape;

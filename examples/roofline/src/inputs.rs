@@ -51,15 +51,11 @@ impl Inputs {
 
     /// What the reference computes with.
     pub fn tensors(&self) -> Tensors<'_> {
-        let bias = self.bias.as_deref().map(|values| Bias {
-            values,
-            batch: 1,
-            heads: self.heads,
-        });
-        Tensors {
-            bias,
-            ..Tensors::new(&self.q, &self.k, &self.v)
-        }
+        let bias = self
+            .bias
+            .as_deref()
+            .map(|values| Bias::new(values, [1, self.heads]));
+        Tensors::new(&self.q, &self.k, &self.v).with_bias(bias)
     }
 }
 

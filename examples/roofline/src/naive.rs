@@ -86,11 +86,9 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
 
 /// True where `softmax.wgsl` knows the mask.
 fn is_simple(mask: &Mask) -> bool {
-    let known = Mask {
-        causal: mask.causal,
-        window: mask.window,
-        ..Mask::default()
-    };
+    let known = Mask::default()
+        .with_causal(mask.causal)
+        .with_window(mask.window);
     *mask == known
 }
 

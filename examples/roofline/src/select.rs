@@ -49,10 +49,7 @@ pub fn attention(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
 
 fn case(gpu: &Gpu, row: &Row, chooses: bool) -> Result<Box<dyn Case>> {
     let problem = row.problem.clone();
-    let forced = PlanOptions {
-        strategy: Some(strategy(row.strategy)?),
-        ..PlanOptions::default()
-    };
+    let forced = PlanOptions::default().with_strategy(strategy(row.strategy)?);
     let plan = gpu.attention.plan_with(&problem, &forced)?;
     let is_attention = |variant: &Variant| matches!(variant, Variant::Prefill(_));
     let first = plan

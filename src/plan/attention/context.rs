@@ -2,7 +2,7 @@
 //! part, and where q and k are rotated.
 
 use crate::error::Result;
-use crate::kernel::{MaskKey, Params, whole_eights};
+use crate::kernel::{MaskKey, Params, whole_vec8s};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate;
 use crate::plan::schedule::Schedule;
@@ -104,7 +104,7 @@ impl<'a> Context<'a> {
         rows.extend(more);
         let rotary = self.problem.position.rotation().filter(|_| self.fused);
         let whole = rotary.is_none_or(|rotary| rotate::whole_chunks(rotary, 8));
-        chosen.load_wide_if(whole && whole_eights(&rows));
+        chosen.load_vec8_if(whole && whole_vec8s(&rows));
         for declined in chosen.declined.drain(..) {
             builder.decline(declined);
         }

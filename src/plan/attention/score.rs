@@ -106,7 +106,7 @@ impl ScorePlan {
 
     /// Of the bias, where there is one and the tiles load pairs.
     fn bias_bytes(&self, tiles: &TileChoice) -> Option<u64> {
-        let pairs = tiles.wide && tiles.tiling.keys.is_multiple_of(2);
+        let pairs = tiles.vec8 && tiles.tiling.keys.is_multiple_of(2);
         let bytes = self.bias.filter(|_| pairs)?.size;
         (bytes > 0).then_some(bytes)
     }

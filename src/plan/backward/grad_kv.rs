@@ -1,4 +1,4 @@
-//! dK and dV by tiles of keys, each of which walks the queries of its group's heads that see it.
+//! dK and dV by tiles of keys, each of which visits the queries of its group's heads that see it.
 
 use std::ops::Range;
 
@@ -15,7 +15,7 @@ use crate::problem::Role;
 use crate::problem::position::Side;
 
 use super::target::{Target, Tensor};
-use super::walk::parts;
+use super::visits::parts;
 use super::{Last, Pass};
 
 impl Pass<'_> {
@@ -123,7 +123,7 @@ impl Pass<'_> {
         [dk, dv]
     }
 
-    /// The heads of a group and the queries that each dispatch walks: heads one by one before queries are cut.
+    /// The heads of a group and the queries that each dispatch visits: heads one by one before queries are cut.
     fn cut_queries(
         &self,
         builder: &PlanBuilder<'_>,
@@ -143,7 +143,7 @@ impl Pass<'_> {
             .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }
 
-    /// What a tile of keys costs that walks the queries `q` of the heads `h` of its group.
+    /// What a tile of keys costs that visits the queries `q` of the heads `h` of its group.
     fn kv_cost(
         &self,
         chosen: &TileChoice,
@@ -157,8 +157,8 @@ impl Pass<'_> {
         let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
         let heads = u64::from(h.end - h.start);
         let first = kv_head * shape.group();
-        // Query heads that walk the same are counted once and multiplied.
-        let (walks, times) = match schedule.heads() {
+        // Query heads with the same visits are counted once and multiplied.
+        let (visits, times) = match schedule.heads() {
             1 => (0..1, heads),
             _ => (first + h.start..first + h.end, 1),
         };
@@ -168,7 +168,7 @@ impl Pass<'_> {
                 schedule.seen_by_pairs(b, h, j0, j1),
             )
         };
-        let (visited, pairs) = walks
+        let (visited, pairs) = visits
             .map(of_head)
             .fold((0, 0), |sum, x| (sum.0 + times * x.0, sum.1 + times * x.1));
         Cost {

@@ -1,4 +1,4 @@
-//! dQ by tiles of queries, each of which walks the keys that it sees.
+//! dQ by tiles of queries, each of which visits the keys that it sees.
 
 use crate::error::Result;
 use crate::kernel::GradQ;
@@ -12,7 +12,7 @@ use crate::problem::Role;
 use crate::problem::position::Side;
 
 use super::target::{Target, Tensor};
-use super::walk::parts;
+use super::visits::parts;
 use super::{Last, Pass};
 
 impl Pass<'_> {

@@ -284,7 +284,7 @@ fn reduce(
     builder.item_steps(Reduce, params, bindings, items, cost)
 }
 
-/// Refuses a walk in which a software adapter would stop a workgroup on the way.
+/// Refuses visits in which a software adapter would stop a workgroup on the way.
 fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
     let actual = walked + ITERATION_MARGIN;
     match builder.caps.iterations.filter(|&cap| actual > cap) {

@@ -280,8 +280,8 @@ impl<'a> Forward<'a> {
             rotary: rotary
                 .filter(|_| self.context.fused)
                 .map(|rotary| rotary.layout),
-            wide: self.chosen.wide,
-            rolled: self.chosen.rolled,
+            vec8: self.chosen.vec8,
+            key_loop: self.chosen.key_loop,
             count_tiles,
         }
     }

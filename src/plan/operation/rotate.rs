@@ -16,6 +16,7 @@ use super::merge::pack_into;
 
 /// The cosines and sines that a plan's steps read.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct TableNeed {
     /// The scheme.
     pub rotary: Rotary,
@@ -214,7 +215,7 @@ impl Pass<'_> {
         if self.side == Side::Key {
             turn_keys(builder, &mut params);
         }
-        let turn = Turn {
+        let rotate = RotateStep {
             rotary: self.rotary,
             rows: self.operand,
             positions: self.positions,
@@ -224,7 +225,7 @@ impl Pass<'_> {
             binding: scratch,
             rows,
         };
-        turn.push(builder, params, self.source.binding, &to, output)?;
+        rotate.push(builder, params, self.source.binding, &to, output)?;
         Ok(to)
     }
 }
@@ -262,7 +263,7 @@ impl BackPass<'_> {
         let count = self.rows.end - self.rows.start;
         let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
         let from = self.from.binding;
-        let turn = Turn {
+        let rotate = RotateStep {
             rotary: self.rotary,
             rows: &scratch,
             positions: self.positions,
@@ -273,7 +274,7 @@ impl BackPass<'_> {
             operand,
             to,
             what,
-            |builder, to, output| turn.push(builder, params, from, to, output),
+            |builder, to, output| rotate.push(builder, params, from, to, output),
         )
     }
 }
@@ -288,13 +289,13 @@ fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) {
 }
 
 /// Rows that a step rotates.
-struct Turn<'a> {
+struct RotateStep<'a> {
     rotary: &'a Rotary,
     rows: &'a Operand,
     positions: &'a Positions,
 }
 
-impl Turn<'_> {
+impl RotateStep<'_> {
     /// Adds the step from `from`, whose rows lie as `params.x` says.
     fn push(
         &self,
@@ -331,11 +332,11 @@ impl Turn<'_> {
     ) -> Result<Rotate> {
         let dim = self.rotary.head_dim;
         let mut declined = Vec::new();
-        let mut wide = tiles::wide_loads(builder.caps, builder.options, &mut declined)?;
+        let mut vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)?;
         let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
-        if wide && !(whole && whole_chunks(self.rotary, 8)) {
-            wide = false;
-            declined.push(tiles::not_eights());
+        if vec8 && !(whole && whole_chunks(self.rotary, 8)) {
+            vec8 = false;
+            declined.push(tiles::no_vec8());
         }
         declined.into_iter().for_each(|x| builder.decline(x));
         Ok(Rotate {
@@ -343,7 +344,7 @@ impl Turn<'_> {
             output,
             layout: self.rotary.layout,
             whole_chunks: whole_chunks(self.rotary, 4),
-            wide,
+            vec8,
             positions: *self.positions != Positions::Index,
         })
     }
@@ -424,7 +425,7 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
     let from = builder.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
     let to = builder.output(Role::Rotated, &rotation.rotated, rotation.sizes(), dim)?;
     params.x = from.rows;
-    let turn = Turn {
+    let rotate = RotateStep {
         rotary,
         rows: &rotation.rows,
         positions: &rotation.positions,
@@ -436,6 +437,6 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
         &rotation.rotated,
         &to,
         what,
-        |builder, to, output| turn.push(builder, params, from.binding, to, output),
+        |builder, to, output| rotate.push(builder, params, from.binding, to, output),
     )
 }

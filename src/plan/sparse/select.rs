@@ -1,4 +1,4 @@
-//! Blocks of keys chosen from q and k, as lists among the small operands that the attention kernel then walks.
+//! Blocks of keys chosen from q and k, as lists among the small operands that the attention kernel then visits.
 
 use std::ops::Range;
 

@@ -30,7 +30,7 @@ impl BlockMask {
         })
     }
 
-    /// For each block of keys the blocks of queries that see it: what a pass over keys walks. Queries and keys change
+    /// For each block of keys the blocks of queries that see it: what a pass over keys visits. Queries and keys change
     /// places, in the bits too.
     pub fn transpose(&self) -> Self {
         let grid = BlockGrid {

@@ -49,6 +49,7 @@ impl Precision {
 
 /// A rotation of q and k by their positions: pair i of a row at position p turns by the angle p·θ_i.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Rotary {
     /// D, the size of a row of q and k.
     pub head_dim: u32,
@@ -71,6 +72,19 @@ pub struct Rotary {
     pub temperature: Option<Temperature>,
     /// What the config said, for explanations; no part of equality.
     pub origin: Origin,
+}
+
+setters! {
+    Rotary {
+        with_head_dim(head_dim: u32);
+        with_start(start: u32);
+        with_dim(dim: u32);
+        with_base(base: f64);
+        with_layout(layout: RotaryLayout);
+        with_precision(precision: Precision);
+        with_xpos(xpos?: XPos);
+        with_temperature(temperature?: Temperature);
+    }
 }
 
 impl Rotary {

@@ -29,6 +29,7 @@ pub enum Growth {
 /// attention factor. Angles stay in f64 up to the cosine, which reduces them modulo 2π; WGSL promises its own only to
 /// 2⁻¹¹ inside of [−π, π].
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Table {
     rotary: Rotary,
     inv_freq: Vec<f64>,

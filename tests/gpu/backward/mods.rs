@@ -161,12 +161,10 @@ fn beneath(modified: &ScoreGradients, pairs: &[Pair], terms: bool) -> ScoreGradi
 
 #[test]
 fn parameters_beneath_a_users_function() {
-    let ragged = Mask {
-        causal: true,
-        kv_lens: Lengths::Host(vec![53, 21]),
-        q_offset: Offsets::Host(vec![16, -4]),
-        ..Mask::default()
-    };
+    let ragged = Mask::default()
+        .with_causal(true)
+        .with_kv_lens(Lengths::Host(vec![53, 21]))
+        .with_q_offset(Offsets::Host(vec![16, -4]));
     for (n, mask) in [Mask::default(), Mask::window(9, 3), ragged]
         .into_iter()
         .enumerate()

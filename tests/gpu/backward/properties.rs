@@ -103,11 +103,10 @@ fn cut_and_uncut_agree() {
     for choice in strategies(gpu()) {
         let want = gradients(&whole, &inputs, &given, &choice);
         for (splits, slice_rows) in [(Some(3), None), (None, Some(23)), (Some(2), Some(16))] {
-            let choice = PlanOptions {
-                splits,
-                slice_rows,
-                ..choice.clone()
-            };
+            let choice = choice
+                .clone()
+                .with_splits(splits)
+                .with_slice_rows(slice_rows);
             let got = gradients(&whole, &inputs, &given, &choice);
             near(&got.dq, &want.dq, "dq of steps");
             near(&got.dk, &want.dk, "dk of steps");
@@ -147,10 +146,7 @@ fn the_transposed_walk_visits_the_pairs_of_the_forward_walk() {
     let gpu = gpu();
     for case in cases::all(&Setting::new(8, 8, Element::F32)) {
         for choice in strategies(gpu) {
-            let choice = PlanOptions {
-                count_tiles: true,
-                ..choice
-            };
+            let choice = choice.with_count_tiles(true);
             let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
             let given = Given::new(&case, 0);
             let (plan, backward, output) =
@@ -203,12 +199,10 @@ fn four_rows_in_two_lanes() {
         keys: 4,
         tile: 4,
     };
-    let choice = PlanOptions {
-        strategy: Some(StrategyKind::Subgroup),
-        width: Some(8),
-        tiling: Some(tiling),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default()
+        .with_strategy(StrategyKind::Subgroup)
+        .with_width(8)
+        .with_tiling(tiling);
     let subgroups = gpu().attention.caps().subgroups;
     if subgroups.is_none_or(|s| s.min < 8) {
         say("no clusters of 8 lanes here");
@@ -222,18 +216,10 @@ fn four_rows_in_two_lanes() {
 fn gradients_take_the_places_of_operands() {
     let gpu = gpu();
     let count = 2 * 40 * 8;
-    let problem = Problem {
-        mask: Mask::causal(),
-        score: Score {
-            slopes: Some(Values::Host(vec![0.5, 0.25])),
-            ..Score::default()
-        },
-        ..Problem::new(Shape::square(1, 2, 40, 8), Element::F32)
-    };
-    let backward = Backward {
-        dslopes: true,
-        ..Backward::new(problem, Element::F32)
-    };
+    let problem = Problem::new(Shape::square(1, 2, 40, 8), Element::F32)
+        .with_mask(Mask::causal())
+        .with_score(Score::default().with_slopes(Values::Host(vec![0.5, 0.25])));
+    let backward = Backward::new(problem, Element::F32).with_dslopes(true);
     let numbers = |seed: u64, count: usize| encode(Element::F32, &normal(seed, count));
     let of = |bytes: &[u8]| buffer(&gpu.device, bytes);
     // Which of q, k, v and dO the gradients dq, dk and dv take the place of.
@@ -287,10 +273,7 @@ fn gradients_take_the_places_of_operands() {
 #[test]
 fn bad_requests_are_typed_errors() {
     let attention = &gpu().attention;
-    let problem = Problem {
-        mask: Mask::causal(),
-        ..Problem::new(Shape::square(1, 2, 8, 4), Element::F32)
-    };
+    let problem = Problem::new(Shape::square(1, 2, 8, 4), Element::F32).with_mask(Mask::causal());
     let backward = Backward::new(problem.clone(), Element::F32);
     let asked = |change: fn(&mut Backward)| {
         let mut backward = backward.clone();

@@ -32,12 +32,10 @@ fn check(rotary: &Rotary, k_rotated: bool) {
 fn channels_at_the_end_of_a_row() {
     for layout in [RotaryLayout::Half, RotaryLayout::Interleaved] {
         for (head_dim, dim) in [(24, 8), (22, 6)] {
-            let rotary = Rotary {
-                start: head_dim - dim,
-                dim,
-                layout,
-                ..Rotary::new(head_dim)
-            };
+            let rotary = Rotary::new(head_dim)
+                .with_start(head_dim - dim)
+                .with_dim(dim)
+                .with_layout(layout);
             check(&rotary, false);
         }
     }

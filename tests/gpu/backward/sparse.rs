@@ -34,14 +34,12 @@ fn check(case: &Case, seed: u64) {
 fn gradients_over_every_pattern() {
     for (n, pattern) in patterns().iter().enumerate() {
         for side in [16, 48] {
-            let mask = Mask {
-                blocks: Some(of_pattern(
+            let mask = Mask::default()
+                .with_blocks(of_pattern(
                     BlockGrid::new(side, SIZES.q_len, SIZES.kv_len),
                     pattern,
-                )),
-                causal: n % 2 == 0,
-                ..Mask::default()
-            };
+                ))
+                .with_causal(n % 2 == 0);
             let case = case(format!("{} by {side}", pattern.name()), SIZES, mask);
             check(&case, n as u64);
         }
@@ -59,11 +57,9 @@ fn gradients_over_lists_of_each_head() {
     let sees =
         |b: u32, h: u32, i: u32, j: u32| !(i / 9 + j / 7 + b + h).is_multiple_of(3) && i % 31 != 5;
     let blocks = BlockMask::from_fn(grid, sees).expect("a legal grid");
-    let mask = Mask {
-        blocks: Some(blocks.into()),
-        first: 5,
-        ..Mask::window(40, 11)
-    };
+    let mask = Mask::window(40, 11)
+        .with_blocks(Some(blocks.into()))
+        .with_first(5);
     let case = case("lists of each head", SIZES, mask).with(|p| {
         p.score.bias = Some(Layout::heads_first(
             SIZES.q_heads,
@@ -91,20 +87,13 @@ fn gradients_of_documents() {
         },
     ];
     for (n, segments) in segments.into_iter().enumerate() {
-        let mask = Mask {
-            segments: Some(segments),
-            causal: true,
-            ..Mask::default()
-        };
+        let mask = Mask::default().with_segments(segments).with_causal(true);
         check(&case(format!("documents {n}"), SIZES, mask), n as u64);
     }
     let empty = BlockMask::from_pattern(
         BlockGrid::new(16, SIZES.q_len, SIZES.kv_len),
         &Pattern::vertical_slash([], []),
     );
-    let mask = Mask {
-        blocks: empty.ok().map(Into::into),
-        ..Mask::default()
-    };
+    let mask = Mask::default().with_blocks(empty.ok().map(Into::into));
     check(&case("empty lists", SIZES, mask), 9);
 }

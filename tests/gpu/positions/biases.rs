@@ -27,11 +27,9 @@ fn grouped_of(head_dim: u32, name: impl Into<String>) -> Case {
 }
 
 fn masks() -> [Mask; 3] {
-    let lens = Mask {
-        kv_lens: Lengths::Host(vec![30, 0]),
-        q_offset: Offsets::Host(vec![3, 11]),
-        ..Mask::causal()
-    };
+    let lens = Mask::causal()
+        .with_kv_lens(Lengths::Host(vec![30, 0]))
+        .with_q_offset(Offsets::Host(vec![3, 11]));
     [Mask::default(), Mask::window(6, 3), lens]
 }
 
@@ -186,8 +184,8 @@ fn rows_that_a_bias_hides_are_dead() {
         agree_on(&case, &inputs, std::slice::from_ref(&choice));
         let (plan, output) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
         let got = output.forward(&case);
-        let dead = got.lse.iter().filter(|x| **x == f64::NEG_INFINITY).count();
-        assert_eq!(dead as u32, 2 * HEADS * Q_LEN / 4, "{plan}");
+        let fully_masked = got.lse.iter().filter(|x| **x == f64::NEG_INFINITY).count();
+        assert_eq!(fully_masked as u32, 2 * HEADS * Q_LEN / 4, "{plan}");
     }
 }
 
@@ -240,10 +238,7 @@ fn everything_together() {
             p.score.slopes = Some(Values::Host(alibi_slopes(HEADS)));
             p.score.t5 = Some(t5(false, 20));
             p.score.sinks = Some(Values::Host(vec![0.5; HEADS as usize]));
-            p.position.rotary = Some(Rotary {
-                dim: 8,
-                ..Rotary::new(12)
-            });
+            p.position.rotary = Some(Rotary::new(12).with_dim(8));
         });
         agree(&case, &everywhere());
     }

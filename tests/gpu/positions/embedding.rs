@@ -77,11 +77,9 @@ fn sinusoidal_tables_of_every_element() {
         for add in [true, false] {
             for dim in [2, 6, 64] {
                 let table = sinusoidal(50, dim).expect("a table");
-                let embedding = Embedding {
-                    add,
-                    start: 9,
-                    ..Embedding::new([2, 13, dim], 50, element)
-                };
+                let embedding = Embedding::new([2, 13, dim], 50, element)
+                    .with_add(add)
+                    .with_start(9);
                 check(&embedding, &table, None);
             }
         }
@@ -125,19 +123,12 @@ fn positions_of_host_and_device() {
     let host: Vec<i32> = (0..22).map(|n| 7 * n % 20).collect();
     let far: Vec<i32> = (0..22).map(|n| 100_000_000 * (n - 11)).collect();
     for add in [true, false] {
-        let embedding = Embedding {
-            add,
-            ..Embedding::new([2, 11, 6], 20, Element::F16)
-        };
-        let on_host = Embedding {
-            positions: Positions::Host(host.clone()),
-            ..embedding.clone()
-        };
+        let embedding = Embedding::new([2, 11, 6], 20, Element::F16).with_add(add);
+        let on_host = embedding
+            .clone()
+            .with_positions(Positions::Host(host.clone()));
         check(&on_host, &table, None);
-        let on_device = Embedding {
-            positions: Positions::Device,
-            ..embedding
-        };
+        let on_device = embedding.with_positions(Positions::Device);
         check(&on_device, &table, Some(&host));
         check(&on_device, &table, Some(&far));
     }

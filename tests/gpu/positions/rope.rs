@@ -28,11 +28,9 @@ fn grouped(name: impl Into<String>, dim: u32, element: Element) -> Case {
 }
 
 fn masks() -> Vec<Mask> {
-    let lens = Mask {
-        kv_lens: Lengths::Host(vec![34, 19]),
-        q_offset: Offsets::Host(vec![9, -3]),
-        ..Mask::causal()
-    };
+    let lens = Mask::causal()
+        .with_kv_lens(Lengths::Host(vec![34, 19]))
+        .with_q_offset(Offsets::Host(vec![9, -3]));
     vec![Mask::default(), Mask::causal(), Mask::window(7, 2), lens]
 }
 
@@ -43,10 +41,7 @@ fn every_kind_fused_and_in_a_pass() {
             .into_iter()
             .flat_map(|l| masks().into_iter().map(move |m| (l, m)))
         {
-            let rotary = Rotary {
-                layout,
-                ..Rotary::new(16).with_kind(kind.clone())
-            };
+            let rotary = Rotary::new(16).with_kind(kind.clone()).with_layout(layout);
             let case = grouped(format!("{name} {layout:?} {mask:?}"), 16, Element::F32).with(|p| {
                 p.mask = mask;
                 p.position.rotary = Some(rotary);
@@ -87,25 +82,14 @@ fn variations_of_a_rotation() {
     });
     let plain = Rotary::new(16);
     let variations = [
-        Rotary {
-            temperature,
-            ..plain.clone()
-        },
-        Rotary {
-            xpos: Some(XPos::new(10)),
-            ..plain.clone()
-        },
-        Rotary {
-            xpos: Some(XPos::new(-40)),
-            layout: RotaryLayout::Interleaved,
-            temperature,
-            ..plain.clone()
-        },
-        Rotary {
-            precision: Precision::AsTrained,
-            dim: 8,
-            ..plain
-        },
+        plain.clone().with_temperature(temperature),
+        plain.clone().with_xpos(XPos::new(10)),
+        plain
+            .clone()
+            .with_xpos(XPos::new(-40))
+            .with_layout(RotaryLayout::Interleaved)
+            .with_temperature(temperature),
+        plain.with_precision(Precision::AsTrained).with_dim(8),
     ];
     for rotary in variations {
         for mask in masks() {
@@ -121,10 +105,7 @@ fn variations_of_a_rotation() {
 /// xPos far from 0: its table holds no positions that its factors cannot reach.
 #[test]
 fn xpos_about_a_far_centre() {
-    let rotary = Rotary {
-        xpos: Some(XPos::new(40_000)),
-        ..Rotary::new(16)
-    };
+    let rotary = Rotary::new(16).with_xpos(XPos::new(40_000));
     let far = |len: i32| Positions::Host((0..2 * len).map(|n| 39_900 + 7 * n).collect());
     let case = grouped("xpos about 40000", 16, Element::F32).with(|p| {
         p.position.rotary = Some(rotary);
@@ -138,7 +119,7 @@ fn xpos_about_a_far_centre() {
 #[test]
 fn partial_and_odd_sizes_of_every_element() {
     let all = &Element::ALL[..];
-    for (dim, turning, elements) in [
+    for (dim, rotating, elements) in [
         (33, 6, all),
         (20, 10, all),
         (33, 32, &all[..1]),
@@ -150,12 +131,8 @@ fn partial_and_odd_sizes_of_every_element() {
             .into_iter()
             .flat_map(|l| elements.iter().map(move |e| (l, e)))
         {
-            let rotary = Rotary {
-                dim: turning,
-                layout,
-                ..Rotary::new(dim)
-            };
-            let name = format!("{turning} of {dim}, {layout:?}, {element}");
+            let rotary = Rotary::new(dim).with_dim(rotating).with_layout(layout);
+            let name = format!("{rotating} of {dim}, {layout:?}, {element}");
             let case = grouped(name, dim, element).with(|p| {
                 p.mask = Mask::causal();
                 p.position.rotary = Some(rotary);
@@ -175,12 +152,10 @@ fn channels_at_the_end_of_a_row() {
         ([22, 6], false),
     ] {
         for layout in LAYOUTS {
-            let rotary = Rotary {
-                start: head_dim - dim,
-                dim,
-                layout,
-                ..Rotary::new(head_dim)
-            };
+            let rotary = Rotary::new(head_dim)
+                .with_start(head_dim - dim)
+                .with_dim(dim)
+                .with_layout(layout);
             let case = grouped(format!("{rotary}"), head_dim, Element::F32).with(|p| {
                 p.mask = Mask::causal();
                 p.position.rotary = Some(rotary);
@@ -198,10 +173,7 @@ fn channels_at_the_end_of_a_row() {
 #[test]
 fn keys_that_are_rotated_already() {
     for ((name, kind), layout) in kinds(16).into_iter().zip(LAYOUTS.into_iter().cycle()) {
-        let rotary = Rotary {
-            layout,
-            ..Rotary::new(16).with_kind(kind)
-        };
+        let rotary = Rotary::new(16).with_kind(kind).with_layout(layout);
         let plain = grouped(format!("{name}, keys rotated"), 16, Element::F32).with(|p| {
             p.mask = Mask::causal();
             p.position.rotary = Some(rotary.clone());
@@ -243,21 +215,21 @@ fn rotated_rows(rotary: &Rotary, rows: &[f64], tokens: usize) -> Vec<f64> {
 /// Kernels read q and k in one type: sixteen-bit keys are widened as they are.
 #[test]
 fn rotated_keys_of_every_element_and_size() {
-    for (dim, turning) in [(16, 16), (24, 8), (22, 6)] {
+    for (dim, rotating) in [(16, 16), (24, 8), (22, 6)] {
         for (element, layout) in Element::ALL
             .into_iter()
             .flat_map(|e| LAYOUTS.map(|l| (e, l)))
         {
-            let name = format!("{turning} of {dim}, {layout:?}, {element}, keys rotated");
+            let name = format!("{rotating} of {dim}, {layout:?}, {element}, keys rotated");
             let case = grouped(name, dim, element).with(|p| {
                 p.mask = Mask::causal();
                 p.position.k_rotated = true;
-                p.position.rotary = Some(Rotary {
-                    start: dim - turning,
-                    dim: turning,
-                    layout,
-                    ..Rotary::new(dim)
-                });
+                p.position.rotary = Some(
+                    Rotary::new(dim)
+                        .with_start(dim - rotating)
+                        .with_dim(rotating)
+                        .with_layout(layout),
+                );
             });
             agree(&case, &strategies(gpu()));
         }
@@ -270,10 +242,7 @@ fn rotated_keys_cannot_be_fused() {
         p.position.rotary = Some(Rotary::new(16));
         p.position.k_rotated = true;
     });
-    let choice = PlanOptions {
-        rotate: Some(RotateWhere::Fused),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_rotate(RotateWhere::Fused);
     let refused = gpu().attention.plan_with(&case.problem, &choice);
     let message = refused.expect_err("no kernel rotates q alone").to_string();
     assert!(message.contains("k holds rotated keys"), "{message}");
@@ -282,14 +251,13 @@ fn rotated_keys_cannot_be_fused() {
 /// Layers without positions may still have a temperature by them.
 #[test]
 fn a_temperature_without_a_rotation() {
-    let rotary = Rotary {
-        temperature: Some(Temperature {
+    let rotary = Rotary::new(16)
+        .with_kind(RopeKind::Nope)
+        .with_temperature(Temperature {
             scale: 0.4,
             floor: 8,
             offset: 1,
-        }),
-        ..Rotary::new(16).with_kind(RopeKind::Nope)
-    };
+        });
     let case = grouped("nope", 16, Element::F32).with(|p| {
         p.mask = Mask::causal();
         p.position.rotary = Some(rotary);
@@ -303,15 +271,9 @@ fn a_temperature_without_a_rotation() {
 #[test]
 fn ragged_pairs_cannot_be_fused() {
     let case = grouped("ragged", 20, Element::F32).with(|p| {
-        p.position.rotary = Some(Rotary {
-            dim: 10,
-            ..Rotary::new(20)
-        });
+        p.position.rotary = Some(Rotary::new(20).with_dim(10));
     });
-    let choice = PlanOptions {
-        rotate: Some(RotateWhere::Fused),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default().with_rotate(RotateWhere::Fused);
     let refused = gpu().attention.plan_with(&case.problem, &choice);
     assert!(
         matches!(refused, Err(Error::Strategy { .. })),
@@ -327,10 +289,7 @@ fn sixteen_bits_fused_and_in_a_pass() {
                 let name = format!("{element} {layout:?}, rows {row} apart");
                 let case = grouped(name, 24, element).with(|p| {
                     p.mask = Mask::causal();
-                    p.position.rotary = Some(Rotary {
-                        layout,
-                        ..Rotary::new(24)
-                    });
+                    p.position.rotary = Some(Rotary::new(24).with_layout(layout));
                     p.k.layout.row = row;
                     p.k.layout.head = row * 34;
                     p.k.layout.batch = row * 68;
@@ -359,10 +318,7 @@ fn given_positions_near_and_far() {
             let name = format!("positions {:?} and {:?}", &q[..3], &k[..3]);
             let case = grouped(name, 16, Element::F32).with(|p| {
                 p.mask = Mask::causal();
-                p.position.rotary = Some(Rotary {
-                    layout,
-                    ..Rotary::new(16)
-                });
+                p.position.rotary = Some(Rotary::new(16).with_layout(layout));
                 p.position.q_positions = Positions::Host(q.clone());
                 p.position.k_positions = Positions::Host(k.clone());
             });
@@ -423,10 +379,7 @@ fn positions_on_the_device() {
 #[test]
 fn offsets_on_the_device() {
     let mut case = grouped("offsets on the device", 16, Element::F32).with(|p| {
-        p.mask = Mask {
-            q_offset: Offsets::Device,
-            ..Mask::causal()
-        };
+        p.mask = Mask::causal().with_q_offset(Offsets::Device);
         p.position.rotary = Some(Rotary::new(16));
         p.position.range = Some(-10..=60);
     });
@@ -437,14 +390,11 @@ fn offsets_on_the_device() {
 /// A cut changes no position: slices of queries, splits and row slices, and slices of keys merged.
 #[test]
 fn cuts_of_a_rotated_problem() {
-    let rotary = Rotary {
-        temperature: Some(Temperature {
-            scale: 0.2,
-            floor: 4,
-            offset: 0,
-        }),
-        ..Rotary::new(16)
-    };
+    let rotary = Rotary::new(16).with_temperature(Temperature {
+        scale: 0.2,
+        floor: 4,
+        offset: 0,
+    });
     let whole = grouped("cut", 16, Element::F32).with(|p| {
         p.mask = Mask::causal();
         p.position.rotary = Some(rotary);
@@ -454,11 +404,7 @@ fn cuts_of_a_rotated_problem() {
         .with(|p| p.slice = Some(Slice { q: 3..18, k: 5..29 }));
     agree(&part, &everywhere());
     for choice in everywhere() {
-        let cut = PlanOptions {
-            splits: Some(3),
-            slice_rows: Some(8),
-            ..choice.clone()
-        };
+        let cut = choice.clone().with_splits(3).with_slice_rows(8);
         let inputs = Inputs::new(&whole, Data::Normal(1.0), 5);
         run_and_check(gpu(), &whole, &inputs, &cut);
         let (mut o, mut lse) = (Vec::new(), Vec::new());
@@ -490,10 +436,7 @@ fn a_growing_context() {
                 p.position.rotary = Some(Rotary::new(16).with_kind(kind.clone()));
             });
             let inputs = Inputs::new(&case, Data::Normal(1.0), len.into());
-            let choice = PlanOptions {
-                splits: Some(1),
-                ..PlanOptions::default()
-            };
+            let choice = PlanOptions::default().with_splits(1);
             let (plan, output) = run(gpu, &attention, &case, &inputs, &choice);
             check(&case, &inputs, &output, &plan.to_string());
             let now = attention.compiled_variants();

@@ -102,10 +102,7 @@ impl Rows {
 }
 
 fn rotation(rotary: Rotary, sizes: [u32; 3], element: Element) -> Rotation {
-    Rotation {
-        length: Some(8192),
-        ..Rotation::new(rotary, sizes, element)
-    }
+    Rotation::new(rotary, sizes, element).with_length(8192)
 }
 
 fn off(actual: &[f64], expected: &[f64]) -> f64 {
@@ -121,16 +118,15 @@ fn large_positions() {
             for p in [0, 4_095, 131_071, 1_000_003, -1_000_003] {
                 let near = Some(XPos::new(p - 100));
                 for (xpos, side) in [(None, Side::Query), (near, Side::Query), (near, Side::Key)] {
-                    let rotary = Rotary {
-                        layout,
-                        xpos,
-                        ..Rotary::new(64).with_kind(kind.clone())
-                    };
-                    let rows = Rows::new(Rotation {
-                        start: p,
-                        side,
-                        ..rotation(rotary, [1, 1, 2], Element::F32)
-                    });
+                    let rotary = Rotary::new(64)
+                        .with_kind(kind.clone())
+                        .with_layout(layout)
+                        .with_xpos(xpos);
+                    let rows = Rows::new(
+                        rotation(rotary, [1, 1, 2], Element::F32)
+                            .with_start(p)
+                            .with_side(side),
+                    );
                     let expected = rows.expected(|_, i| p + i as i32);
                     let error = off(&rows.turn(false).0, &expected);
                     assert!(
@@ -148,15 +144,11 @@ fn large_positions() {
 fn there_and_back() {
     for (name, kind) in kinds(16) {
         for layout in LAYOUTS {
-            let rotary = Rotary {
-                layout,
-                ..Rotary::new(16).with_kind(kind.clone())
-            };
+            let rotary = Rotary::new(16).with_kind(kind.clone()).with_layout(layout);
             let positions = Positions::Host((0..14).map(|n| 5 * n - 30).collect());
-            let mut rows = Rows::new(Rotation {
-                positions,
-                ..rotation(rotary.clone(), [2, 3, 7], Element::F32)
-            });
+            let mut rows = Rows::new(
+                rotation(rotary.clone(), [2, 3, 7], Element::F32).with_positions(positions),
+            );
             let values = rows.values.clone();
             let (elsewhere, _) = rows.turn(false);
             let (in_place, _) = rows.turn(true);
@@ -185,12 +177,10 @@ fn channels_from_any_on() {
         [192, 128, 64],
     ] {
         for layout in LAYOUTS {
-            let rotary = Rotary {
-                start,
-                dim,
-                layout,
-                ..Rotary::new(head_dim)
-            };
+            let rotary = Rotary::new(head_dim)
+                .with_start(start)
+                .with_dim(dim)
+                .with_layout(layout);
             for element in [Element::F32, Element::F16] {
                 let mut rotation = rotation(rotary.clone(), [2, 3, 5], element);
                 rotation.rotated.element = Element::F32;
@@ -219,11 +209,8 @@ fn every_element_and_layout() {
         let dims = [(16, 16, 3), (17, 6, 3), (18, 18, 3), (12, 8, 3)];
         // Whole eights of channels, as loads of 64 bits take them.
         let eights = [(16, 16, 8), (40, 16, 16)];
-        for (dim, turning, padding) in dims.into_iter().chain(eights) {
-            let rotary = Rotary {
-                dim: turning,
-                ..Rotary::new(dim)
-            };
+        for (dim, rotating, padding) in dims.into_iter().chain(eights) {
+            let rotary = Rotary::new(dim).with_dim(rotating);
             let mut rotation = rotation(rotary, [2, 2, 9], element);
             rotation.start = -4;
             rotation.rotated.element = output;
@@ -231,7 +218,7 @@ fn every_element_and_layout() {
             rotation.rotated.layout = Layout::rows_first(2, 9, dim + padding).at(offset);
             let rows = Rows::new(rotation.clone());
             let expected = rows.expected(|_, i| i as i32 - 4);
-            let what = format!("{element} -> {output}, {turning} of {dim}");
+            let what = format!("{element} -> {output}, {rotating} of {dim}");
             assert_stored(&rows.turn(false).0, &expected, output, &what);
             if element == output {
                 rotation.rotated = rotation.rows;
@@ -265,10 +252,8 @@ fn assert_stored(got: &[f64], want: &[f64], element: Element, what: &str) {
 /// Clamped to the stated range; without one the plan is refused.
 #[test]
 fn positions_on_the_device() {
-    let mut rotation = Rotation {
-        positions: Positions::Device,
-        ..rotation(Rotary::new(16), [2, 1, 5], Element::F32)
-    };
+    let mut rotation =
+        rotation(Rotary::new(16), [2, 1, 5], Element::F32).with_positions(Positions::Device);
     assert_eq!(
         gpu().attention.plan_rotation(&rotation),
         Err(Error::Unstated)
@@ -284,10 +269,7 @@ fn positions_on_the_device() {
 
 #[test]
 fn rows_that_stand_too_far_out() {
-    let rotation = Rotation {
-        start: i32::MAX - 3,
-        ..rotation(Rotary::new(16), [1, 1, 5], Element::F32)
-    };
+    let rotation = rotation(Rotary::new(16), [1, 1, 5], Element::F32).with_start(i32::MAX - 3);
     let error = gpu().attention.plan_rotation(&rotation).unwrap_err();
     assert!(error.to_string().contains("5 rows"), "{error}");
 }
@@ -300,7 +282,7 @@ fn every_rotate_variant() {
             Variant::Rotate(key) => Some(key),
             _ => None,
         })
-        .filter(|key| !key.wide || moves_64_bits());
+        .filter(|key| !key.vec8 || moves_64_bits());
     let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
     for key in keys {
         let rows = Rows::new(of_variant(&key));
@@ -325,7 +307,7 @@ fn every_rotate_variant() {
     );
 }
 
-/// Where the planner chooses it; elsewhere the keys that are not wide are all there are.
+/// Where the planner chooses it; elsewhere the keys that load vec4s are all there are.
 fn moves_64_bits() -> bool {
     let caps = gpu().attention.caps();
     caps.int64 && caps.class == AdapterClass::Cpu && caps.lanes >= 8
@@ -333,19 +315,15 @@ fn moves_64_bits() -> bool {
 
 /// A rotation that is planned with this key.
 fn of_variant(key: &Rotate) -> Rotation {
-    // Rows of 28 channels have no whole eights.
-    let (head_dim, dim) = match (key.whole_chunks, key.wide, key.layout) {
+    // Rows of 28 channels have not a multiple of vec8.
+    let (head_dim, dim) = match (key.whole_chunks, key.vec8, key.layout) {
         (true, false, RotaryLayout::Half) => (28, 24),
         (true, false, RotaryLayout::Interleaved) => (28, 20),
         (true, true, RotaryLayout::Half) => (40, 32),
         (true, true, RotaryLayout::Interleaved) => (40, 24),
         (false, ..) => (27, 14),
     };
-    let rotary = Rotary {
-        dim,
-        layout: key.layout,
-        ..Rotary::new(head_dim)
-    };
+    let rotary = Rotary::new(head_dim).with_dim(dim).with_layout(key.layout);
     let mut rotation = rotation(rotary, [2, 6, 11], key.input.element);
     rotation.rotated.element = key.output.element;
     if key.positions {

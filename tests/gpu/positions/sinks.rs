@@ -17,10 +17,7 @@ fn case(output: Element) -> Case {
         ..Setting::new(12, 10, Element::F32)
     };
     Case::new("sinks", &setting, Sizes::two(4, 2, 19, 45)).with(|p| {
-        p.mask = Mask {
-            kv_lens: Lengths::Host(vec![0, 40]),
-            ..Mask::window(8, 0)
-        };
+        p.mask = Mask::window(8, 0).with_kv_lens(Lengths::Host(vec![0, 40]));
         p.score.sinks = Some(Values::Host(SINKS.to_vec()));
     })
 }
@@ -38,11 +35,7 @@ fn dead_rows_splits_and_slices_of_rows() {
             .into_iter()
             .flat_map(|s| Element::ALL.map(|e| (s.clone(), e)))
         {
-            let choice = PlanOptions {
-                splits,
-                slice_rows,
-                ..strategy
-            };
+            let choice = strategy.with_splits(splits).with_slice_rows(slice_rows);
             let case = case(output);
             run_and_check(
                 gpu(),

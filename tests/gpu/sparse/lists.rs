@@ -11,10 +11,7 @@ use crate::support::inputs::{Data, Inputs};
 use crate::tiles::{counted, needed, tiling};
 
 fn with_blocks(blocks: Blocks, mask: Mask) -> Mask {
-    Mask {
-        blocks: Some(blocks),
-        ..mask
-    }
+    mask.with_blocks(blocks)
 }
 
 #[test]
@@ -52,15 +49,10 @@ fn masks() -> Vec<Mask> {
     vec![
         Mask::default(),
         Mask::causal(),
-        Mask {
-            first: 5,
-            ..Mask::window(30, 4)
-        },
-        Mask {
-            kv_lens: Lengths::Host(vec![53, 97]),
-            prefix: 20,
-            ..Mask::causal()
-        },
+        Mask::window(30, 4).with_first(5),
+        Mask::causal()
+            .with_kv_lens(Lengths::Host(vec![53, 97]))
+            .with_prefix(20),
     ]
 }
 
@@ -100,11 +92,9 @@ fn splits_rows_and_slices() {
         );
         let inputs = Inputs::new(&whole, Data::Normal(1.0), 4);
         for (splits, slice_rows) in [(Some(3), None), (None, Some(7)), (Some(2), Some(33))] {
-            let choice = PlanOptions {
-                splits,
-                slice_rows,
-                ..PlanOptions::default()
-            };
+            let choice = PlanOptions::default()
+                .with_splits(splits)
+                .with_slice_rows(slice_rows);
             run_and_check(gpu, &whole, &inputs, &choice);
         }
         let part = whole.with(|p| {
@@ -133,11 +123,7 @@ fn visited_tiles_are_those_of_the_lists() {
         })
     };
     for strategy in strategies(gpu) {
-        let choice = PlanOptions {
-            count_tiles: true,
-            splits: Some(1),
-            ..strategy
-        };
+        let choice = strategy.with_count_tiles(true).with_splits(1);
         for case in beside_other_masks() {
             for (case, whole) in [(case.clone(), false), (whole(case), true)] {
                 let inputs = Inputs::new(&case, Data::Normal(1.0), 5);
@@ -177,10 +163,7 @@ fn all_blocks_are_the_dense_answer_to_the_bit() {
     let gpu = gpu();
     let sizes = Sizes::two(2, 1, 70, 100);
     for mask in masks() {
-        let mask = Mask {
-            kv_lens: Lengths::All,
-            ..mask
-        };
+        let mask = mask.with_kv_lens(Lengths::All);
         let full = of_pattern(BlockGrid::new(64, 70, 100), &Pattern::full());
         let dense = case("dense", sizes, mask.clone());
         let listed = case("all blocks", sizes, with_blocks(full, mask));
@@ -245,11 +228,9 @@ fn a_forced_tiling_that_does_not_divide_the_block_is_refused() {
         keys: 4,
         tile: 32,
     };
-    let choice = PlanOptions {
-        strategy: Some(wgpu_attention::plan::StrategyKind::Workgroup),
-        tiling: Some(tiling),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default()
+        .with_strategy(wgpu_attention::plan::StrategyKind::Workgroup)
+        .with_tiling(tiling);
     let error = gpu.attention.plan_with(&case.problem, &choice);
     let message = error.expect_err("32 does not divide 48").to_string();
     assert!(

@@ -105,10 +105,7 @@ fn offsets() -> Offsets {
 fn the_devices_lists_are_the_hosts() {
     for side in [16, 48, 128] {
         for both in functions() {
-            let scan = BlockScan {
-                q_offset: offsets(),
-                ..BlockScan::new(grid(side), mods(&both))
-            };
+            let scan = BlockScan::new(grid(side), mods(&both)).with_q_offset(offsets());
             let host = BlockMask::from_fn(grid(side), both.sees).expect("a legal grid");
             let words = scanned(&scan);
             let got = read_lists(&scan.lists(), &words);
@@ -126,11 +123,9 @@ fn attention_over_scanned_lists() {
     for (n, both) in all.filter(|(n, _)| !is_part() || *n == 1) {
         for capacity in [grid(16).kv_blocks(), 3] {
             for mask in [Mask::default(), Mask::causal()] {
-                let scan = BlockScan {
-                    capacity,
-                    q_offset: offsets(),
-                    ..BlockScan::new(grid(16), mods(&both))
-                };
+                let scan = BlockScan::new(grid(16), mods(&both))
+                    .with_capacity(capacity)
+                    .with_q_offset(offsets());
                 let words = scanned(&scan);
                 let name = format!("{}, {mask:?}, room for {capacity}", both.text);
                 let base = case(name, SIZES, mask).with(|p| p.mask.q_offset = offsets());
@@ -230,10 +225,7 @@ fn a_long_scan_is_cut_into_steps() {
     let text =
         "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool { return i / 4096u == j / 4096u; }";
     let grid = BlockGrid::new(128, 1 << 20, 1 << 20);
-    let scan = BlockScan {
-        capacity: 33,
-        ..BlockScan::new(grid, Mods::new(text).expect("a legal text"))
-    };
+    let scan = (BlockScan::new(grid, Mods::new(text).expect("a legal text"))).with_capacity(33);
     let plan = gpu().attention.plan_scan(&scan).expect("a plan");
     assert!(
         plan.steps().len() > 2 && plan.scratch_bytes() < 64 << 20,
@@ -247,10 +239,7 @@ fn a_scan_of_nothing_or_without_a_mask_is_refused() {
     let scan = BlockScan::new(grid(16), Mods::new(score).expect("a legal text"));
     let error = gpu().attention.plan_scan(&scan).unwrap_err().to_string();
     assert!(error.contains("define mask_mod"), "{error}");
-    let room = BlockScan {
-        capacity: 100,
-        ..BlockScan::new(grid(16), mods(&functions()[0]))
-    };
+    let room = BlockScan::new(grid(16), mods(&functions()[0])).with_capacity(100);
     let error = gpu().attention.plan_scan(&room).unwrap_err().to_string();
     assert!(error.contains("at most 9"), "{error}");
 }

@@ -1,6 +1,5 @@
 //! Packed documents: ids that rise are intervals, others are compared.
 
-use wgpu_attention::PlanOptions;
 use wgpu_attention::internal::Variant;
 use wgpu_attention::problem::{BlockGrid, Mask, Pattern, Segments};
 
@@ -12,10 +11,7 @@ use crate::support::inputs::{Data, Inputs};
 use crate::tiles::{counted, needed, tiling};
 
 fn with_segments(segments: Segments, mask: Mask) -> Mask {
-    Mask {
-        segments: Some(segments),
-        ..mask
-    }
+    mask.with_segments(segments)
 }
 
 /// Rising ids of uneven documents; some of the keys have no query and the other way round.
@@ -35,14 +31,8 @@ fn masks() -> Vec<Mask> {
     vec![
         Mask::default(),
         Mask::causal(),
-        Mask {
-            first: 20,
-            ..Mask::window(9, 4)
-        },
-        Mask {
-            prefix: 25,
-            ..Mask::causal()
-        },
+        Mask::window(9, 4).with_first(20),
+        Mask::causal().with_prefix(25),
     ]
 }
 
@@ -117,10 +107,7 @@ fn beside_block_lists() {
     };
     for segments in [rising(sizes), unsorted] {
         let blocks = of_pattern(BlockGrid::new(16, 70, 90), &Pattern::strided(9));
-        let mask = Mask {
-            blocks: Some(blocks),
-            ..with_segments(segments, Mask::default())
-        };
+        let mask = with_segments(segments, Mask::default()).with_blocks(blocks);
         let case = case("documents and blocks", sizes, mask);
         let inputs = Inputs::new(&case, Data::Normal(1.0), 3);
         for choice in strategies(gpu) {
@@ -141,11 +128,7 @@ fn many_short_documents_visit_their_own_tiles_only() {
             let segments = Segments::documents(&lengths);
             let case = case(format!("{lengths:?}"), sizes, with_segments(segments, mask));
             for strategy in strategies(gpu) {
-                let choice = PlanOptions {
-                    count_tiles: true,
-                    splits: Some(1),
-                    ..strategy
-                };
+                let choice = strategy.with_count_tiles(true).with_splits(1);
                 let inputs = Inputs::new(&case, Data::Normal(1.0), 4);
                 let (plan, output) = run(gpu, &gpu.attention, &case, &inputs, &choice);
                 let tiling = tiling(&plan).expect("a forward step");

@@ -42,20 +42,14 @@ fn lists(case: &Case) -> DeviceBlocks {
 
 fn selecting(case: Case, select: Select) -> Case {
     case.with(|p| {
-        p.mask.blocks = Some(Blocks::Select(Select {
-            written: true,
-            ..select
-        }));
+        p.mask.blocks = Some(Blocks::Select(select.with_written(true)));
     })
 }
 
 /// Of the keys only those past their lengths are NaN: every live one takes part in the choice.
 fn inputs_of(case: &Case, seed: u64) -> Inputs {
     let live = case.clone().with(|p| {
-        p.mask = Mask {
-            kv_lens: p.mask.kv_lens.clone(),
-            ..Mask::default()
-        };
+        p.mask = Mask::default().with_kv_lens(p.mask.kv_lens.clone());
     });
     Inputs::new(&live, Data::Normal(1.0), seed)
 }
@@ -79,29 +73,20 @@ fn masks() -> Vec<Mask> {
     let sizes = SIZES;
     let ids = |len: u32| -> Vec<i32> { (0..2 * len).map(|n| (n % len / 30) as i32).collect() };
     let mixed = |len: u32| -> Vec<i32> { (0..2 * len).map(|n| (n / 40 * 7 % 3) as i32).collect() };
-    let segments = |ids: &dyn Fn(u32) -> Vec<i32>| Mask {
-        segments: Some(Segments::Host {
+    let segments = |ids: &dyn Fn(u32) -> Vec<i32>| {
+        Mask::default().with_segments(Segments::Host {
             q: ids(sizes.q_len),
             k: ids(sizes.kv_len),
-        }),
-        ..Mask::default()
+        })
     };
     vec![
         Mask::default(),
         Mask::causal(),
-        Mask {
-            first: 5,
-            ..Mask::window(60, 9)
-        },
-        Mask {
-            kv_lens: Lengths::Host(vec![71, 0]),
-            ..Mask::causal()
-        },
-        Mask {
-            q_offset: Offsets::Host(vec![-40, 300]),
-            prefix: 20,
-            ..Mask::causal()
-        },
+        Mask::window(60, 9).with_first(5),
+        Mask::causal().with_kv_lens(Lengths::Host(vec![71, 0])),
+        Mask::causal()
+            .with_q_offset(Offsets::Host(vec![-40, 300]))
+            .with_prefix(20),
         segments(&ids),
         segments(&mixed),
     ]
@@ -117,11 +102,9 @@ const SIZES: Sizes = Sizes {
 
 #[test]
 fn by_lengths_and_offsets_that_live_on_the_gpu() {
-    let mask = Mask {
-        kv_lens: Lengths::Device,
-        q_offset: Offsets::Device,
-        ..Mask::causal()
-    };
+    let mask = Mask::causal()
+        .with_kv_lens(Lengths::Device)
+        .with_q_offset(Offsets::Device);
     let name = "lengths and offsets on the device";
     let mut on_device = selecting(case(name, SIZES, mask), Select::new(16, 4));
     on_device.kv_lens = Some(vec![71, u32::MAX]);
@@ -139,11 +122,7 @@ fn the_choice_is_the_references() {
         for (side, count, local) in [(16, 3, 1), (16, 7, 0), (32, 2, 2), (48, 1, 9)] {
             for mask in masks() {
                 let name = format!("{count} blocks of {side} by {by:?}, {mask:?}");
-                let select = Select {
-                    by,
-                    local,
-                    ..Select::new(side, count)
-                };
+                let select = Select::new(side, count).with_by(by).with_local(local);
                 let case = selecting(case(name, SIZES, mask), select);
                 let inputs = inputs_of(&case, seed);
                 let choices = strategies(gpu());
@@ -158,10 +137,7 @@ fn the_choice_is_the_references() {
 #[test]
 fn of_equal_scores_the_lower_block_wins() {
     for by in [SelectBy::Mean, SelectBy::MinMax] {
-        let select = Select {
-            by,
-            ..Select::new(16, 4)
-        };
+        let select = Select::new(16, 4).with_by(by);
         let case = selecting(
             case(format!("ties by {by:?}"), SIZES, Mask::default()),
             select,
@@ -181,14 +157,11 @@ fn every_element_and_odd_rows() {
         for dim in [7, 40] {
             let setting = Setting::new(dim, 16, element);
             let case = Case::new(format!("{element}, D = {dim}"), &setting, SIZES);
-            let select = Select {
-                by: if n % 2 == 0 {
-                    SelectBy::MinMax
-                } else {
-                    SelectBy::Mean
-                },
-                ..Select::new(16, 4)
-            };
+            let select = Select::new(16, 4).with_by(if n % 2 == 0 {
+                SelectBy::MinMax
+            } else {
+                SelectBy::Mean
+            });
             let case = selecting(case.with(|p| p.mask.causal = true), select);
             let inputs = inputs_of(&case, n as u64);
             check_choice(&case, &inputs, &PlanOptions::default());
@@ -215,18 +188,13 @@ fn after_rotation_and_in_slices() {
         })
     });
     for splits in [1, 3] {
-        let choice = PlanOptions {
-            splits: Some(splits),
-            slice_rows: Some(40),
-            ..PlanOptions::default()
-        };
+        let choice = PlanOptions::default()
+            .with_splits(splits)
+            .with_slice_rows(40);
         let (plan, output, _) = chosen(&part, &inputs, &choice);
         check(&listed(&part, &inputs), &inputs, &output, &plan.to_string());
     }
-    let fused = PlanOptions {
-        rotate: Some(RotateWhere::Fused),
-        ..PlanOptions::default()
-    };
+    let fused = PlanOptions::default().with_rotate(RotateWhere::Fused);
     let refused = gpu().attention.plan_with(&whole.problem, &fused);
     assert!(refused.unwrap_err().to_string().contains("rotated q and k"));
 }
@@ -239,10 +207,7 @@ fn all_blocks_are_the_dense_answer() {
     let all = selecting(dense.clone(), Select::new(32, 170u32.div_ceil(32)));
     for choice in strategies(gpu()) {
         let (plan, got, _) = chosen(&all, &inputs, &choice);
-        let same = PlanOptions {
-            tiling: crate::tiles::tiling(&plan),
-            ..choice
-        };
+        let same = choice.with_tiling(crate::tiles::tiling(&plan));
         let (_, want) = run(gpu(), &gpu().attention, &dense, &inputs, &same);
         assert_eq!(got, want, "{plan}");
     }

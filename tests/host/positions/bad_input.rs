@@ -24,10 +24,7 @@ fn bad_parameters_are_refused() {
             ..long_rope(32)
         }))
     };
-    let dim = |dim| Rotary {
-        dim,
-        ..Rotary::new(DIM)
-    };
+    let dim = |dim| Rotary::new(DIM).with_dim(dim);
     let fraction = |factor, fraction| with(RopeKind::Proportional { factor, fraction });
     let (factor, original) = (2.0, 2048);
     let turns = with(RopeKind::Llama3(Llama3 {
@@ -39,20 +36,11 @@ fn bad_parameters_are_refused() {
         (dim(0), "rotary dimension"),
         (dim(66), "rotary dimension"),
         (
-            Rotary {
-                start: 34,
-                ..dim(32)
-            },
+            dim(32).with_start(34),
             "the first rotary channel is 34; allowed is at most",
         ),
         (Rotary::new(512), "head_dim"),
-        (
-            Rotary {
-                base: f64::NAN,
-                ..dim(64)
-            },
-            "rope_theta",
-        ),
+        (dim(64).with_base(f64::NAN), "rope_theta"),
         (with(RopeKind::Linear { factor: 0.99 }), "factor"),
         (
             with(RopeKind::Linear {
@@ -69,10 +57,7 @@ fn bad_parameters_are_refused() {
             "original",
         ),
         (
-            Rotary {
-                kind: RopeKind::NtkAware { factor },
-                ..dim(2)
-            },
+            dim(2).with_kind(RopeKind::NtkAware { factor }),
             "rotary dimension",
         ),
         (yarn(|y| y.beta_fast = y.beta_slow), "beta_fast"),
@@ -90,24 +75,18 @@ fn bad_parameters_are_refused() {
         (custom(1.0, 33), "inv_freq"),
         (custom(f64::NAN, 32), "inv_freq"),
         (
-            Rotary {
-                xpos: Some(XPos {
-                    centre: 0,
-                    scale_base: 0.0,
-                }),
-                ..dim(64)
-            },
+            dim(64).with_xpos(XPos {
+                centre: 0,
+                scale_base: 0.0,
+            }),
             "xpos",
         ),
         (
-            Rotary {
-                temperature: Some(Temperature {
-                    scale: factor,
-                    floor: 0,
-                    offset: 0,
-                }),
-                ..dim(64)
-            },
+            dim(64).with_temperature(Temperature {
+                scale: factor,
+                floor: 0,
+                offset: 0,
+            }),
             "floor",
         ),
         (

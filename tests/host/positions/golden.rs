@@ -28,10 +28,7 @@ fn published_configurations_in_both_forms() {
         for form in ["config_new", "config_old"] {
             let name = format!("{} {form}", case["name"]);
             let exact = Rotary::from_hf_config(&case[form].to_string()).expect(&name);
-            let trained = Rotary {
-                precision: Precision::AsTrained,
-                ..exact.clone()
-            };
+            let trained = exact.clone().with_precision(Precision::AsTrained);
             let expected = numbers(case);
             let (exact_freq, trained_freq) = (
                 exact.inv_freq(length).unwrap(),

@@ -83,15 +83,9 @@ fn llama3_with_equal_factors_is_a_step() {
         high_freq_factor: 1.0,
         original: 8192,
     };
-    let plain = Rotary {
-        base: 5e5,
-        ..Rotary::new(128)
-    };
+    let plain = Rotary::new(128).with_base(5e5);
     for precision in [Precision::Exact, Precision::AsTrained] {
-        let plain = Rotary {
-            precision,
-            ..plain.clone()
-        };
+        let plain = plain.clone().with_precision(precision);
         let stepped = plain.clone().with_kind(RopeKind::Llama3(llama4));
         let (plain, stepped) = (plain.inv_freq(1).unwrap(), stepped.inv_freq(1).unwrap());
         assert!((stepped[34] / 9.38e-4 - 1.0).abs() < 1e-3);
@@ -125,10 +119,7 @@ fn partial_rotary_leaves_the_other_channels() {
 #[test]
 fn xpos_fades_with_distance_whatever_the_centre() {
     let score = |centre, distance: i32| {
-        let rotary = Rotary {
-            xpos: Some(XPos::new(centre)),
-            ..Rotary::new(2)
-        };
+        let rotary = Rotary::new(2).with_xpos(XPos::new(centre));
         let table = Table::new(&rotary, 0..=1024, 1024).unwrap();
         let [qc, qs] = table.row(1024, Side::Query).unwrap()[0];
         let [kc, ks] = table.row(1024 - distance, Side::Key).unwrap()[0];

@@ -5,10 +5,7 @@ use super::*;
 #[test]
 fn a_growing_range_adds_rows_at_both_ends() {
     for xpos in [None, Some(XPos::new(0))] {
-        let rotary = Rotary {
-            xpos,
-            ..Rotary::new(DIM)
-        };
+        let rotary = Rotary::new(DIM).with_xpos(xpos);
         let mut table = Table::new(&rotary, 0..=9, 10).unwrap();
         assert_eq!(table.is_split(), xpos.is_some());
         assert_eq!(table.grow(3..=5, 10), Ok(Growth::Kept));
@@ -46,10 +43,7 @@ fn positions_outside_of_the_stated_range_are_refused() {
 #[test]
 fn ranges_that_no_table_can_hold_are_refused() {
     let plain = Rotary::new(DIM);
-    let xpos = Rotary {
-        xpos: Some(XPos::new(0)),
-        ..plain.clone()
-    };
+    let xpos = plain.clone().with_xpos(XPos::new(0));
     #[expect(clippy::reversed_empty_ranges)]
     for (rotary, range) in [
         (&plain, 1..=0),

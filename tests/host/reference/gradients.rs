@@ -7,7 +7,7 @@ use wgpu_attention::reference::{
 };
 
 use super::{assert_near, problem};
-use crate::support::cases::{self, Case, Distance, Setting, Sizes, Turning};
+use crate::support::cases::{self, Case, Distance, RotaryCase, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::normal;
 
@@ -39,12 +39,11 @@ fn check_directions(case: &Case, seed: u64) {
         let at = |step: f64| {
             let mut y = x.map(Clone::clone);
             y[n] = moved(x[n], &u, step);
-            let tensors = Tensors {
-                q: &y[0],
-                k: &y[1],
-                v: &y[2],
-                ..inputs.tensors(case)
-            };
+            let tensors = inputs
+                .tensors(case)
+                .with_q(&y[0])
+                .with_k(&y[1])
+                .with_v(&y[2]);
             loss(p, &tensors, &d_o, &dlse)
         };
         let want = (at(STEP) - at(-STEP)) / (2.0 * STEP);
@@ -76,8 +75,8 @@ fn every_case_agrees_with_differences() {
 /// With everything that a score may have: rotated q and k, a temperature, distances, a dense bias, sinks.
 #[test]
 fn every_part_of_a_score_agrees_with_differences() {
-    let turning = |temperature| {
-        Some(Turning {
+    let rotation = |temperature| {
+        Some(RotaryCase {
             layout: RotaryLayout::Half,
             temperature,
         })
@@ -86,13 +85,13 @@ fn every_part_of_a_score_agrees_with_differences() {
         Setting {
             bias: true,
             distance: Some(Distance::Alibi),
-            turning: turning(false),
+            rotation: rotation(false),
             ..Setting::new(8, 3, Element::F32)
         },
         Setting {
             softcap: Some(1.5),
             distance: Some(Distance::T5),
-            turning: turning(true),
+            rotation: rotation(true),
             positions: true,
             ..Setting::new(8, 3, Element::F32)
         },
@@ -201,14 +200,7 @@ fn a_dense_bias_agrees_with_differences() {
         let at = |step: f64| {
             let mut values = bias.values.to_vec();
             values[n] += step;
-            let bias = Bias {
-                values: &values,
-                ..bias
-            };
-            let tensors = Tensors {
-                bias: Some(bias),
-                ..tensors
-            };
+            let tensors = tensors.with_bias(Bias::new(&values, [bias.batch, bias.heads]));
             loss(p, &tensors, &d_o, &dlse)
         };
         assert_near(got, (at(STEP) - at(-STEP)) / (2.0 * STEP), 1e-8);
@@ -267,10 +259,7 @@ fn dlse_alone_gives_the_gradient_of_a_log_sum() {
 #[test]
 fn dead_rows_and_hidden_keys_have_no_gradient() {
     let mut p = problem(4, 3, 1, 1);
-    p.mask = Mask {
-        kv_lens: Lengths::Host(vec![2]),
-        ..Mask::causal()
-    };
+    p.mask = Mask::causal().with_kv_lens(Lengths::Host(vec![2]));
     let k = [0.5, 1.0, f64::NAN];
     let d_o = [f64::NAN, 1.0, 1.0, 1.0];
     let tensors = Tensors::new(&[1.0; 4], &k, &k);

@@ -10,11 +10,9 @@ fn assert_drawn(kv_len: u32, mask: Mask, want: &[&str]) {
     let device = (Some([u32::MAX].as_slice()), Some([-1].as_slice()));
     let mut p = problem(want.len() as u32, kv_len, 1, 1);
     p.mask = mask;
-    let tensors = Tensors {
-        kv_lens: device.0,
-        q_offset: device.1,
-        ..Tensors::new(&[], &[], &[])
-    };
+    let tensors = Tensors::new(&[], &[], &[])
+        .with_kv_lens(device.0)
+        .with_q_offset(device.1);
     let sees = |i, j| visible(&p, &tensors, 0, 0, i, j);
     let drawn: Vec<String> = (0..p.shape.q_len)
         .map(|i| {
@@ -34,12 +32,9 @@ fn causal_ends_at_the_bottom_right() {
 
 #[test]
 fn a_prefix_is_exempt_from_causal_only() {
-    let prefix = |mask| Mask { prefix: 2, ..mask };
+    let prefix = |mask: Mask| mask.with_prefix(2);
     assert_drawn(4, prefix(Mask::causal()), &["xx..", "xx..", "xxx.", "xxxx"]);
-    let window = Mask {
-        causal: true,
-        ..Mask::window(0, 1)
-    };
+    let window = Mask::window(0, 1).with_causal(true);
     assert_drawn(4, prefix(window), &["xx..", ".x..", "..x.", "...x"]);
 }
 
@@ -51,22 +46,16 @@ fn windows_include_both_ends() {
         left: None,
         right: Some(1),
     };
-    let mask = Mask {
-        window: Some(right),
-        ..Mask::default()
-    };
+    let mask = Mask::default().with_window(right);
     assert_drawn(4, mask, &["xxxx", "xxxx"]);
 }
 
 #[test]
 fn first_keys_are_exempt_from_the_window_but_not_from_causal() {
-    let first = |mask| Mask { first: 2, ..mask };
+    let first = |mask: Mask| mask.with_first(2);
     assert_drawn(
         5,
-        first(Mask {
-            causal: true,
-            ..Mask::window(0, 0)
-        }),
+        first(Mask::window(0, 0).with_causal(true)),
         &["x....", "xx...", "xxx..", "xx.x.", "xx..x"],
     );
     assert_drawn(3, first(Mask::default()), &["xxx", "xxx"]);
@@ -74,19 +63,13 @@ fn first_keys_are_exempt_from_the_window_but_not_from_causal() {
 
 #[test]
 fn lengths_hide_keys_and_leave_the_diagonal_alone() {
-    let mask = Mask {
-        kv_lens: Lengths::Host(vec![3]),
-        ..Mask::causal()
-    };
+    let mask = Mask::causal().with_kv_lens(Lengths::Host(vec![3]));
     assert_drawn(4, mask, &["xx..", "xxx.", "xxx."]);
 }
 
 #[test]
 fn offsets_move_the_diagonal() {
-    let at = |offset| Mask {
-        q_offset: Offsets::Host(vec![offset]),
-        ..Mask::window(1, 0)
-    };
+    let at = |offset| Mask::window(1, 0).with_q_offset(Offsets::Host(vec![offset]));
     assert_drawn(4, at(0), &["x...", "xx..", ".xx."]);
     assert_drawn(4, at(-2), &["....", "....", "x..."]);
     assert_drawn(4, at(3), &["..xx", "...x", "...."]);
@@ -94,10 +77,8 @@ fn offsets_move_the_diagonal() {
 
 #[test]
 fn device_lengths_are_clamped_and_device_offsets_used() {
-    let mask = Mask {
-        kv_lens: Lengths::Device,
-        q_offset: Offsets::Device,
-        ..Mask::causal()
-    };
+    let mask = Mask::causal()
+        .with_kv_lens(Lengths::Device)
+        .with_q_offset(Offsets::Device);
     assert_drawn(3, mask, &["...", "x..", "xx."]);
 }

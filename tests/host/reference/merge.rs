@@ -10,13 +10,10 @@ use crate::support::tensor::normal;
 
 /// The same problem over these keys.
 fn over(problem: &Problem, k: std::ops::Range<u32>) -> Problem {
-    Problem {
-        slice: Some(Slice {
-            k,
-            ..problem.slice()
-        }),
-        ..problem.clone()
-    }
+    problem.clone().with_slice(Slice {
+        k,
+        ..problem.slice()
+    })
 }
 
 /// The case over its keys in three parts, the middle one ragged and one perhaps empty.

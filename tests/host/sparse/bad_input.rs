@@ -70,11 +70,7 @@ fn masks_of_another_problem() {
     let with = |grid| {
         let mask = BlockMask::from_fn(grid, |_, _, _, _| true).expect("legal");
         let blocks = Some(Blocks::from(mask));
-        problem(Mask {
-            blocks,
-            ..Mask::default()
-        })
-        .validate()
+        problem(Mask::default().with_blocks(blocks)).validate()
     };
     refused(with(grid(16)), &["kv_len", "70", "100"]);
     let square = BlockGrid::new(16, 100, 100);
@@ -90,11 +86,7 @@ fn segments_of_other_sizes() {
             q: vec![0; q],
             k: vec![0; k],
         });
-        problem(Mask {
-            segments,
-            ..Mask::default()
-        })
-        .validate()
+        problem(Mask::default().with_segments(segments)).validate()
     };
     with(200, 200).expect("one a token");
     refused(with(100, 200), &["segments_q", "100", "200"]);

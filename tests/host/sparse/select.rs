@@ -4,10 +4,13 @@ use wgpu_attention::problem::{BlockGrid, BlockMask, Coverage, DeviceBlocks};
 
 #[test]
 fn coverage_is_over_rows_that_see_something() {
-    let dead = f32::NEG_INFINITY;
+    let fully_masked = f32::NEG_INFINITY;
     let of = |lse: &[f32], dense: &[f32]| Coverage::of(lse, dense).expect("as many rows");
     let half = 0.5f32.ln();
-    let coverage = of(&[half, 0.0, dead, dead], &[0.0, 0.0, 0.0, dead]);
+    let coverage = of(
+        &[half, 0.0, fully_masked, fully_masked],
+        &[0.0, 0.0, 0.0, fully_masked],
+    );
     assert_eq!((coverage.rows, coverage.least), (3, 0.0));
     assert!((coverage.mean - 0.5).abs() < 1e-7, "{coverage:?}");
     let spoilt = of(&[half, f32::NAN, 0.0], &[0.0; 3]);

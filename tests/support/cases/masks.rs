@@ -21,10 +21,7 @@ fn masked(name: &str, setting: &Setting, sizes: Sizes, mask: Mask) -> Case {
 
 fn causal(setting: &Setting) -> Vec<Case> {
     let case = |name, q, k, mask| masked(name, setting, Sizes::two(2, 1, q, k), mask);
-    let prefix = |prefix| Mask {
-        prefix,
-        ..Mask::causal()
-    };
+    let prefix = |prefix| Mask::causal().with_prefix(prefix);
     vec![
         case("causal", 40, 40, Mask::causal()),
         case("causal, more keys", 21, 67, Mask::causal()),
@@ -41,21 +38,15 @@ fn causal(setting: &Setting) -> Vec<Case> {
             "prefix without causal",
             20,
             30,
-            Mask {
-                prefix: 7,
-                ..Mask::default()
-            },
+            Mask::default().with_prefix(7),
         ),
     ]
 }
 
 fn windows(setting: &Setting) -> Vec<Case> {
     let case = |name, q, k, mask| masked(name, setting, Sizes::two(2, 2, q, k), mask);
-    let sided = |left, right| Mask {
-        window: Some(Window { left, right }),
-        ..Mask::default()
-    };
-    let first = |first, mask| Mask { first, ..mask };
+    let sided = |left, right| Mask::default().with_window(Window { left, right });
+    let first = |first, mask: Mask| mask.with_first(first);
     vec![
         case("window 5,3", 50, 50, Mask::window(5, 3)),
         case("window 0,0", 33, 33, Mask::window(0, 0)),
@@ -127,23 +118,17 @@ fn offsets(setting: &Setting) -> Vec<Case> {
 }
 
 fn combined(setting: &Setting) -> Vec<Case> {
-    let everything = Mask {
-        causal: true,
-        prefix: 6,
-        first: 3,
-        kv_lens: Lengths::Host(vec![52, 9]),
-        q_offset: Offsets::Host(vec![11, -4]),
-        ..Mask::window(10, 2)
-    };
-    let bottom_right = Mask {
-        q_offset: Offsets::BottomRight,
-        ..everything.clone()
-    };
-    let device = Mask {
-        kv_lens: Lengths::Device,
-        q_offset: Offsets::Device,
-        ..everything.clone()
-    };
+    let everything = Mask::window(10, 2)
+        .with_causal(true)
+        .with_prefix(6)
+        .with_first(3)
+        .with_kv_lens(Lengths::Host(vec![52, 9]))
+        .with_q_offset(Offsets::Host(vec![11, -4]));
+    let bottom_right = everything.clone().with_q_offset(Offsets::BottomRight);
+    let device = everything
+        .clone()
+        .with_kv_lens(Lengths::Device)
+        .with_q_offset(Offsets::Device);
     let case = |name, mask| masked(name, setting, Sizes::two(4, 2, 43, 58), mask);
     let mut on_device = case("everything on the device", device);
     on_device.kv_lens = Some(vec![0, 44]);

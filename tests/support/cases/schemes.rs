@@ -16,7 +16,7 @@ pub enum Distance {
 
 /// How q and k turn.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Turning {
+pub struct RotaryCase {
     pub layout: RotaryLayout,
     pub temperature: bool,
 }
@@ -27,11 +27,9 @@ const FARTHEST: i32 = 200;
 /// Adds the setting's parts of the score and its positions.
 pub fn apply(setting: &Setting, problem: &mut Problem) {
     let shape = problem.shape;
-    problem.score = Score {
-        softcap: setting.softcap,
-        bias: (setting.bias).then(|| Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)),
-        ..Score::default()
-    };
+    problem.score = Score::default().with_softcap(setting.softcap).with_bias(
+        (setting.bias).then(|| Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)),
+    );
     match setting.distance {
         None => {}
         Some(Distance::Alibi) => {
@@ -40,8 +38,8 @@ pub fn apply(setting: &Setting, problem: &mut Problem) {
         Some(Distance::T5) => problem.score.t5 = Some(t5(shape.q_heads)),
     }
     problem.position.rotary = setting
-        .turning
-        .map(|turning| rotary(&turning, shape.head_dim));
+        .rotation
+        .map(|rotation| rotary(&rotation, shape.head_dim));
     if setting.positions {
         let given = |len: u32, step: i32, start: i32| {
             let tokens = (shape.batch * len) as i32;
@@ -65,18 +63,16 @@ fn t5(heads: u32) -> T5Bias {
     }
 }
 
-fn rotary(turning: &Turning, head_dim: u32) -> Rotary {
-    Rotary {
+fn rotary(rotation: &RotaryCase, head_dim: u32) -> Rotary {
+    Rotary::new(head_dim)
         // Whole 4-vectors, as a kernel needs them that turns what it loads.
-        dim: head_dim / 8 * 8,
-        layout: turning.layout,
-        temperature: turning.temperature.then_some(Temperature {
+        .with_dim(head_dim / 8 * 8)
+        .with_layout(rotation.layout)
+        .with_temperature(rotation.temperature.then_some(Temperature {
             scale: 0.3,
             floor: 16,
             offset: 1,
-        }),
-        ..Rotary::new(head_dim)
-    }
+        }))
 }
 
 /// Brings offsets near the keys where positions matter, and states the range of those on the device.

@@ -67,10 +67,7 @@ fn slices(setting: &Setting) -> Vec<Case> {
             p.slice = Some(Slice { q, k });
         })
     };
-    let window = Mask {
-        first: 3,
-        ..Mask::window(9, 4)
-    };
+    let window = Mask::window(9, 4).with_first(3);
     vec![
         cut("slice of full", Mask::default(), 3..38, 5..66),
         cut("slice of causal", Mask::causal(), 1..40, 29..61),

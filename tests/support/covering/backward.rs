@@ -62,7 +62,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [1, 2, 4].map(Level::Lanes).to_vec(),
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2].map(Level::Rows).to_vec(),
-        [false, true].map(Level::Rolled).to_vec(),
+        [false, true].map(Level::KeyLoop).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
         [true, false].map(Level::Bias).to_vec(),
         schemes.map(Level::Scheme).to_vec(),
@@ -96,7 +96,7 @@ pub fn all() -> Vec<Variant> {
         })
     });
     let gradients = pairwise(&dimensions()).into_iter().map(variant);
-    let wide = super::wide()
+    let vec8 = super::vec8()
         .filter(|key| key.rotary.is_none())
         .flat_map(|key| {
             let of_rows = gradient(&key);
@@ -105,7 +105,7 @@ pub fn all() -> Vec<Variant> {
             [GradQ(of_rows).into(), GradKv(of_keys).into()]
         });
     gradients
-        .chain(wide)
+        .chain(vec8)
         .chain(long())
         .chain(masked())
         .chain(deltas)
@@ -226,8 +226,8 @@ fn gradient(key: &Prefill) -> Gradient {
         value_chunks: key.value_chunks,
         score: key.score,
         mask: key.mask,
-        wide: key.wide,
-        rolled: key.rolled,
+        vec8: key.vec8,
+        key_loop: key.key_loop,
         count_tiles: false,
     }
 }

@@ -1,4 +1,4 @@
-//! Rows turned by their positions in f32, by cosines and sines of f64 angles.
+//! Rows rotated by their positions in f32, by cosines and sines of f64 angles.
 
 use wgpu_attention::problem::position::{Precision, Rotary};
 use wgpu_attention::problem::{MAX_LEN, Offsets, Positions, Problem};
@@ -35,13 +35,13 @@ fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
     }
 }
 
-/// q and k in f32, turned where a scheme turns them: `τ·R q` and `R k`.
-pub struct Turned {
+/// q and k in f32, rotated where a scheme turns them: `τ·R q` and `R k`.
+pub struct Rotated {
     pub q: Vec<f32>,
     pub k: Vec<f32>,
 }
 
-impl Turned {
+impl Rotated {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
         let narrow = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<_>>();
         let (mut q, mut k) = (narrow(tensors.q), narrow(tensors.k));
@@ -51,7 +51,7 @@ impl Turned {
         Self { q, k }
     }
 
-    /// The gradients by turned q and k to those by q and k. Of magnitudes, nothing cancels.
+    /// The gradients by rotated q and k to those by q and k. Of magnitudes, nothing cancels.
     pub fn back(
         &self,
         problem: &Problem,

@@ -46,7 +46,7 @@ impl Setup {
         self
     }
 
-    /// Turned as this config says.
+    /// Rotated as this config says.
     fn rope(mut self, config: &str) -> Self {
         let path = self.directory.join("config.json");
         std::fs::write(&path, config).expect("a file for the test");
@@ -74,14 +74,10 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
         Some(_) => Some((numbers(&input, "bias")?, input.sizes("bias")?)),
         None => None,
     };
-    let tensors = Tensors {
-        bias: bias.as_ref().map(|(values, sizes)| Bias {
-            values,
-            batch: sizes[0],
-            heads: sizes[1],
-        }),
-        ..Tensors::new(&q, &k, &v)
-    };
+    let tensors = Tensors::new(&q, &k, &v).with_bias(
+        bias.as_ref()
+            .map(|(values, sizes)| Bias::new(values, [sizes[0], sizes[1]])),
+    );
     let got = Forward {
         o: output.floats("o")?,
         lse: output.floats("lse")?,
@@ -136,7 +132,7 @@ fn rope_of_either_layout_with_masks_and_forced_paths() -> Result<()> {
                 .rope(YARN)
                 .check(|p| {
                     let rotary = rotary(YARN);
-                    p.position.rotary = Some(Rotary { layout, ..rotary });
+                    p.position.rotary = Some(rotary.with_layout(layout));
                     p.mask = mask;
                 })?;
         }
@@ -354,11 +350,7 @@ fn everything_together() -> Result<()> {
     .with(Tensor::floats("sinks", &[1.0, 2.0, -1.0, 0.0]))
     .rope(YARN)
     .check(|p| {
-        p.mask = Mask {
-            causal: true,
-            first: 2,
-            ..Mask::window(6, 0)
-        };
+        p.mask = Mask::window(6, 0).with_causal(true).with_first(2);
         p.score.softcap = Some(5.0);
         p.score.bias = Some(bias_layout(1, 4));
         p.score.slopes = Some(Values::Host(alibi_slopes(4)));

@@ -42,11 +42,9 @@ fn the_choice_its_answer_and_its_gradients() -> Result<()> {
 
         let mut problem = Problem::new(SHAPE, Element::F32);
         problem.mask.causal = true;
-        problem.mask.blocks = Some(Blocks::Select(Select {
-            by,
-            local,
-            ..Select::new(16, 4)
-        }));
+        problem.mask.blocks = Some(Blocks::Select(
+            Select::new(16, 4).with_by(by).with_local(local),
+        ));
         let (input, output) = (Golden::open(&input)?, Golden::open(&output)?);
         let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
         let tensors = Tensors::new(&q, &k, &v);

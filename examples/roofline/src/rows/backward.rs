@@ -55,10 +55,7 @@ fn long() -> Group {
 }
 
 fn problem(len: u32, heads: u32, mask: Mask) -> Problem {
-    Problem {
-        mask,
-        ..Problem::new(Shape::square(1, heads, len, 64), Element::F32)
-    }
+    Problem::new(Shape::square(1, heads, len, 64), Element::F32).with_mask(mask)
 }
 
 fn row(kernel: &'static str, strategy: &'static str, problem: Problem) -> Row {

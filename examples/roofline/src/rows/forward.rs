@@ -62,10 +62,7 @@ fn long() -> Group {
 }
 
 fn problem(len: u32, dim: u32, mask: Mask, element: Element) -> Problem {
-    Problem {
-        mask,
-        ..Problem::new(Shape::square(1, HEADS, len, dim), element)
-    }
+    Problem::new(Shape::square(1, HEADS, len, dim), element).with_mask(mask)
 }
 
 fn row(strategy: &'static str, problem: Problem) -> Row {

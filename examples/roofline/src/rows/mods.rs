@@ -1,6 +1,6 @@
 //! The user's functions: what the least of them costs.
 
-use wgpu_attention::problem::{Mods, Problem};
+use wgpu_attention::problem::Mods;
 
 use crate::case::Row;
 
@@ -13,10 +13,10 @@ pub fn row(dense: &Row) -> Row {
     let row = Row {
         kernel: "mod",
         strategy: dense.strategy,
-        problem: Problem {
-            mods: Some(Mods::new(MASK).expect("a text that the library accepts")),
-            ..dense.problem.clone()
-        },
+        problem: dense
+            .problem
+            .clone()
+            .with_mods(Mods::new(MASK).expect("a text that the library accepts")),
         params: "mask_mod".into(),
         case: dense.case,
         baseline: None,

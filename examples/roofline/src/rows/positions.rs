@@ -18,16 +18,10 @@ pub fn groups() -> Vec<Group> {
 /// The same attention with each scheme; the first row is without any.
 fn schemes() -> Group {
     let plain = || Problem::new(Shape::square(1, HEADS, LEN, DIM), Element::F32);
-    let score = |score| Problem { score, ..plain() };
+    let score = |score| plain().with_score(score);
     let rope = Position::rotary(Rotary::new(DIM));
-    let alibi = Score {
-        slopes: Some(Values::Host(alibi_slopes(HEADS))),
-        ..Score::default()
-    };
-    let bias = Score {
-        bias: Some(Layout::heads_first(HEADS, LEN, LEN)),
-        ..Score::default()
-    };
+    let alibi = Score::default().with_slopes(Values::Host(alibi_slopes(HEADS)));
+    let bias = Score::default().with_bias(Layout::heads_first(HEADS, LEN, LEN));
     let row = |params: &str, problem| Row {
         kernel: "forward",
         strategy: "subgroup",
@@ -36,10 +30,7 @@ fn schemes() -> Group {
         case: forward::case,
         baseline: None,
     };
-    let rope = Problem {
-        position: rope,
-        ..plain()
-    };
+    let rope = plain().with_position(rope);
     let without = row("plain", plain());
     let schemes = [
         row("rope", rope),
@@ -52,10 +43,8 @@ fn schemes() -> Group {
 
 /// 32 MiB of rows.
 fn rotation() -> Group {
-    let problem = Problem {
-        position: Position::rotary(Rotary::new(DIM)),
-        ..Problem::new(Shape::square(1, HEADS, 16_384, DIM), Element::F32)
-    };
+    let problem = Problem::new(Shape::square(1, HEADS, 16_384, DIM), Element::F32)
+        .with_position(Position::rotary(Rotary::new(DIM)));
     Group(vec![Row {
         kernel: "rotate",
         strategy: "",

@@ -14,10 +14,10 @@ pub fn rows(kernel: &'static str, parts: &[u32], dense: &Row) -> Vec<Row> {
     let row = |&n| Row {
         kernel,
         strategy: dense.strategy,
-        problem: Problem {
-            mask: one_in(n, &dense.problem.shape),
-            ..dense.problem.clone()
-        },
+        problem: dense
+            .problem
+            .clone()
+            .with_mask(one_in(n, &dense.problem.shape)),
         params: density(n),
         case: dense.case,
         baseline: None,
@@ -29,10 +29,9 @@ pub fn rows(kernel: &'static str, parts: &[u32], dense: &Row) -> Vec<Row> {
 /// An eighth of the blocks, by their means.
 pub fn selection(mut problem: Problem) -> Group {
     let blocks = problem.shape.kv_len.div_ceil(SIDE);
-    problem.mask.blocks = Some(Blocks::Select(Select {
-        written: true,
-        ..Select::new(SIDE, blocks / 8)
-    }));
+    problem.mask.blocks = Some(Blocks::Select(
+        (Select::new(SIDE, blocks / 8)).with_written(true),
+    ));
     let row = |kernel, case: fn(&Gpu, &Row) -> anyhow::Result<Box<dyn Case>>| Row {
         kernel,
         strategy: "subgroup",
@@ -60,8 +59,5 @@ fn one_in(n: u32, shape: &Shape) -> Mask {
     let list = |i: u32| (i % n..columns).step_by(n as usize).collect();
     let lists: Vec<Vec<u32>> = (0..rows).map(list).collect();
     let blocks = BlockMask::from_lists(grid, &lists).expect("rising lists inside of the grid");
-    Mask {
-        blocks: Some(blocks.into()),
-        ..Mask::default()
-    }
+    Mask::default().with_blocks(Some(blocks.into()))
 }

@@ -6,7 +6,7 @@ use wgpu_attention::{Element, PlanOptions};
 use super::Experiment;
 use crate::run;
 use crate::support::backward::Given;
-use crate::support::cases::{self, Case, Distance, Setting, Turning};
+use crate::support::cases::{self, Case, Distance, RotaryCase, Setting};
 use crate::support::inputs::Data;
 use crate::support::rounding;
 
@@ -16,8 +16,8 @@ const BACKWARD: usize = 23;
 
 fn settings() -> Vec<(&'static str, Setting)> {
     let base = Setting::new;
-    let turning = |layout, temperature| {
-        Some(Turning {
+    let rotation = |layout, temperature| {
+        Some(RotaryCase {
             layout,
             temperature,
         })
@@ -54,14 +54,14 @@ fn settings() -> Vec<(&'static str, Setting)> {
         (
             "RoPE",
             Setting {
-                turning: turning(Half, false),
+                rotation: rotation(Half, false),
                 ..base(32, 16, Element::F32)
             },
         ),
         (
             "RoPE interleaved, with temperature",
             Setting {
-                turning: turning(Interleaved, true),
+                rotation: rotation(Interleaved, true),
                 ..base(16, 8, Element::F16)
             },
         ),
@@ -107,11 +107,9 @@ fn of_rounding(element: Element) -> Experiment {
 
 /// Every third case is split over the keys, another third cut into slices of rows.
 fn of_forward(setting: &str, n: usize, case: Case) -> Experiment {
-    let choice = PlanOptions {
-        splits: (n % 3 == 1).then_some(3),
-        slice_rows: (n % 3 == 2).then_some(7),
-        ..PlanOptions::default()
-    };
+    let choice = PlanOptions::default()
+        .with_splits((n % 3 == 1).then_some(3))
+        .with_slice_rows((n % 3 == 2).then_some(7));
     let name = format!("{setting}, {}", case.name);
     let case = (case, Data::Normal(1.0), n as u64);
     Experiment::forward("features, forward", name, case, choice)

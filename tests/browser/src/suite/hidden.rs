@@ -19,20 +19,11 @@ pub fn experiments() -> Vec<Experiment> {
     let masks = [
         (
             "lengths",
-            Mask {
-                kv_lens: Lengths::Host(vec![29]),
-                ..Mask::default()
-            },
+            Mask::default().with_kv_lens(Lengths::Host(vec![29])),
         ),
         ("causal", Mask::causal()),
         ("a window", Mask::window(5, 2)),
-        (
-            "a window with first",
-            Mask {
-                first: 3,
-                ..Mask::window(4, 0)
-            },
-        ),
+        ("a window with first", Mask::window(4, 0).with_first(3)),
     ];
     let values = [
         ("NaN", f64::NAN),

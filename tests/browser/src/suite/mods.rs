@@ -71,13 +71,7 @@ fn soft(i: u32, j: u32) -> f64 {
 }
 
 pub fn experiments() -> Vec<Experiment> {
-    let masks = [
-        Mask::default(),
-        Mask {
-            first: 5,
-            ..Mask::window(9, 3)
-        },
-    ];
+    let masks = [Mask::default(), Mask::window(9, 3).with_first(5)];
     let mut all = Vec::new();
     for (both, mask) in BOTH
         .iter()

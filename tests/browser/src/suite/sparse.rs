@@ -58,10 +58,7 @@ fn patterns() -> Vec<Experiment> {
     let of = |(pattern, side): (Pattern, u32)| {
         let grid = BlockGrid::new(side, 70, 70);
         let blocks = BlockMask::from_pattern(grid, &pattern).expect("it fits the grid");
-        let mask = Mask {
-            blocks: Some(blocks.into()),
-            ..Mask::default()
-        };
+        let mask = Mask::default().with_blocks(Some(blocks.into()));
         both(
             case(
                 format!("{pattern} in blocks of {side}"),
@@ -115,10 +112,7 @@ fn documents() -> Vec<Experiment> {
             q: ids(70),
             k: ids(90),
         });
-        let mask = Mask {
-            segments,
-            ..Mask::causal()
-        };
+        let mask = Mask::causal().with_segments(segments);
         both(case(name.into(), Sizes::two(2, 1, 70, 90), mask), 5)
     };
     let all = [
@@ -142,25 +136,15 @@ fn choices() -> Vec<Experiment> {
         ("causal", Mask::causal()),
         (
             "lengths",
-            Mask {
-                kv_lens: Lengths::Host(vec![71, 0]),
-                ..Mask::causal()
-            },
+            Mask::causal().with_kv_lens(Lengths::Host(vec![71, 0])),
         ),
     ];
     let by = [(SelectBy::Mean, 16, 3), (SelectBy::MinMax, 32, 2)];
     let mut all = Vec::new();
     for (by, side, count) in by {
         for (name, mask) in &masks {
-            let select = Select {
-                by,
-                written: true,
-                ..Select::new(side, count)
-            };
-            let mask = Mask {
-                blocks: Some(Blocks::Select(select)),
-                ..mask.clone()
-            };
+            let select = Select::new(side, count).with_by(by).with_written(true);
+            let mask = mask.clone().with_blocks(Blocks::Select(select));
             let name = format!("{count} blocks of {side} by {by:?}, {name}");
             all.push(choice(case(name, SIZES, mask)));
         }
@@ -173,10 +157,7 @@ fn choice(case: Case) -> Experiment {
         let case = case.clone();
         async move {
             let live = case.clone().with(|p| {
-                p.mask = Mask {
-                    kv_lens: p.mask.kv_lens.clone(),
-                    ..Mask::default()
-                };
+                p.mask = Mask::default().with_kv_lens(p.mask.kv_lens.clone());
             });
             let inputs = Inputs::new(&live, Data::Normal(1.0), 7);
             let (plan, output, written) =

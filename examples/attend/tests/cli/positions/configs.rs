@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use serde_json::Value;
-use wgpu_attention::problem::position::{Rotary, RotaryLayout};
+use wgpu_attention::problem::position::RotaryLayout;
 
 use super::{Setup, rotary};
 use crate::support::golden::Golden;
@@ -88,7 +88,7 @@ fn the_layout_of_a_model_type() -> Result<()> {
             .rope(config)
             .check(|p| {
                 let rotary = rotary(config);
-                p.position.rotary = Some(Rotary { layout, ..rotary });
+                p.position.rotary = Some(rotary.with_layout(layout));
             })?;
     }
     Ok(())

@@ -1,4 +1,4 @@
-//! How far a workgroup of a gradient kernel walks, and what that costs.
+//! How far a workgroup of a gradient kernel goes, and what that costs.
 
 use std::ops::Range;
 
@@ -12,7 +12,7 @@ use crate::problem::{Problem, Slice};
 use super::Pass;
 
 impl Pass<'_> {
-    /// Rows of the walked axis that a dispatch may take, so that a workgroup's work and its loop iterations are bounded.
+    /// Rows of the visited axis that a dispatch may take, so that a workgroup's work and its loop iterations are bounded.
     pub(super) fn part(
         &self,
         builder: &PlanBuilder<'_>,

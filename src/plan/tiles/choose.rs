@@ -1,0 +1,222 @@
+//! The strategies in their order, each with the tiles of the table or those that a call forces, and why not.
+
+use crate::caps::{AdapterClass, Caps, Subgroups};
+use crate::error::{Error, Result};
+use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
+use crate::plan::{Declined, PlanOptions, StrategyKind};
+
+use super::{TileChoice, TileRequest, gpu, software};
+
+pub(in crate::plan) fn choose(
+    tile_request: TileRequest,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<TileChoice> {
+    let mut declined = Vec::new();
+    let vec8 = vec8_loads(caps, options, &mut declined)?;
+    if options.strategy != Some(StrategyKind::Workgroup) {
+        let key_loop = options.key_loop.unwrap_or(software::key_loop_pays(caps));
+        match subgroup(tile_request, caps, options, key_loop) {
+            Ok((strategy, tiling)) => {
+                return Ok(TileChoice {
+                    strategy,
+                    tiling,
+                    vec8,
+                    key_loop,
+                    declined,
+                });
+            }
+            Err(reason) if options.strategy == Some(StrategyKind::Subgroup) => {
+                return Err(Error::Strategy {
+                    strategy: "subgroup",
+                    reason,
+                });
+            }
+            Err(reason) => declined.push(Declined {
+                path: "subgroup",
+                reason,
+            }),
+        }
+    } else {
+        declined.push(Declined {
+            path: "subgroup",
+            reason: "the call asks for workgroup".into(),
+        });
+    }
+    match workgroup(tile_request, caps, options) {
+        Ok(tiling) => Ok(TileChoice {
+            strategy: Strategy::Workgroup,
+            tiling,
+            vec8,
+            key_loop: false,
+            declined,
+        }),
+        Err(reason) => Err(Error::Strategy {
+            strategy: "workgroup",
+            reason,
+        }),
+    }
+}
+
+/// Why loads of 64 bits were passed over that the device has.
+pub(in crate::plan) fn no_vec8() -> Declined {
+    Declined {
+        path: "64-bit loads",
+        reason: "they take eight channels at once, and some offset, stride, size or rotary half is no multiple of \
+                 8 elements"
+            .into(),
+    }
+}
+
+/// On lavapipe, whose loads go a lane at a time, they make the forward pass 1.5 times as fast, without subgroups twice.
+pub(in crate::plan) fn vec8_loads(
+    caps: &Caps,
+    options: &PlanOptions,
+    declined: &mut Vec<Declined>,
+) -> Result<bool> {
+    let reason = "the device was requested without Features::SHADER_INT64, \
+                  which wgpu_attention::wanted() names where it helps";
+    let helps = caps.class == AdapterClass::Cpu && caps.lanes >= 8;
+    match options.vec8 {
+        Some(true) if !caps.int64 => Err(Error::Strategy {
+            strategy: "64-bit loads",
+            reason: reason.into(),
+        }),
+        Some(vec8) => Ok(vec8),
+        None if helps && !caps.int64 => {
+            declined.push(Declined {
+                path: "64-bit loads",
+                reason: reason.into(),
+            });
+            Ok(false)
+        }
+        None => Ok(helps),
+    }
+}
+
+fn subgroup(
+    tile_request: TileRequest,
+    caps: &Caps,
+    options: &PlanOptions,
+    key_loop: bool,
+) -> Result<(Strategy, Tiling), String> {
+    let Some(Subgroups { min, max }) = caps.subgroups else {
+        return Err(if caps.subgroups_offered {
+            "the device was requested without Features::SUBGROUP, which its adapter has; \
+             add wgpu_attention::wanted() to request_device"
+                .into()
+        } else {
+            "the device has no subgroups".into()
+        });
+    };
+    let width = options.width.unwrap_or(min);
+    if !width.is_power_of_two() || !(4..=128).contains(&width) || width > min {
+        return Err(format!(
+            "a cluster of {width} lanes does not fit subgroups of {min} to {max} lanes; \
+             it must be a power of two, at least 4 and at most the smaller"
+        ));
+    }
+    let tiling = options
+        .tiling
+        .unwrap_or_else(|| subgroup_tiling(tile_request, caps.class, width, max, key_loop));
+    check_invocations(&tiling, caps)?;
+    if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
+        return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
+    }
+    let strategy = Strategy::Subgroup {
+        width,
+        fixed: min == max && width == min,
+    };
+    Ok((strategy, tiling))
+}
+
+/// The tiles that the table of the device's class names.
+fn subgroup_tiling(
+    tile_request: TileRequest,
+    class: AdapterClass,
+    width: u32,
+    max: u32,
+    key_loop: bool,
+) -> Tiling {
+    let (invocations, lanes_per_row, rows) = match class {
+        AdapterClass::Cpu => software::subgroup(tile_request, width, key_loop),
+        _ => gpu::subgroup(tile_request.channels, width, max),
+    };
+    let slots = invocations / lanes_per_row;
+    let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
+    let keys = width / lanes_per_row;
+    Tiling {
+        invocations,
+        lanes_per_row,
+        rows: rows.min(needed),
+        keys,
+        tile: keys,
+    }
+}
+
+fn workgroup(
+    tile_request: TileRequest,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Tiling, String> {
+    let tiling = match options.tiling {
+        Some(tiling) => tiling,
+        None => workgroup_tiling(tile_request, caps)?,
+    };
+    check_invocations(&tiling, caps)?;
+    let bytes = workgroup_tile_bytes(tiling.tile, tile_request.chunks)
+        + tile_request.sums * tiling.invocations * 4;
+    if bytes > caps.workgroup_memory {
+        return Err(format!(
+            "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
+             (max_compute_workgroup_storage_size)",
+            caps.workgroup_memory
+        ));
+    }
+    if tiling.lanes_per_row != 1 || tiling.tile > 32 || !tiling.tile.is_multiple_of(tiling.keys) {
+        return Err(format!("{tiling} is no tile of the workgroup strategy"));
+    }
+    Ok(tiling)
+}
+
+/// The tiles that the table of the device's class names: of those that the memory holds, the first.
+fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, String> {
+    let table = match caps.class {
+        AdapterClass::Cpu => software::workgroup(tile_request, caps.lanes),
+        _ => gpu::workgroup(tile_request),
+    };
+    let sums = tile_request.sums * table.invocations * 4;
+    let bytes = |tile| workgroup_tile_bytes(tile, tile_request.chunks) + sums;
+    let fitting = table.tiles.iter().copied();
+    let tile = fitting
+        .into_iter()
+        .find(|&tile| bytes(tile) <= caps.workgroup_memory);
+    let tile = tile.ok_or_else(|| {
+        format!(
+            "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
+            workgroup_tile_bytes(4, tile_request.chunks),
+            caps.workgroup_memory
+        )
+    })?;
+    let slots = table.invocations;
+    let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
+    Ok(Tiling {
+        invocations: table.invocations,
+        lanes_per_row: 1,
+        rows: table.rows.min(needed),
+        keys: table.keys.min(tile),
+        tile,
+    })
+}
+
+fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
+    let most = caps.invocations_per_workgroup.min(caps.workgroup_size_x);
+    if tiling.invocations > most {
+        return Err(format!(
+            "{tiling} needs {} invocations a workgroup; the device grants {most} \
+             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x)",
+            tiling.invocations
+        ));
+    }
+    Ok(())
+}
