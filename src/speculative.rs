@@ -10,7 +10,7 @@
 //! | what | shape | meaning |
 //! | --- | --- | --- |
 //! | tokens | `[n]` | the drafted tokens |
-//! | drafts | `[n]` of [`Draft`] | what each token was drawn from: a row of V probabilities, or nothing by chance |
+//! | drafts | `[n]` of [`Draft`] | what each token was drawn from: a row of V probabilities, or a deterministic draft |
 //! | targets | `[n + 1]` rows of V | row 0 follows the text, row i + 1 follows draft i (and what leads to it) |
 //!
 //! A row is what a token is drawn from: after temperature, top-k and top-p. It sums to 1 within [`TOLERANCE`] and is
@@ -50,7 +50,7 @@
 //! decides how often a token is kept, never which tokens come out. Resampling from q itself would give
 //! `min(p, q) + q·Σ (q − p)₊`: too much of what the draft likes.
 //!
-//! *A draft without chance* (a continuation looked up in the prompt, a model's k likeliest tokens) is p with a single 1 at x:
+//! *A deterministic draft* (a continuation looked up in the prompt, a model's k likeliest tokens) is p with a single 1 at x:
 //! x is kept with probability q(x), and else the token comes from q without x.
 //!
 //! *A chain.* After a kept draft the text is one token longer and the same argument holds for the next row. The first
@@ -68,8 +68,8 @@
 //! children are then siblings against the row after it, as in a chain.
 //!
 //! Whether a node is drafted at all may depend on what was drafted before it, not on its own token: a tree from which
-//! sampled nodes are removed because *they* are unlikely no longer has drafts from p. To keep the likeliest tokens of a row is
-//! without chance: [`Draft::Deterministic`].
+//! sampled nodes are removed because *they* are unlikely no longer has drafts from p. The likeliest tokens of a row are not
+//! sampled: [`Draft::Deterministic`].
 //!
 //! # Errors
 //!

@@ -7,7 +7,7 @@ use super::row;
 pub enum Draft<'a> {
     /// A row of probabilities, without the tokens of earlier siblings; siblings may share one row.
     Row(&'a [f32]),
-    /// Nothing by chance: looked up in the prompt, or one of a model's likeliest tokens. As a row: a single 1.
+    /// Not sampled: looked up in the prompt, or one of a model's likeliest tokens. As a row: a single 1.
     Deterministic,
 }
 

@@ -10,7 +10,7 @@ pub const MAX_TREE: usize = 64;
 /// ```
 /// use wgpu_attention::speculative::{Draft, DraftTree, accept_tree};
 ///
-/// // Two guesses of the next token, 4 and 1, and one of what follows token 4; both looked up, none by chance.
+/// // Two guesses of the next token, 4 and 1, and one of what follows token 4; all looked up, none sampled.
 /// let tree = DraftTree::new(&[-1, -1, 0], &[4, 1, 2])?;
 /// let row = |token: usize| -> Vec<f32> { (0..5).map(|t| if t == token { 0.8 } else { 0.05 }).collect() };
 /// let targets = [row(1), row(2), row(3), row(0)]; // after the text, after 4, after 1, after 4 2
