@@ -13,6 +13,7 @@ guides! {
     Readme: "../README.md",
     Adapters: "adapters.md",
     Architecture: "architecture.md",
+    Generation: "generation.md",
     LongContext: "long-context.md",
     Models: "models.md",
     Performance: "performance.md",

@@ -262,6 +262,20 @@ pub enum Error {
         /// What may stand there.
         allowed: String,
     },
+    /// A probability that is none, or one of a drafted token that could not have been drawn.
+    #[error("{what}[{row}] gives token {token} the probability {actual}; allowed are {allowed}")]
+    Probability {
+        /// The rows at fault.
+        what: &'static str,
+        /// Which of them.
+        row: usize,
+        /// Whose probability it is.
+        token: usize,
+        /// What it is.
+        actual: f32,
+        /// What may stand there.
+        allowed: &'static str,
+    },
     /// A config that is no JSON object.
     #[error("the model's config is no JSON object: {reason}")]
     ConfigSyntax {

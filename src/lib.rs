@@ -53,8 +53,10 @@
 //! `lse_i = ln(Σ e^s + e^{z_h})`, `o_i = Σ e^{s − lse}·v_j`. A fully masked row has o = 0 and lse = −∞ (z_h with a
 //! sink). [`mod@reference`] is all this in code, in f64.
 //!
-//! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`] and
-//! [`plan`].
+//! [`speculative`] decides on the host which drafted tokens a model keeps.
+//!
+//! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`],
+//! [`plan`] and [`speculative`].
 
 #![deny(missing_docs)]
 
@@ -73,6 +75,7 @@ pub mod problem;
 pub mod reference;
 #[allow(missing_docs)]
 mod shader;
+pub mod speculative;
 mod task;
 
 pub use caps::Caps;

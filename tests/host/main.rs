@@ -16,6 +16,7 @@ mod portability;
 mod positions;
 mod reference;
 mod sparse;
+mod speculative;
 mod table;
 mod tools;
 mod tools_catch;

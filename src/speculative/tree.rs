@@ -1,0 +1,74 @@
+//! Drafts that branch.
+
+use crate::error::{Error, Result};
+
+/// The most nodes of a tree: a query's ancestors are one word of 64 bits.
+pub const MAX_TREE: usize = 64;
+
+/// A tree of drafted tokens, told by parents. Siblings stand in the order in which they were drafted.
+///
+/// ```
+/// use wgpu_attention::speculative::{Draft, DraftTree, accept_tree};
+///
+/// // Two guesses of the next token, 4 and 1, and one of what follows token 4; all looked up, none sampled.
+/// let tree = DraftTree::new(&[-1, -1, 0], &[4, 1, 2])?;
+/// let row = |token: usize| -> Vec<f32> { (0..5).map(|t| if t == token { 0.8 } else { 0.05 }).collect() };
+/// let targets = [row(1), row(2), row(3), row(0)]; // after the text, after 4, after 1, after 4 2
+/// let mut numbers = [0.5, 0.5, 0.5].into_iter();
+///
+/// let accepted = accept_tree(&tree, &[Draft::Deterministic; 3], &targets, || numbers.next().unwrap())?;
+///
+/// assert_eq!(accepted.nodes, [1]); // 4 has 0.05 and is rejected, 1 has 0.8 / 0.95 of what is left
+/// assert_eq!(accepted.next, 3); // from the row after 1
+/// # Ok::<(), wgpu_attention::Error>(())
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DraftTree<'a> {
+    parents: &'a [i32],
+    tokens: &'a [u32],
+}
+
+impl<'a> DraftTree<'a> {
+    /// Node i is `tokens[i]` after node `parents[i]`, or after the text where that is −1. Parents stand before children.
+    pub fn new(parents: &'a [i32], tokens: &'a [u32]) -> Result<Self> {
+        if tokens.len() > MAX_TREE {
+            return Err(Error::size(
+                "the tree's number of nodes",
+                tokens.len() as u64,
+                format!("0 to {MAX_TREE}"),
+            ));
+        }
+        Error::check_values("parents", parents.len(), tokens.len())?;
+        for (node, &parent) in parents.iter().enumerate() {
+            if !(-1..node as i32).contains(&parent) {
+                return Err(Error::Element {
+                    what: "parents",
+                    index: node,
+                    actual: i64::from(parent),
+                    allowed: before(node),
+                });
+            }
+        }
+        Ok(Self { parents, tokens })
+    }
+
+    /// The parent of each node, or −1.
+    pub fn parents(&self) -> &'a [i32] {
+        self.parents
+    }
+
+    /// The token of each node.
+    pub fn tokens(&self) -> &'a [u32] {
+        self.tokens
+    }
+}
+
+fn before(node: usize) -> String {
+    match node {
+        0 => "-1, for no node stands before it".to_string(),
+        _ => format!(
+            "-1 or 0 to {}, a node before it: order parents before children",
+            node - 1
+        ),
+    }
+}
