@@ -226,8 +226,13 @@ pub enum Error {
         /// What the device says.
         message: String,
     },
+    /// The device is lost: destroyed, reset by its driver or unplugged.
+    #[error(
+        "the device is lost; request a new one, and make a new Attention, buffers and calls with it"
+    )]
+    DeviceLost,
     /// Nothing came back.
-    #[error("nothing could be downloaded: {message}; if the device was lost, make a new one")]
+    #[error("nothing could be downloaded: {message}")]
     Download {
         /// What the device says.
         message: String,

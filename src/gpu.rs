@@ -7,6 +7,7 @@ mod call;
 mod check;
 mod download;
 mod host;
+mod lost;
 mod operands;
 mod pipelines;
 mod rotary_tables;

@@ -101,6 +101,17 @@ impl Attention {
 
     /// Compiles what these problems need ahead of their first call, from a thread if the application likes.
     pub async fn warm_up(&self, problems: &[Problem]) -> Result<()> {
+        let compiled = self.compile(problems).await;
+        self.refuse_lost()?;
+        compiled
+    }
+
+    /// What came of a call matters no more where the device is lost.
+    pub(super) fn refuse_lost(&self) -> Result<()> {
+        self.shared.liveness.check(&self.device)
+    }
+
+    async fn compile(&self, problems: &[Problem]) -> Result<()> {
         for problem in problems {
             let plan = self.plan(problem)?;
             for step in plan.steps() {

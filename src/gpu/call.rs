@@ -8,6 +8,7 @@ use crate::plan::{AuxCopy, Check, Plan, Slot};
 
 use super::arena::Arena;
 use super::buffers::{filled, scoped};
+use super::lost::Liveness;
 use super::operands::Operands;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 use super::rotary_tables::Tables;
@@ -32,30 +33,37 @@ pub struct Call {
     copies: Vec<(wgpu::Buffer, AuxCopy)>,
     aux: wgpu::Buffer,
     scratch: Vec<wgpu::Buffer>,
-    arena: Arc<Arena>,
     pub(super) checked: Vec<Checked>,
     pub(super) device: wgpu::Device,
-    pub(super) pipelines: Arc<Pipelines>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Call {
+    /// The error is the device's loss where it is lost, whatever else came of that.
     pub(super) async fn prepare(
         device: &wgpu::Device,
-        Shared {
-            pipelines,
-            tables,
-            arena,
-        }: &Shared,
+        shared: &Arc<Shared>,
+        plan: Plan,
+        operands: &Operands<'_>,
+    ) -> Result<Self> {
+        let call = Self::bound(device, shared, plan, operands).await;
+        shared.liveness.check(device)?;
+        call
+    }
+
+    async fn bound(
+        device: &wgpu::Device,
+        shared: &Arc<Shared>,
         plan: Plan,
         operands: &Operands<'_>,
     ) -> Result<Self> {
         operands.check(&plan)?;
         let mut compiled = Vec::with_capacity(plan.steps().len());
         for step in plan.steps() {
-            compiled.push(pipelines.get(device, step, plan.mods()).await?);
+            compiled.push(shared.pipelines.get(device, step, plan.mods()).await?);
         }
         let table = match &plan.table {
-            Some(need) => Some(tables.get(device, need).await?),
+            Some(need) => Some(shared.tables.get(device, need).await?),
             None => None,
         };
         let mut copies = Vec::new();
@@ -68,7 +76,9 @@ impl Call {
         }
         let (aux, scratch, steps) = scoped(device, "preparing a call", || {
             let scratch = plan.scratch().iter();
-            let scratch: Vec<_> = scratch.map(|&size| arena.take(device, size)).collect();
+            let scratch: Vec<_> = scratch
+                .map(|&size| shared.arena.take(device, size))
+                .collect();
             bind(device, &plan, operands, table.as_ref(), &scratch, compiled)
                 .map(|(aux, steps)| (aux, scratch, steps))
         })
@@ -79,10 +89,9 @@ impl Call {
             copies,
             aux,
             scratch,
-            arena: arena.clone(),
             checked,
             device: device.clone(),
-            pipelines: pipelines.clone(),
+            shared: shared.clone(),
         })
     }
 
@@ -138,16 +147,17 @@ impl Call {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.arena.put(self.scratch.drain(..));
+        self.shared.arena.put(self.scratch.drain(..));
     }
 }
 
 /// What the calls of an [`super::Attention`] share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub pipelines: Arc<Pipelines>,
+    pub pipelines: Pipelines,
     pub tables: Tables,
-    pub arena: Arc<Arena>,
+    pub arena: Arena,
+    pub liveness: Liveness,
 }
 
 /// Binds every step; answers the small operands, too.

@@ -22,15 +22,19 @@ impl Call {
     /// blocks, and borrows neither the call nor the queue; [`Call::encode`] is neither needed nor disturbed.
     pub fn check(&self, queue: &wgpu::Queue) -> impl Future<Output = Result<()>> + use<> {
         let (device, queue) = (self.device.clone(), queue.clone());
-        let (pipelines, checked) = (self.pipelines.clone(), self.checked.clone());
-        async move { answer(&device, &queue, &pipelines, &checked).await }
+        let (shared, checked) = (self.shared.clone(), self.checked.clone());
+        async move {
+            let answer = answer(&device, &queue, &shared.pipelines, &checked).await;
+            shared.liveness.check(&device)?;
+            answer
+        }
     }
 }
 
 async fn answer(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    pipelines: &Arc<Pipelines>,
+    pipelines: &Pipelines,
     checked: &[Checked],
 ) -> Result<()> {
     let most = device.limits().max_compute_workgroups_per_dimension;

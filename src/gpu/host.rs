@@ -49,6 +49,12 @@ impl Attention {
     /// Uploads, runs and downloads. The future never blocks its thread: it polls the device when it is polled, and a
     /// timer wakes it in between.
     pub async fn run(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
+        let outputs = self.uploaded(queue, plan, host).await;
+        self.refuse_lost()?;
+        outputs
+    }
+
+    async fn uploaded(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
         let device = self.device();
         let buffers = scoped(device, "uploading operands", || {
             upload(device, queue, plan, host)

@@ -10,6 +10,8 @@ mod composition;
 mod covering;
 mod drawn;
 mod layout;
+#[cfg(feature = "wgpu")]
+mod lost;
 mod mods;
 mod planning;
 mod portability;
