@@ -226,6 +226,22 @@ pub enum Error {
         /// What the device says.
         message: String,
     },
+    /// A buffer of another device, or one that is destroyed or mapped.
+    #[error(
+        "the buffer of {what} cannot be used: {message}; give one of the Attention's own device that is neither \
+         destroyed nor mapped"
+    )]
+    Buffer {
+        /// The operand.
+        what: &'static str,
+        /// What is wrong, as the device says it.
+        message: String,
+    },
+    /// A queue of another device.
+    #[error(
+        "the queue is of another device; give the one that request_device gave with the device"
+    )]
+    ForeignQueue,
     /// The device is lost: destroyed, reset by its driver or unplugged.
     #[error(
         "the device is lost; request a new one, and make a new Attention, buffers and calls with it"

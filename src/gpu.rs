@@ -6,6 +6,7 @@ mod buffers;
 mod call;
 mod check;
 mod download;
+mod handles;
 mod host;
 mod lost;
 mod operands;

@@ -4,10 +4,11 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::plan::{AuxCopy, Check, Plan, Slot};
+use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
 
 use super::arena::Arena;
 use super::buffers::{filled, scoped};
+use super::handles::{blame, rehearse};
 use super::lost::Liveness;
 use super::operands::Operands;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
@@ -46,18 +47,21 @@ impl Call {
         plan: Plan,
         operands: &Operands<'_>,
     ) -> Result<Self> {
-        let call = Self::bound(device, shared, plan, operands).await;
+        let call = Self::bound(device, shared, &plan, operands).await;
         shared.liveness.check(device)?;
-        call
+        match call {
+            Ok(call) => Ok(call),
+            Err(error) => Err(blame(device, &plan, operands, error).await),
+        }
     }
 
     async fn bound(
         device: &wgpu::Device,
         shared: &Arc<Shared>,
-        plan: Plan,
+        plan: &Plan,
         operands: &Operands<'_>,
     ) -> Result<Self> {
-        operands.check(&plan)?;
+        operands.check(plan)?;
         let mut compiled = Vec::with_capacity(plan.steps().len());
         for step in plan.steps() {
             compiled.push(shared.pipelines.get(device, step, plan.mods()).await?);
@@ -79,13 +83,14 @@ impl Call {
             let scratch: Vec<_> = scratch
                 .map(|&size| shared.arena.take(device, size))
                 .collect();
-            bind(device, &plan, operands, table.as_ref(), &scratch, compiled)
-                .map(|(aux, steps)| (aux, scratch, steps))
+            let (aux, steps) = bind(device, plan, operands, table.as_ref(), &scratch, compiled)?;
+            rehearse(device, &copies, &aux);
+            Ok((aux, scratch, steps))
         })
         .await??;
         Ok(Self {
             steps,
-            plan,
+            plan: plan.clone(),
             copies,
             aux,
             scratch,
@@ -102,6 +107,9 @@ impl Call {
     }
 
     /// Records all steps. Submitting is the caller's.
+    ///
+    /// The encoder must be of the [`super::Attention`]'s device, and when it is submitted every operand's buffer must live, unmapped.
+    /// wgpu tells neither before: `finish` or `submit` report it to the application.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_steps(encoder, 0..self.steps.len());
     }
@@ -113,21 +121,16 @@ impl Call {
         if steps.start >= end {
             return;
         }
-        let bytes = |words: u32| u64::from(words) * 4;
         for (buffer, copy) in &self.copies {
             if copy.out.is_none() && steps.start == 0 {
-                let (at, size) = (bytes(copy.at), bytes(copy.words));
-                encoder.copy_buffer_to_buffer(buffer, 0, &self.aux, at, size);
+                copy.record(encoder, buffer, &self.aux);
             }
         }
         self.encode_pass(encoder, steps.start..end);
         for (buffer, copy) in &self.copies {
-            let out = copy
-                .out
-                .filter(|out| steps.start < out.after && out.after <= end);
-            if let Some(out) = out {
-                let (at, size) = (bytes(copy.at), bytes(copy.words));
-                encoder.copy_buffer_to_buffer(&self.aux, at, buffer, bytes(out.to), size);
+            let is_due = |out: CopyOut| steps.start < out.after && out.after <= end;
+            if copy.out.is_some_and(is_due) {
+                copy.record(encoder, buffer, &self.aux);
             }
         }
     }
@@ -141,6 +144,23 @@ impl Call {
             pass.set_pipeline(&step.pipeline.pipeline);
             pass.set_bind_group(0, &step.group, &[]);
             pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+        }
+    }
+}
+
+impl AuxCopy {
+    /// Records it, between an operand's buffer and the call's own.
+    pub(super) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        operand: &wgpu::Buffer,
+        aux: &wgpu::Buffer,
+    ) {
+        let bytes = |words: u32| u64::from(words) * 4;
+        let (at, size) = (bytes(self.at), bytes(self.words));
+        match self.out {
+            None => encoder.copy_buffer_to_buffer(operand, 0, aux, at, size),
+            Some(out) => encoder.copy_buffer_to_buffer(aux, at, operand, bytes(out.to), size),
         }
     }
 }

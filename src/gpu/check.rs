@@ -9,6 +9,7 @@ use crate::plan::{Check, OFFSET_ALIGNMENT, Slot, Step};
 use super::buffers::{filled, scoped};
 use super::call::{Call, Checked};
 use super::download::download;
+use super::handles::check_queue;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 
 impl Call {
@@ -24,6 +25,7 @@ impl Call {
         let (device, queue) = (self.device.clone(), queue.clone());
         let (shared, checked) = (self.shared.clone(), self.checked.clone());
         async move {
+            check_queue(&device, &queue)?;
             let answer = answer(&device, &queue, &shared.pipelines, &checked).await;
             shared.liveness.check(&device)?;
             answer

@@ -9,10 +9,14 @@ use futures::channel::oneshot;
 use crate::error::{Error, Result};
 
 use super::buffers::scoped;
+use super::handles::{check_queue, check_usable};
 use super::lost::Liveness;
 use super::timer::Timer;
 
 /// The contents of `buffer` (usage `COPY_SRC`), after all that was submitted before.
+///
+/// A queue or a buffer of another device is an error as far as wgpu tells: of a queue not while the device is busy, and
+/// never of handles of another `wgpu::Instance`.
 ///
 /// The future calls `device.poll(PollType::Poll)` when it is polled, never `Wait`; while it is pending a timer wakes
 /// it. It may be dropped half-way, and ends with [`Error::DeviceLost`] on a lost device.
@@ -21,6 +25,7 @@ pub async fn download(
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
 ) -> Result<Vec<u8>> {
+    check_queue(device, queue)?;
     let bytes = copied(device, queue, buffer).await;
     if bytes.is_err() {
         Liveness::default().check(device)?;
@@ -33,6 +38,7 @@ async fn copied(
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
 ) -> Result<Vec<u8>> {
+    check_usable("the download", buffer)?;
     let (sender, mapped) = oneshot::channel();
     // A lost device makes an invalid buffer without a word; that it cannot be mapped tells.
     let staging = scoped(device, "downloading", || {

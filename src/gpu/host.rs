@@ -9,6 +9,7 @@ use crate::problem::Role;
 use super::attention::Attention;
 use super::buffers::scoped;
 use super::download::download;
+use super::handles::check_queue;
 use super::operands::Operands;
 
 /// Operands in host memory, as bytes of the plan's elements and layouts.
@@ -49,6 +50,7 @@ impl Attention {
     /// Uploads, runs and downloads. The future never blocks its thread: it polls the device when it is polled, and a
     /// timer wakes it in between.
     pub async fn run(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
+        check_queue(self.device(), queue)?;
         let outputs = self.uploaded(queue, plan, host).await;
         self.refuse_lost()?;
         outputs
@@ -65,9 +67,12 @@ impl Attention {
             operands = operands.with(*role, buffer);
         }
         let call = self.prepare(plan, &operands).await?;
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        call.encode(&mut encoder);
-        queue.submit([encoder.finish()]);
+        scoped(device, "running the call", || {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            call.encode(&mut encoder);
+            queue.submit([encoder.finish()]);
+        })
+        .await?;
         let mut outputs = Outputs::default();
         for need in plan.requirements().iter().filter(|need| need.output) {
             let Some(buffer) = buffers.get(&need.role) else {

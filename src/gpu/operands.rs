@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Requirement};
 use crate::problem::Role;
 
+use super::handles::check_usable;
+
 /// The buffers of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Operands<'a> {
@@ -149,6 +151,7 @@ impl<'a> Operands<'a> {
                     missing: name,
                 });
             }
+            check_usable(need.role.name(), buffer)?;
         }
         Ok(())
     }

@@ -9,6 +9,8 @@ mod check;
 mod composition;
 mod covering;
 mod drawn;
+#[cfg(feature = "wgpu")]
+mod handles;
 mod layout;
 #[cfg(feature = "wgpu")]
 mod lost;
