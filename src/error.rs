@@ -111,6 +111,18 @@ pub enum Error {
         /// What to do.
         way_out: &'static str,
     },
+    /// Capabilities that a device does not have.
+    #[error(
+        "the Caps claim {what} {claimed}; the device has {actual}: claim what it has (Caps::of) or less"
+    )]
+    Claim {
+        /// The field of [`crate::Caps`].
+        what: &'static str,
+        /// What is claimed.
+        claimed: String,
+        /// What the device has.
+        actual: String,
+    },
     /// A path that was asked for and cannot run.
     #[error("strategy {strategy} cannot run here: {reason}")]
     Strategy {

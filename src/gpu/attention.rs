@@ -22,16 +22,26 @@ pub struct Attention {
 impl Attention {
     /// Keeps a clone of the device's handle.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self::with_caps(device, Caps::of(device, None))
+        Self::of(device, Caps::of(device, None))
     }
 
     /// The same, and plans say what the adapter has that the device was not requested with.
     pub fn with_adapter(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Self {
-        Self::with_caps(device, Caps::of(device, Some(adapter)))
+        Self::of(device, Caps::of(device, Some(adapter)))
     }
 
-    /// For a caller who knows the device better; claiming more than it has leads to errors in `prepare`.
-    pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Self {
+    /// For a caller who wants plans to count on less than the device has, or on subgroups of more widths.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Claim`] where the device has less. `class`, `lanes` and `subgroups_offered` are taken as they are: no answer
+    /// depends on them. Subgroup widths are not held where the adapter does not tell its own.
+    pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Result<Self> {
+        caps.check_within(&Caps::of(device, None))?;
+        Ok(Self::of(device, caps))
+    }
+
+    fn of(device: &wgpu::Device, caps: Caps) -> Self {
         Self {
             device: device.clone(),
             caps,
@@ -90,8 +100,11 @@ impl Attention {
     }
 
     /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the
-    /// device are caught and returned.
+    /// device are caught and returned. A plan for more than this device has is refused.
     pub async fn prepare(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Call> {
+        if plan.caps != self.caps {
+            plan.caps.check_within(&Caps::of(&self.device, None))?;
+        }
         let mut plan = plan.clone();
         if !plan.options.shared_outputs && operands.outputs_are_shared(&plan) {
             plan = plan.with_shared_outputs()?;

@@ -161,7 +161,8 @@ fn the_same_bits_twice() {
 #[test]
 fn scratch_of_a_dropped_call_serves_the_next() {
     let gpu = gpu();
-    let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone());
+    let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone())
+        .expect("caps of the device");
     let case = case(Mask::causal(), Element::F32);
     let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
     let choice = PlanOptions::default().with_splits(3);
