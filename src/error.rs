@@ -208,6 +208,14 @@ pub enum Error {
         /// The operand.
         what: &'static str,
     },
+    /// An operand that nothing would read or write.
+    #[error("operand {what} is given, but {task} does not name it; state it there or leave it out")]
+    Unnamed {
+        /// The operand.
+        what: &'static str,
+        /// What was planned.
+        task: &'static str,
+    },
     /// A buffer that is too small.
     #[error(
         "the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)"

@@ -26,7 +26,7 @@ pub use step::Step;
 pub use step::{Binding, Bindings, Slot};
 
 use crate::caps::Caps;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::problem::{ModText, Problem, Role};
 use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
 
@@ -103,32 +103,38 @@ impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         problem.validate()?;
+        options.validate()?;
         forward::plan(problem, caps, options)?.within_limits()
     }
 
     /// Plans the backward pass of an attention call.
     pub fn backward(backward: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         backward.validate()?;
+        options.validate()?;
         backward::plan(backward, caps, options)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::merge(merge, caps, options)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::rotate(rotation, caps, options)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::embed(embedding, caps, options)?.within_limits()
     }
 
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         sparse::scan(scan, caps, options)?.within_limits()
     }
 
@@ -201,6 +207,17 @@ impl Plan {
             *first += self.scratch_bytes().saturating_sub(counted);
         }
         bytes
+    }
+
+    /// Refuses a tensor that neither the plan reads or writes nor its task names.
+    pub(crate) fn check_named(&self, role: Role) -> Result<()> {
+        if self.task.names(role) || self.requirements.iter().any(|need| need.role == role) {
+            return Ok(());
+        }
+        Err(Error::Unnamed {
+            what: role.name(),
+            task: self.task.name(),
+        })
     }
 
     /// Size and usage that each operand's buffer must have.

@@ -95,6 +95,9 @@ fn upload(
     plan: &Plan,
     host: &Host<'_>,
 ) -> Result<BTreeMap<Role, wgpu::Buffer>> {
+    for &role in host.inputs.keys() {
+        plan.check_named(role)?;
+    }
     let mut buffers = BTreeMap::new();
     for need in plan.requirements() {
         let bytes = host.inputs.get(&need.role).copied();

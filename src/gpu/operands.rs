@@ -130,7 +130,9 @@ impl<'a> Operands<'a> {
 
     /// Holds size and usage of every buffer against what the plan requires.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
-        self.check_overlap(plan)?;
+        for &role in self.buffers.keys() {
+            plan.check_named(role)?;
+        }
         for need in plan.requirements() {
             let buffer = self.get(need.role)?;
             if buffer.size() < need.bytes {
@@ -153,6 +155,7 @@ impl<'a> Operands<'a> {
             }
             check_usable(need.role.name(), buffer)?;
         }
-        Ok(())
+        // All are there by now.
+        self.check_overlap(plan)
     }
 }

@@ -3,7 +3,7 @@
 use wgpu_attention::caps::Subgroups;
 use wgpu_attention::problem::Lengths;
 use wgpu_attention::{Attention, Call, Caps, Element, Error, Operands, Problem, Shape};
-use wgpu_attention::{Plan, PlanOptions, Role};
+use wgpu_attention::{Host, Plan, PlanOptions, Role};
 
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
@@ -182,4 +182,53 @@ fn a_plan_for_a_larger_device_is_refused() {
             pollster::block_on(attention.prepare(&plan, &operands)).err(),
         );
     }
+}
+
+/// Every role that no plain problem names, to `prepare` and to `run`.
+#[test]
+fn an_operand_that_the_problem_does_not_name_is_refused() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let attention = Attention::new(&device);
+    let plan = attention.plan(&problem()).expect("a plan");
+    let [q, k, v, o] = [0; 4].map(|_| buffer(&device, 2048, STORAGE));
+    let lse = buffer(&device, 256, STORAGE);
+    let bytes = [0; 2048];
+    for role in [Role::Bias, Role::KvLens, Role::Sinks, Role::DO, Role::Table] {
+        let unnamed = Some(Error::Unnamed {
+            what: role.name(),
+            task: "the problem",
+        });
+        let operands = Operands::new(&q, &k, &v, &o, &lse).with(role, &q);
+        let prepared = pollster::block_on(attention.prepare(&plan, &operands));
+        assert_eq!(prepared.err(), unnamed);
+        let host = Host::new(&bytes, &bytes, &bytes).with(role, &bytes);
+        let outputs = pollster::block_on(attention.run(&queue, &plan, &host));
+        assert_eq!(outputs.err(), unnamed);
+    }
+}
+
+/// A problem without rows needs no operand, and names its own all the same.
+#[test]
+fn operands_of_an_empty_problem_are_accepted() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let mut problem = Problem::new(Shape::square(1, 2, 0, 8), Element::F32);
+    problem.mask.kv_lens = Lengths::Device;
+    let plan = attention.plan(&problem).expect("a plan");
+    assert_eq!(plan.requirements(), []);
+    let [q, k, v, o, lse, lens] = [0; 6].map(|_| buffer(&device, 16, STORAGE));
+    let operands = Operands::new(&q, &k, &v, &o, &lse).with(Role::KvLens, &lens);
+    let call = pollster::block_on(attention.prepare(&plan, &operands));
+    assert!(call.is_ok(), "{call:?}");
+}
+
+#[test]
+fn two_missing_operands_are_missing_and_do_not_overlap() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let plan = attention.plan(&problem()).expect("a plan");
+    let q = buffer(&device, 2048, STORAGE);
+    let operands = Operands::default().with(Role::Q, &q);
+    let error = pollster::block_on(attention.prepare(&plan, &operands)).err();
+    assert_eq!(error, Some(Error::Missing { what: "o" }));
 }

@@ -8,7 +8,9 @@ use wgpu_attention::plan::{Slot, StrategyKind};
 use wgpu_attention::problem::{
     Blocks, Lengths, Mods, Offsets, Select, Slice, T5, T5Bias, Values, Window,
 };
-use wgpu_attention::{Backward, Caps, Element, Error, Layout, Mask, PlanOptions, Problem, Shape};
+use wgpu_attention::{
+    Backward, Caps, Element, Error, Layout, Mask, Merge, PlanOptions, Problem, Shape,
+};
 
 fn software() -> Caps {
     Caps::BASELINE
@@ -246,6 +248,40 @@ fn small_operands_beyond_one_binding_are_refused() {
         "{error}"
     );
     assert!(plan(&problem, &Caps::BASELINE).is_ok());
+}
+
+#[test]
+fn parts_of_nothing_are_refused() {
+    let problem = Problem::new(Shape::square(1, 1, 16, 8), Element::F32);
+    let merge = Merge::new(2, [1, 1, 16], 8, Element::F32);
+    for (what, choice) in [
+        (
+            "slice_rows",
+            PlanOptions {
+                slice_rows: Some(0),
+                ..PlanOptions::default()
+            },
+        ),
+        (
+            "splits",
+            PlanOptions {
+                splits: Some(0),
+                ..PlanOptions::default()
+            },
+        ),
+    ] {
+        let forward = Plan::attention(&problem, &Caps::BASELINE, &choice);
+        let backward = Backward::new(problem.clone(), Element::F32);
+        let backward = Plan::backward(&backward, &Caps::BASELINE, &choice);
+        let merge = Plan::merge(&merge, &Caps::BASELINE, &choice);
+        for plan in [forward, backward, merge] {
+            let refused = plan.err();
+            assert!(
+                matches!(refused, Some(Error::Size { what: told, .. }) if told == what),
+                "{refused:?}"
+            );
+        }
+    }
 }
 
 prop_compose! {
