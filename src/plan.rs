@@ -9,6 +9,7 @@ mod cost;
 mod dispatch;
 mod explain;
 mod forward;
+mod limits;
 mod operation;
 mod options;
 mod schedule;
@@ -136,13 +137,6 @@ impl Plan {
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         options.validate()?;
         sparse::scan(scan, caps, options)?.within_limits()
-    }
-
-    /// Refuses what only the whole plan knows: the small operands together are one binding.
-    fn within_limits(self) -> Result<Self> {
-        let bytes = self.aux.len() as u64 * 4;
-        builder::check_binding(&self.caps, "the small operands together", bytes)?;
-        Ok(self)
     }
 
     /// The same task with outputs that share a buffer with another operand.

@@ -9,6 +9,7 @@ use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Role, Va
 use crate::task::Task;
 
 use super::cost::step_flops;
+use super::limits::check_binding;
 use super::step::Bindings;
 use super::{
     AuxCopy, Binding, CopyOut, Cost, Declined, OFFSET_ALIGNMENT, Plan, PlanOptions, Requirement,
@@ -332,18 +333,4 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
         check_binding(self.caps, what, bytes)
     }
-}
-
-/// Refuses what is larger than one binding.
-pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
-    if bytes > caps.binding_bytes {
-        return Err(Error::Limit {
-            what,
-            actual: bytes,
-            limit: "max_storage_buffer_binding_size",
-            allowed: caps.binding_bytes,
-            way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
-        });
-    }
-    Ok(())
 }
