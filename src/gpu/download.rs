@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use super::buffers::scoped;
 use super::handles::{check_queue, check_usable};
 use super::lost::Liveness;
-use super::timer::Timer;
+use super::timer::wake_soon;
 
 /// The contents of `buffer` (usage `COPY_SRC`), after all that was submitted before.
 ///
@@ -61,7 +61,6 @@ async fn copied(
     Mapping {
         device: device.clone(),
         mapped,
-        timer: Timer::default(),
     }
     .await?;
     let mapped = staging.get_mapped_range(..);
@@ -72,7 +71,6 @@ async fn copied(
 struct Mapping {
     device: wgpu::Device,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    timer: Timer,
 }
 
 impl Future for Mapping {
@@ -90,7 +88,7 @@ impl Future for Mapping {
             let message = error.to_string();
             return Poll::Ready(Err(Error::Download { message }));
         }
-        self.timer.wake_soon(context);
+        wake_soon(context);
         Poll::Pending
     }
 }

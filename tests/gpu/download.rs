@@ -97,6 +97,39 @@ fn dropped_half_way() {
     assert_eq!(bytes, Ok(vec![7; 64]));
 }
 
+/// Threads of this process that wake downloads.
+#[cfg(target_os = "linux")]
+fn timers() -> usize {
+    let tasks = std::fs::read_dir("/proc/self/task").expect("threads");
+    let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+    names.filter(|name| name.starts_with("attention")).count()
+}
+
+/// One thread for all that are pending, and none once nothing is.
+#[cfg(target_os = "linux")]
+#[test]
+fn many_at_once_share_one_thread() {
+    in_time(|| {
+        let gpu = gpu();
+        let filled = buffer(&gpu.device, &vec![7; 1 << 20]);
+        let mut downloads: Vec<_> = (0..60)
+            .map(|_| Box::pin(download(&gpu.device, &gpu.queue, &filled)))
+            .collect();
+        let mut context = Context::from_waker(Waker::noop());
+        let pending = downloads.iter_mut().filter(|future| {
+            let polled = future.as_mut().poll(&mut context);
+            assert!(timers() <= 1, "{} threads", timers());
+            polled.is_pending()
+        });
+        assert!(pending.count() > 1, "nothing was pending, so nothing is shown");
+        drop(downloads);
+        // Of this test and of those beside it.
+        while timers() > 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    });
+}
+
 #[test]
 fn on_a_lost_device() {
     let outcome = in_time(|| {
