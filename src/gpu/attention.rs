@@ -137,18 +137,27 @@ impl Attention {
         Ok(())
     }
 
-    /// Pipelines compiled so far. A growing context adds none.
+    /// Kernels that are kept, compiled: the 256 used last, where there were more. A growing context adds none.
     pub fn compiled_variants(&self) -> usize {
         self.shared.pipelines.len()
     }
 
-    /// Frees the scratch that waits for later calls; rotary tables and compiled kernels stay.
+    /// Frees what is kept for later calls and what no call holds: buffers, rotary tables and compiled kernels. The next
+    /// call of their kind makes them anew.
     pub fn trim(&self) {
         self.shared.arena.trim();
+        self.shared.tables.trim();
+        self.shared.pipelines.trim();
     }
 
-    /// Bytes of scratch that dropped calls left for later ones. A call that is prepared again takes its scratch from there.
+    /// Bytes of buffers that dropped calls left for later ones, 256 MiB at most. A call that is prepared again takes its
+    /// buffers from there.
     pub fn waiting_scratch_bytes(&self) -> u64 {
         self.shared.arena.waiting_bytes()
+    }
+
+    /// Bytes of rotary tables that are kept: the 8 used last, 128 MiB of them at most unless one alone is larger.
+    pub fn table_bytes(&self) -> u64 {
+        self.shared.tables.bytes()
     }
 }

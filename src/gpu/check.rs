@@ -144,7 +144,9 @@ fn bind(
     );
     let mut step = step.clone();
     for (name, binding) in &mut step.bindings {
-        binding.offset = if *name == "found" { at } else { 0 };
+        if *name == "found" {
+            binding.offset = at;
+        }
     }
     let params = Parameters::new(
         device,

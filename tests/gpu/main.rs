@@ -17,6 +17,7 @@ mod download;
 mod golden;
 mod hidden;
 mod limits;
+mod lse;
 mod mods;
 mod nan;
 mod outputs;
