@@ -208,6 +208,14 @@ pub enum Error {
         /// The operand.
         what: &'static str,
     },
+    /// Lengths or offsets given anew to a call that does not hold them on the host.
+    #[error(
+        "{what} can be set anew only where the problem holds them on the host; elsewhere write them to the operand's buffer"
+    )]
+    NotHostHeld {
+        /// The operand.
+        what: &'static str,
+    },
     /// An operand that nothing would read or write.
     #[error("operand {what} is given, but {task} does not name it; state it there or leave it out")]
     Unnamed {

@@ -5,6 +5,7 @@ mod attention;
 mod buffers;
 mod call;
 mod check;
+mod constants;
 mod download;
 mod handles;
 mod host;
@@ -12,6 +13,7 @@ mod lost;
 mod operands;
 mod pipelines;
 mod rotary_tables;
+mod staging;
 mod timer;
 
 pub use attention::Attention;

@@ -12,6 +12,7 @@ mod forward;
 mod limits;
 mod operation;
 mod options;
+mod reset;
 mod schedule;
 mod sparse;
 mod step;
@@ -83,6 +84,13 @@ pub struct CopyOut {
     pub to: u32,
 }
 
+/// Where the small operands hold lengths and offsets that a call may be given anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostAt {
+    pub lens: Option<u32>,
+    pub offsets: Option<u32>,
+}
+
 /// An ordered list of steps. Its `Display` is the explanation for people.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -94,6 +102,8 @@ pub struct Plan {
     pub(crate) scratch: Vec<u64>,
     pub(crate) aux: Vec<u32>,
     pub(crate) copies: Vec<AuxCopy>,
+    /// Where lengths and offsets lie that the host holds, in words.
+    pub(crate) host_at: HostAt,
     pub(crate) table: Option<TableNeed>,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) declined: Vec<Declined>,

@@ -146,14 +146,21 @@ impl Attention {
     /// call of their kind makes them anew.
     pub fn trim(&self) {
         self.shared.arena.trim();
+        self.shared.constants.trim();
         self.shared.tables.trim();
         self.shared.pipelines.trim();
     }
 
-    /// Bytes of buffers that dropped calls left for later ones, 256 MiB at most. A call that is prepared again takes its
-    /// buffers from there.
+    /// Bytes of scratch that dropped calls left for later ones, 256 MiB at most. A call that is prepared again takes its
+    /// scratch from there.
     pub fn waiting_scratch_bytes(&self) -> u64 {
         self.shared.arena.waiting_bytes()
+    }
+
+    /// Bytes of small operands and parameters that dropped calls left, 16 MiB at most. A call whose plan was prepared
+    /// before takes its own from there.
+    pub fn waiting_constant_bytes(&self) -> u64 {
+        self.shared.constants.waiting_bytes()
     }
 
     /// Bytes of rotary tables that are kept: the 8 used last, 128 MiB of them at most unless one alone is larger.

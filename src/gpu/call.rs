@@ -7,12 +7,14 @@ use crate::error::{Error, Result};
 use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
 
 use super::arena::Arena;
-use super::buffers::{filled, scoped};
+use super::buffers::scoped;
+use super::constants::{Constants, ConstantsArena};
 use super::handles::{blame, rehearse};
 use super::lost::Liveness;
 use super::operands::Operands;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 use super::rotary_tables::Tables;
+use super::staging::Staging;
 
 /// A check and the buffer of its operand.
 pub(super) type Checked = (Check, wgpu::Buffer);
@@ -32,8 +34,13 @@ pub struct Call {
     plan: Plan,
     steps: Vec<Bound>,
     copies: Vec<(wgpu::Buffer, AuxCopy)>,
+    /// There until the call is dropped.
+    constants: Option<Constants>,
     aux: wgpu::Buffer,
     scratch: Vec<wgpu::Buffer>,
+    lens: Option<Vec<u32>>,
+    offsets: Option<Vec<u32>>,
+    staging: Staging,
     pub(super) checked: Vec<Checked>,
     pub(super) device: wgpu::Device,
     pub(super) shared: Arc<Shared>,
@@ -78,22 +85,34 @@ impl Call {
         for check in plan.checks() {
             checked.push((check.clone(), operands.get(check.role)?.clone()));
         }
-        let (aux, scratch, steps) = scoped(device, "preparing a call", || {
+        let (constants, scratch, steps) = scoped(device, "preparing a call", || {
             let scratch = plan.scratch().iter();
             let scratch: Vec<_> = scratch
                 .map(|&size| shared.arena.take(device, size))
                 .collect();
-            let (aux, steps) = bind(device, plan, operands, table.as_ref(), &scratch, compiled)?;
-            rehearse(device, &copies, &aux);
-            Ok((aux, scratch, steps))
+            let params = Parameters::new(plan.steps(), &compiled);
+            let constants = shared.constants.take(device, plan, params.bytes.clone());
+            let buffers = Buffers {
+                operands,
+                table: table.as_ref(),
+                scratch: &scratch,
+                constants: &constants,
+            };
+            let steps = bind(device, plan, &buffers, &params, compiled)?;
+            rehearse(device, &copies, &constants.aux);
+            Ok((constants, scratch, steps))
         })
         .await??;
         Ok(Self {
             steps,
             plan: plan.clone(),
             copies,
-            aux,
+            aux: constants.aux.clone(),
+            constants: Some(constants),
             scratch,
+            lens: None,
+            offsets: None,
+            staging: Staging::default(),
             checked,
             device: device.clone(),
             shared: shared.clone(),
@@ -121,6 +140,9 @@ impl Call {
         if steps.start >= end {
             return;
         }
+        if steps.start == 0 {
+            self.encode_values(encoder);
+        }
         for (buffer, copy) in &self.copies {
             if copy.out.is_none() && steps.start == 0 {
                 copy.record(encoder, buffer, &self.aux);
@@ -132,6 +154,43 @@ impl Call {
             if copy.out.is_some_and(is_due) {
                 copy.record(encoder, buffer, &self.aux);
             }
+        }
+    }
+
+    /// Gives the call other lengths, in place of those of `Lengths::Host`: what is recorded from now on computes with
+    /// them. Nothing is planned, bound or compiled; each recording copies them, so that several in one encoder each keep
+    /// their own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHostHeld`] where the problem does not hold them on the host, [`Error::Element`] where one is longer
+    /// than the plan's: steps are cut and keys split for those.
+    pub fn set_kv_lens(&mut self, lens: &[u32]) -> Result<()> {
+        self.plan.check_kv_lens(lens)?;
+        self.lens = Some(lens.to_vec());
+        Ok(())
+    }
+
+    /// The same of the offsets of `Offsets::Host`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHostHeld`] where the problem does not hold them on the host, [`Error::Element`] where one may show more
+    /// keys than the plan's, or any other than the plan's where q is rotated by its index or blocks are chosen.
+    pub fn set_q_offset(&mut self, offsets: &[i32]) -> Result<()> {
+        self.plan.check_q_offset(offsets)?;
+        self.offsets = Some(offsets.iter().map(|&offset| offset as u32).collect());
+        Ok(())
+    }
+
+    /// Copies what was set since the call was prepared.
+    fn encode_values(&self, encoder: &mut wgpu::CommandEncoder) {
+        let at = &self.plan.host_at;
+        let of = |at: Option<u32>, values: &Option<Vec<u32>>| Some((at?, values.clone()?));
+        let runs = [of(at.lens, &self.lens), of(at.offsets, &self.offsets)];
+        let runs: Vec<_> = runs.into_iter().flatten().collect();
+        if !runs.iter().all(|(_, words)| words.is_empty()) {
+            self.staging.record(&self.device, encoder, &self.aux, &runs);
         }
     }
 
@@ -168,6 +227,11 @@ impl AuxCopy {
 impl Drop for Call {
     fn drop(&mut self) {
         self.shared.arena.put(self.scratch.drain(..));
+        // Where other values were copied in, the buffer holds no longer what a plan expects.
+        let is_as_planned = self.lens.is_none() && self.offsets.is_none();
+        if let Some(constants) = self.constants.take().filter(|_| is_as_planned) {
+            self.shared.constants.put(constants);
+        }
     }
 }
 
@@ -177,43 +241,48 @@ pub(super) struct Shared {
     pub pipelines: Pipelines,
     pub tables: Tables,
     pub arena: Arena,
+    pub constants: ConstantsArena,
     pub liveness: Liveness,
 }
 
-/// Binds every step; answers the small operands, too.
+/// What steps bind.
+struct Buffers<'a> {
+    operands: &'a Operands<'a>,
+    table: Option<&'a wgpu::Buffer>,
+    scratch: &'a [wgpu::Buffer],
+    constants: &'a Constants,
+}
+
+impl<'a> Buffers<'a> {
+    fn of(&self, slot: Slot) -> Result<&'a wgpu::Buffer> {
+        Ok(match slot {
+            Slot::Operand(role) => self.operands.get(role)?,
+            Slot::Scratch(n) => &self.scratch[n],
+            Slot::Aux => &self.constants.aux,
+            Slot::Table => self.table.ok_or(Error::Missing {
+                what: "the rotary table",
+            })?,
+        })
+    }
+}
+
+/// Binds every step.
 fn bind(
     device: &wgpu::Device,
     plan: &Plan,
-    operands: &Operands<'_>,
-    table: Option<&wgpu::Buffer>,
-    scratch: &[wgpu::Buffer],
+    buffers: &Buffers<'_>,
+    params: &Parameters,
     compiled: Vec<Arc<Pipeline>>,
-) -> Result<(wgpu::Buffer, Vec<Bound>)> {
-    let aux = filled(
-        device,
-        "aux",
-        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-        bytemuck::cast_slice(&plan.aux),
-    );
-    let params = Parameters::new(device, plan.steps(), &compiled);
+) -> Result<Vec<Bound>> {
     let mut steps = Vec::with_capacity(compiled.len());
     for (n, (step, pipeline)) in plan.steps().iter().zip(compiled).enumerate() {
-        let buffer_of = |slot| -> Result<&wgpu::Buffer> {
-            Ok(match slot {
-                Slot::Operand(role) => operands.get(role)?,
-                Slot::Scratch(n) => &scratch[n],
-                Slot::Aux => &aux,
-                Slot::Table => table.ok_or(Error::Missing {
-                    what: "the rotary table",
-                })?,
-            })
-        };
-        let group = bind_step(device, &pipeline, step, params.of(n), buffer_of)?;
+        let params = params.of(n, &buffers.constants.params);
+        let group = bind_step(device, &pipeline, step, params, |slot| buffers.of(slot))?;
         steps.push(Bound {
             pipeline,
             group,
             grid: step.grid,
         });
     }
-    Ok((aux, steps))
+    Ok(steps)
 }

@@ -148,17 +148,25 @@ fn bind(
             binding.offset = at;
         }
     }
-    let params = Parameters::new(
+    let params = Parameters::new(std::slice::from_ref(&step), std::slice::from_ref(pipeline));
+    let buffer = filled(
         device,
-        std::slice::from_ref(&step),
-        std::slice::from_ref(pipeline),
+        "parameters",
+        wgpu::BufferUsages::UNIFORM,
+        &params.bytes,
     );
-    bind_step(device, pipeline, &step, params.of(0), |slot| match slot {
-        Slot::Operand(_) => Ok(words),
-        Slot::Scratch(_) => Ok(found),
-        Slot::Aux => Ok(&rule),
-        Slot::Table => Err(Error::Missing {
-            what: "the rotary table",
-        }),
-    })
+    bind_step(
+        device,
+        pipeline,
+        &step,
+        params.of(0, &buffer),
+        |slot| match slot {
+            Slot::Operand(_) => Ok(words),
+            Slot::Scratch(_) => Ok(found),
+            Slot::Aux => Ok(&rule),
+            Slot::Table => Err(Error::Missing {
+                what: "the rotary table",
+            }),
+        },
+    )
 }

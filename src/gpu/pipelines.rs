@@ -9,7 +9,7 @@ use crate::plan::{OFFSET_ALIGNMENT, Slot, Step};
 use crate::problem::ModText;
 use crate::shader::{Access, Bind, Group};
 
-use super::buffers::{filled, scoped};
+use super::buffers::scoped;
 
 /// A variant and the text of the user's functions that it calls: texts are compared whole, not by a hash.
 type Key = (Variant, Option<ModText>);
@@ -227,15 +227,15 @@ fn part<'a>(
     })
 }
 
-/// The parameters of steps in one buffer, each as its shader reads them.
+/// The parameters of steps, each as its shader reads them, as they lie in one buffer.
 pub(super) struct Parameters {
-    buffer: wgpu::Buffer,
+    pub bytes: Vec<u8>,
     /// Offset and bytes of each step's.
     parts: Vec<(u64, u64)>,
 }
 
 impl Parameters {
-    pub fn new(device: &wgpu::Device, steps: &[Step], pipelines: &[Arc<Pipeline>]) -> Self {
+    pub fn new(steps: &[Step], pipelines: &[Arc<Pipeline>]) -> Self {
         let (mut bytes, mut parts) = (Vec::new(), Vec::new());
         for (step, pipeline) in steps.iter().zip(pipelines) {
             bytes.resize(bytes.len().next_multiple_of(OFFSET_ALIGNMENT as usize), 0);
@@ -243,17 +243,14 @@ impl Parameters {
             parts.push((bytes.len() as u64, own.len() as u64));
             bytes.extend(own);
         }
-        Self {
-            buffer: filled(device, "parameters", wgpu::BufferUsages::UNIFORM, &bytes),
-            parts,
-        }
+        Self { bytes, parts }
     }
 
-    /// Those of step `n`.
-    pub fn of(&self, n: usize) -> wgpu::BufferBinding<'_> {
+    /// Those of step `n`, in the buffer that holds all.
+    pub fn of<'a>(&self, n: usize, buffer: &'a wgpu::Buffer) -> wgpu::BufferBinding<'a> {
         let (offset, size) = self.parts[n];
         wgpu::BufferBinding {
-            buffer: &self.buffer,
+            buffer,
             offset,
             size: wgpu::BufferSize::new(size),
         }

@@ -8,6 +8,7 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod again;
 mod backward;
 mod boundaries;
 mod check;
