@@ -86,7 +86,9 @@ setters! {
         with_workgroup_size_x(workgroup_size_x: u32);
         with_workgroup_memory(workgroup_memory: u32);
         with_storage_buffers(storage_buffers: u32);
+        with_uniform_bytes(uniform_bytes: u64);
         with_binding_bytes(binding_bytes: u64);
+        with_buffer_bytes(buffer_bytes: u64);
         with_workgroups_per_dimension(workgroups_per_dimension: u32);
         with_iterations(iterations?: u64);
     }

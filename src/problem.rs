@@ -134,6 +134,7 @@ setters! {
         with_k(k: Operand);
         with_v(v: Operand);
         with_o(o: Operand);
+        with_lse(lse: Layout);
         with_scale(scale?: f32);
         with_mask(mask: Mask);
         with_score(score: Score);

@@ -8,8 +8,8 @@ use futures::channel::oneshot;
 
 use crate::error::{Error, Result};
 
-use super::buffers::scoped;
-use super::handles::{check_queue, check_usable};
+use super::buffers::{check_usable, scoped};
+use super::handles::check_queue;
 use super::lost::Liveness;
 use super::timer::wake_soon;
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Requirement};
 use crate::problem::Role;
 
-use super::handles::check_usable;
+use super::buffers::check_usable;
 
 /// The buffers of a call.
 #[derive(Clone, Debug, Default)]

@@ -37,6 +37,7 @@ setters! {
         with_value_dim(value_dim: u32);
         with_sinks(sinks?: Values);
         with_o(o: Operand);
+        with_lse(lse: Layout);
     }
 }
 

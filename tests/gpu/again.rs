@@ -60,10 +60,7 @@ fn inputs(case: &Case) -> Inputs {
 }
 
 fn choices() -> Vec<PlanOptions> {
-    let split = PlanOptions {
-        splits: Some(3),
-        ..PlanOptions::default()
-    };
+    let split = PlanOptions::default().with_splits(3);
     strategies(gpu()).into_iter().chain([split]).collect()
 }
 

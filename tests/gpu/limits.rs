@@ -147,10 +147,11 @@ fn subgroups_of_another_width_are_refused() {
         (2 * subgroups.min, subgroups.max),
         (subgroups.min / 2, subgroups.max / 2),
     ] {
-        let caps = Caps {
-            subgroups: Some(Subgroups { min, max }),
-            ..gpu.attention.caps().clone()
-        };
+        let caps = gpu
+            .attention
+            .caps()
+            .clone()
+            .with_subgroups(Subgroups { min, max });
         let refused = Attention::with_caps(&gpu.device, caps).err();
         assert!(
             matches!(

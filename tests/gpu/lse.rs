@@ -88,12 +88,12 @@ fn forward_writes_it_where_it_is_to_lie() {
         (Some(2), Some(8), true),
         (None, None, true),
     ] {
-        choices.push(PlanOptions {
-            splits,
-            slice_rows,
-            shared_outputs,
-            ..PlanOptions::default()
-        });
+        choices.push(
+            PlanOptions::default()
+                .with_splits(splits)
+                .with_slice_rows(slice_rows)
+                .with_shared_outputs(shared_outputs),
+        );
     }
     let whole = problem();
     let mut no_keys = problem();

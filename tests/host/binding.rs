@@ -159,10 +159,7 @@ fn claims_past_the_device_are_refused() {
         claim(&mut caps);
         claimed(what, Attention::with_caps(&device, caps).err());
     }
-    let less = Caps {
-        workgroup_memory: 1 << 10,
-        ..Caps::of(&device, None)
-    };
+    let less = Caps::of(&device, None).with_workgroup_memory(1 << 10);
     assert!(Attention::with_caps(&device, less).is_ok());
 }
 

@@ -208,10 +208,7 @@ fn plans_of_all_kinds(caps: &Caps) -> Vec<Result<Plan, Error>> {
     let mut selecting = Problem::new(Shape::square(1, 2, 256, 32), Element::F16);
     selecting.mask.blocks = Some(Blocks::Select(Select::new(64, 2)));
     let merge = Merge::new(2, [1, 2, 256], 32, Element::F16);
-    let split = PlanOptions {
-        splits: Some(2),
-        ..PlanOptions::default()
-    };
+    let split = PlanOptions::default().with_splits(2);
     vec![
         Plan::attention(&problem, caps, &options),
         Plan::attention(&problem, caps, &split),
@@ -339,20 +336,8 @@ fn parts_of_nothing_are_refused() {
     let problem = Problem::new(Shape::square(1, 1, 16, 8), Element::F32);
     let merge = Merge::new(2, [1, 1, 16], 8, Element::F32);
     for (what, choice) in [
-        (
-            "slice_rows",
-            PlanOptions {
-                slice_rows: Some(0),
-                ..PlanOptions::default()
-            },
-        ),
-        (
-            "splits",
-            PlanOptions {
-                splits: Some(0),
-                ..PlanOptions::default()
-            },
-        ),
+        ("slice_rows", PlanOptions::default().with_slice_rows(0)),
+        ("splits", PlanOptions::default().with_splits(0)),
     ] {
         let forward = Plan::attention(&problem, &Caps::BASELINE, &choice);
         let backward = Backward::new(problem.clone(), Element::F32);
