@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::error::{Error, Result};
+
 /// What kind of processor runs the shaders; it selects a row of the tile table and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum AdapterClass {
@@ -32,6 +34,12 @@ pub struct Subgroups {
     pub max: u32,
 }
 
+impl fmt::Display for Subgroups {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "of {} to {} lanes", self.min, self.max)
+    }
+}
+
 /// Limits and features of a device, as far as attention asks for them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -54,8 +62,12 @@ pub struct Caps {
     pub workgroup_memory: u32,
     /// `max_storage_buffers_per_shader_stage`
     pub storage_buffers: u32,
+    /// Bytes of the uniform that holds a step's parameters (`max_uniform_buffer_binding_size`).
+    pub uniform_bytes: u64,
     /// Bytes of one storage binding.
     pub binding_bytes: u64,
+    /// Bytes of one buffer (`max_buffer_size`).
+    pub buffer_bytes: u64,
     /// `max_compute_workgroups_per_dimension`
     pub workgroups_per_dimension: u32,
     /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
@@ -74,7 +86,9 @@ setters! {
         with_workgroup_size_x(workgroup_size_x: u32);
         with_workgroup_memory(workgroup_memory: u32);
         with_storage_buffers(storage_buffers: u32);
+        with_uniform_bytes(uniform_bytes: u64);
         with_binding_bytes(binding_bytes: u64);
+        with_buffer_bytes(buffer_bytes: u64);
         with_workgroups_per_dimension(workgroups_per_dimension: u32);
         with_iterations(iterations?: u64);
     }
@@ -92,13 +106,87 @@ impl Caps {
         workgroup_size_x: 256,
         workgroup_memory: 16 << 10,
         storage_buffers: 8,
+        uniform_bytes: 64 << 10,
         binding_bytes: 128 << 20,
+        buffer_bytes: 256 << 20,
         workgroups_per_dimension: 65_535,
         iterations: None,
     };
 
     /// Loop iterations that a software adapter grants an invocation (measured on Mesa 22.3.6: 65 535).
     pub const SOFTWARE_ITERATIONS: u64 = 65_535;
+
+    /// Refuses a claim past what `device` has: kernels would fail to compile there, or compute something else.
+    pub(crate) fn check_within(&self, device: &Self) -> Result<()> {
+        self.check_features(device)?;
+        let limits = |caps: &Self| {
+            [
+                (
+                    "invocations_per_workgroup",
+                    caps.invocations_per_workgroup.into(),
+                ),
+                ("workgroup_size_x", caps.workgroup_size_x.into()),
+                ("workgroup_memory", caps.workgroup_memory.into()),
+                ("storage_buffers", caps.storage_buffers.into()),
+                ("uniform_bytes", caps.uniform_bytes),
+                ("binding_bytes", caps.binding_bytes),
+                ("buffer_bytes", caps.buffer_bytes),
+                (
+                    "workgroups_per_dimension",
+                    caps.workgroups_per_dimension.into(),
+                ),
+                ("iterations", caps.iterations.unwrap_or(u64::MAX)),
+            ]
+        };
+        for ((what, claimed), (_, actual)) in limits(self).into_iter().zip(limits(device)) {
+            if claimed > actual {
+                let told = |n: u64| {
+                    if n == u64::MAX {
+                        "without end".into()
+                    } else {
+                        n.to_string()
+                    }
+                };
+                return Err(Error::Claim {
+                    what,
+                    claimed: told(claimed),
+                    actual: told(actual),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn check_features(&self, device: &Self) -> Result<()> {
+        let (claimed, actual) = (&self.subgroups, &device.subgroups);
+        // The width that a shader runs with must be one that the kernels expect.
+        let held = match (claimed, actual) {
+            (None, _) => true,
+            (Some(_), None) => false,
+            // The adapter does not tell.
+            (Some(_), Some(Subgroups { min: 0, .. } | Subgroups { max: 0, .. })) => true,
+            (Some(claim), Some(width)) => claim.min <= width.min && width.max <= claim.max,
+        };
+        let told = |subgroups: &Option<Subgroups>| match subgroups {
+            Some(subgroups) => subgroups.to_string(),
+            None => "none".into(),
+        };
+        if !held {
+            return Err(Error::Claim {
+                what: "subgroups",
+                claimed: told(claimed),
+                actual: told(actual),
+            });
+        }
+        if self.int64 && !device.int64 {
+            return Err(Error::Claim {
+                what: "int64",
+                claimed: "true".into(),
+                actual: "false (request Features::SHADER_INT64)".into(),
+            });
+        }
+        Ok(())
+    }
 }
 
 #[cfg(feature = "wgpu")]
@@ -126,7 +214,9 @@ impl Caps {
             workgroup_size_x: limits.max_compute_workgroup_size_x,
             workgroup_memory: limits.max_compute_workgroup_storage_size,
             storage_buffers: limits.max_storage_buffers_per_shader_stage,
+            uniform_bytes: limits.max_uniform_buffer_binding_size,
             binding_bytes: limits.max_storage_buffer_binding_size,
+            buffer_bytes: limits.max_buffer_size,
             workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
             iterations: (class == AdapterClass::Cpu).then_some(Self::SOFTWARE_ITERATIONS),
         }

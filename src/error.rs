@@ -111,6 +111,18 @@ pub enum Error {
         /// What to do.
         way_out: &'static str,
     },
+    /// Capabilities that a device does not have.
+    #[error(
+        "the Caps claim {what} {claimed}; the device has {actual}: claim what it has (Caps::of) or less"
+    )]
+    Claim {
+        /// The field of [`crate::Caps`].
+        what: &'static str,
+        /// What is claimed.
+        claimed: String,
+        /// What the device has.
+        actual: String,
+    },
     /// A path that was asked for and cannot run.
     #[error("strategy {strategy} cannot run here: {reason}")]
     Strategy {
@@ -196,6 +208,22 @@ pub enum Error {
         /// The operand.
         what: &'static str,
     },
+    /// Lengths or offsets given anew to a call that does not hold them on the host.
+    #[error(
+        "{what} can be set anew only where the problem holds them on the host; elsewhere write them to the operand's buffer"
+    )]
+    NotHostHeld {
+        /// The operand.
+        what: &'static str,
+    },
+    /// An operand that nothing would read or write.
+    #[error("operand {what} is given, but {task} does not name it; state it there or leave it out")]
+    Unnamed {
+        /// The operand.
+        what: &'static str,
+        /// What was planned.
+        task: &'static str,
+    },
     /// A buffer that is too small.
     #[error(
         "the buffer of {what} has {actual} bytes; the plan needs {least} (see Plan::requirements)"
@@ -226,8 +254,29 @@ pub enum Error {
         /// What the device says.
         message: String,
     },
+    /// A buffer of another device, or one that is destroyed or mapped.
+    #[error(
+        "the buffer of {what} cannot be used: {message}; give one of the Attention's own device that is neither \
+         destroyed nor mapped"
+    )]
+    Buffer {
+        /// The operand.
+        what: &'static str,
+        /// What is wrong, as the device says it.
+        message: String,
+    },
+    /// A queue of another device.
+    #[error(
+        "the queue is of another device; give the one that request_device gave with the device"
+    )]
+    ForeignQueue,
+    /// The device is lost: destroyed, reset by its driver or unplugged.
+    #[error(
+        "the device is lost; request a new one, and make a new Attention, buffers and calls with it"
+    )]
+    DeviceLost,
     /// Nothing came back.
-    #[error("nothing could be downloaded: {message}; if the device was lost, make a new one")]
+    #[error("nothing could be downloaded: {message}")]
     Download {
         /// What the device says.
         message: String,

@@ -5,11 +5,15 @@ mod attention;
 mod buffers;
 mod call;
 mod check;
+mod constants;
 mod download;
+mod handles;
 mod host;
+mod lost;
 mod operands;
 mod pipelines;
 mod rotary_tables;
+mod staging;
 mod timer;
 
 pub use attention::Attention;

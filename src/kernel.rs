@@ -74,6 +74,12 @@ pub trait Kernel: fmt::Display {
         None
     }
 
+    /// Storage buffers that the shader binds beside those that a step names: the small operands, and the rotary table
+    /// where it rotates.
+    fn shared_buffers(&self) -> u32 {
+        1
+    }
+
     /// What the shader needs of a device.
     fn needs(&self) -> Needs {
         let tiles = self.tiles();

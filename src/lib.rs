@@ -36,9 +36,9 @@
 //! | q | `[B, Hq, Nq, D]` | [`Element`]: f32, f16 or bf16, that of k and v too |
 //! | k, v | `[B, Hkv, Nk, D]`, `[B, Hkv, Nk, Dv]` | the same |
 //! | o | `[B, Hq, Nq, Dv]` | [`Element`] |
-//! | lse | `[B, Hq, Nq]`, contiguous | f32, natural logarithm |
+//! | lse | `[B, Hq, Nq]` | f32, natural logarithm |
 //!
-//! Query head h reads KV head `h / (Hq/Hkv)`. Every operand but lse has strides and an offset of its own, counted in elements
+//! Query head h reads KV head `h / (Hq/Hkv)`. Every one of these has strides and an offset of its own, counted in elements
 //! ([`Layout`]); channels are contiguous. Lengths, windows, positions and offsets are counted in tokens, what a [`Plan`] tells
 //! of memory in bytes, of work in FLOPs (a multiply-add is two). Numbers are summed in f32.
 //!

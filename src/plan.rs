@@ -9,8 +9,10 @@ mod cost;
 mod dispatch;
 mod explain;
 mod forward;
+mod limits;
 mod operation;
 mod options;
+mod reset;
 mod schedule;
 mod sparse;
 mod step;
@@ -26,7 +28,7 @@ pub use step::Step;
 pub use step::{Binding, Bindings, Slot};
 
 use crate::caps::Caps;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::problem::{ModText, Problem, Role};
 use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
 
@@ -82,6 +84,13 @@ pub struct CopyOut {
     pub to: u32,
 }
 
+/// Where the small operands hold lengths and offsets that a call may be given anew.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct HostAt {
+    pub lens: Option<u32>,
+    pub offsets: Option<u32>,
+}
+
 /// An ordered list of steps. Its `Display` is the explanation for people.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -93,6 +102,8 @@ pub struct Plan {
     pub(crate) scratch: Vec<u64>,
     pub(crate) aux: Vec<u32>,
     pub(crate) copies: Vec<AuxCopy>,
+    /// Where lengths and offsets lie that the host holds, in words.
+    pub(crate) host_at: HostAt,
     pub(crate) table: Option<TableNeed>,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) declined: Vec<Declined>,
@@ -103,40 +114,39 @@ impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         problem.validate()?;
+        options.validate()?;
         forward::plan(problem, caps, options)?.within_limits()
     }
 
     /// Plans the backward pass of an attention call.
     pub fn backward(backward: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         backward.validate()?;
+        options.validate()?;
         backward::plan(backward, caps, options)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::merge(merge, caps, options)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::rotate(rotation, caps, options)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         operation::embed(embedding, caps, options)?.within_limits()
     }
 
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate()?;
         sparse::scan(scan, caps, options)?.within_limits()
-    }
-
-    /// Refuses what only the whole plan knows: the small operands together are one binding.
-    fn within_limits(self) -> Result<Self> {
-        let bytes = self.aux.len() as u64 * 4;
-        builder::check_binding(&self.caps, "the small operands together", bytes)?;
-        Ok(self)
     }
 
     /// The same task with outputs that share a buffer with another operand.
@@ -201,6 +211,17 @@ impl Plan {
             *first += self.scratch_bytes().saturating_sub(counted);
         }
         bytes
+    }
+
+    /// Refuses a tensor that neither the plan reads or writes nor its task names.
+    pub(crate) fn check_named(&self, role: Role) -> Result<()> {
+        if self.task.names(role) || self.requirements.iter().any(|need| need.role == role) {
+            return Ok(());
+        }
+        Err(Error::Unnamed {
+            what: role.name(),
+            task: self.task.name(),
+        })
     }
 
     /// Size and usage that each operand's buffer must have.

@@ -111,6 +111,8 @@ pub struct Problem {
     pub v: Operand,
     /// `[B, Hq, Nq, Dv]`, of any element type.
     pub o: Operand,
+    /// Where lse lies, f32 `[B, Hq, Nq]`: its rows are single numbers.
+    pub lse: Layout,
     /// Factor on q·k; `None` is `1/√D`.
     pub scale: Option<f32>,
     /// Which pairs are visible.
@@ -132,6 +134,7 @@ setters! {
         with_k(k: Operand);
         with_v(v: Operand);
         with_o(o: Operand);
+        with_lse(lse: Layout);
         with_scale(scale?: f32);
         with_mask(mask: Mask);
         with_score(score: Score);
@@ -154,6 +157,7 @@ impl Problem {
             k: Operand::new(element, k),
             v: Operand::new(element, v),
             o: Operand::new(element, o),
+            lse: Layout::heads_first(shape.q_heads, shape.q_len, 1),
             scale: None,
             mask: Mask::default(),
             score: Score::default(),
@@ -161,6 +165,11 @@ impl Problem {
             mods: None,
             slice: None,
         }
+    }
+
+    /// lse as a tensor of one channel.
+    pub(crate) fn lse_operand(&self) -> Operand {
+        Operand::new(Element::F32, self.lse)
     }
 
     /// The factor on q·k.
@@ -216,6 +225,8 @@ impl Problem {
         self.v.validate("v", kv, s.value_dim)?;
         self.o.validate("o", q, s.value_dim)?;
         self.o.validate_output("o", q, s.value_dim)?;
+        self.lse_operand().validate("lse", q, 1)?;
+        self.lse_operand().validate_output("lse", q, 1)?;
         if self.k.element != self.v.element || self.q.element != self.k.element {
             return Err(Error::Mixed {
                 q: self.q.element,

@@ -4,6 +4,7 @@ mod backward;
 mod block_scan;
 mod embedding;
 mod merge;
+mod names;
 mod rotation;
 
 pub use backward::Backward;

@@ -1,6 +1,7 @@
 // Looks for words that an operand may not hold. An invocation owns a run of words and answers the first it refuses.
 
 import part::params;
+import slot::address for words;
 
 @bind var<uniform> params: Params;
 @bind var<storage, read> words: array<u32>;
@@ -9,6 +10,8 @@ import part::params;
 // The rule: a word is fine when (word & aux[0]) − aux[1] ≤ aux[2], modulo 2³². Floats are judged by their bits, for
 // WGSL lets a compiler assume that there is no NaN.
 @bind var<storage, read> aux: array<u32>;
+
+fn words_strides() -> StridesParams { return params.x; }
 
 const NOT_FOUND = 0xffffffffu;
 
@@ -24,11 +27,18 @@ fn main(
     let end = begin + min(RUN, params.work.end - begin);
     var first = vec2<u32>(NOT_FOUND, 0u);
     for (var at = begin; at < end; at++) {
-        let word = words[at];
+        let word = words[place_of(at)];
         if ((word & aux[0]) - aux[1] > aux[2]) {
             first = vec2<u32>(at, word);
             break;
         }
     }
     found[run] = first;
+}
+
+// Where the words lie, which are rows of one.
+fn place_of(n: u32) -> u32 {
+    let head = n / params.sizes.q_len;
+    let place = words_place(head / params.sizes.q_heads, head % params.sizes.q_heads);
+    return words_row(place, n % params.sizes.q_len);
 }

@@ -22,16 +22,26 @@ pub struct Attention {
 impl Attention {
     /// Keeps a clone of the device's handle.
     pub fn new(device: &wgpu::Device) -> Self {
-        Self::with_caps(device, Caps::of(device, None))
+        Self::of(device, Caps::of(device, None))
     }
 
     /// The same, and plans say what the adapter has that the device was not requested with.
     pub fn with_adapter(adapter: &wgpu::Adapter, device: &wgpu::Device) -> Self {
-        Self::with_caps(device, Caps::of(device, Some(adapter)))
+        Self::of(device, Caps::of(device, Some(adapter)))
     }
 
-    /// For a caller who knows the device better; claiming more than it has leads to errors in `prepare`.
-    pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Self {
+    /// For a caller who wants plans to count on less than the device has, or on subgroups of more widths.
+    ///
+    /// # Errors
+    ///
+    /// [`crate::Error::Claim`] where the device has less. `class`, `lanes` and `subgroups_offered` are taken as they are: no answer
+    /// depends on them. Subgroup widths are not held where the adapter does not tell its own.
+    pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Result<Self> {
+        caps.check_within(&Caps::of(device, None))?;
+        Ok(Self::of(device, caps))
+    }
+
+    fn of(device: &wgpu::Device, caps: Caps) -> Self {
         Self {
             device: device.clone(),
             caps,
@@ -90,8 +100,11 @@ impl Attention {
     }
 
     /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the
-    /// device are caught and returned.
+    /// device are caught and returned. A plan for more than this device has is refused.
     pub async fn prepare(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Call> {
+        if plan.caps != self.caps {
+            plan.caps.check_within(&Caps::of(&self.device, None))?;
+        }
         let mut plan = plan.clone();
         if !plan.options.shared_outputs && operands.outputs_are_shared(&plan) {
             plan = plan.with_shared_outputs()?;
@@ -101,6 +114,17 @@ impl Attention {
 
     /// Compiles what these problems need ahead of their first call, from a thread if the application likes.
     pub async fn warm_up(&self, problems: &[Problem]) -> Result<()> {
+        let compiled = self.compile(problems).await;
+        self.refuse_lost()?;
+        compiled
+    }
+
+    /// What came of a call matters no more where the device is lost.
+    pub(super) fn refuse_lost(&self) -> Result<()> {
+        self.shared.liveness.check(&self.device)
+    }
+
+    async fn compile(&self, problems: &[Problem]) -> Result<()> {
         for problem in problems {
             let plan = self.plan(problem)?;
             for step in plan.steps() {
@@ -113,18 +137,34 @@ impl Attention {
         Ok(())
     }
 
-    /// Pipelines compiled so far. A growing context adds none.
+    /// Kernels that are kept, compiled: the 256 used last, where there were more. A growing context adds none.
     pub fn compiled_variants(&self) -> usize {
         self.shared.pipelines.len()
     }
 
-    /// Frees the scratch that waits for later calls; rotary tables and compiled kernels stay.
+    /// Frees what is kept for later calls and what no call holds: buffers, rotary tables and compiled kernels. The next
+    /// call of their kind makes them anew.
     pub fn trim(&self) {
         self.shared.arena.trim();
+        self.shared.constants.trim();
+        self.shared.tables.trim();
+        self.shared.pipelines.trim();
     }
 
-    /// Bytes of scratch that dropped calls left for later ones. A call that is prepared again takes its scratch from there.
+    /// Bytes of scratch that dropped calls left for later ones, 256 MiB at most. A call that is prepared again takes its
+    /// scratch from there.
     pub fn waiting_scratch_bytes(&self) -> u64 {
         self.shared.arena.waiting_bytes()
+    }
+
+    /// Bytes of small operands and parameters that dropped calls left, 16 MiB at most. A call whose plan was prepared
+    /// before takes its own from there.
+    pub fn waiting_constant_bytes(&self) -> u64 {
+        self.shared.constants.waiting_bytes()
+    }
+
+    /// Bytes of rotary tables that are kept: the 8 used last, 128 MiB of them at most unless one alone is larger.
+    pub fn table_bytes(&self) -> u64 {
+        self.shared.tables.bytes()
     }
 }

@@ -44,3 +44,19 @@ pub(crate) async fn scoped<T>(
     }
     Ok(made)
 }
+
+/// Refuses a destroyed buffer and a mapped one, with which nothing can be submitted. One whose mapping is under way is
+/// not told from others.
+pub(super) fn check_usable(what: &'static str, buffer: &wgpu::Buffer) -> Result<()> {
+    const WORD: u64 = 4;
+    if buffer.size() < WORD {
+        return Ok(());
+    }
+    let message = match buffer.get_mapped_range(..WORD) {
+        Ok(_) => "it is mapped".into(),
+        // The only word of a buffer's end before it is submitted, and of that the only form.
+        Err(error) if error.to_string().contains("destroyed") => error.to_string(),
+        Err(_) => return Ok(()),
+    };
+    Err(Error::Buffer { what, message })
+}

@@ -4,13 +4,17 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::plan::{AuxCopy, Check, Plan, Slot};
+use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
 
 use super::arena::Arena;
-use super::buffers::{filled, scoped};
+use super::buffers::scoped;
+use super::constants::{Constants, ConstantsArena};
+use super::handles::{blame, rehearse};
+use super::lost::Liveness;
 use super::operands::Operands;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 use super::rotary_tables::Tables;
+use super::staging::Staging;
 
 /// A check and the buffer of its operand.
 pub(super) type Checked = (Check, wgpu::Buffer);
@@ -30,32 +34,47 @@ pub struct Call {
     plan: Plan,
     steps: Vec<Bound>,
     copies: Vec<(wgpu::Buffer, AuxCopy)>,
+    /// There until the call is dropped.
+    constants: Option<Constants>,
     aux: wgpu::Buffer,
     scratch: Vec<wgpu::Buffer>,
-    arena: Arc<Arena>,
+    lens: Option<Vec<u32>>,
+    offsets: Option<Vec<u32>>,
+    staging: Staging,
     pub(super) checked: Vec<Checked>,
     pub(super) device: wgpu::Device,
-    pub(super) pipelines: Arc<Pipelines>,
+    pub(super) shared: Arc<Shared>,
 }
 
 impl Call {
+    /// The error is the device's loss where it is lost, whatever else came of that.
     pub(super) async fn prepare(
         device: &wgpu::Device,
-        Shared {
-            pipelines,
-            tables,
-            arena,
-        }: &Shared,
+        shared: &Arc<Shared>,
         plan: Plan,
         operands: &Operands<'_>,
     ) -> Result<Self> {
-        operands.check(&plan)?;
+        let call = Self::bound(device, shared, &plan, operands).await;
+        shared.liveness.check(device)?;
+        match call {
+            Ok(call) => Ok(call),
+            Err(error) => Err(blame(device, &plan, operands, error).await),
+        }
+    }
+
+    async fn bound(
+        device: &wgpu::Device,
+        shared: &Arc<Shared>,
+        plan: &Plan,
+        operands: &Operands<'_>,
+    ) -> Result<Self> {
+        operands.check(plan)?;
         let mut compiled = Vec::with_capacity(plan.steps().len());
         for step in plan.steps() {
-            compiled.push(pipelines.get(device, step, plan.mods()).await?);
+            compiled.push(shared.pipelines.get(device, step, plan.mods()).await?);
         }
         let table = match &plan.table {
-            Some(need) => Some(tables.get(device, need).await?),
+            Some(need) => Some(shared.tables.get(device, need).await?),
             None => None,
         };
         let mut copies = Vec::new();
@@ -66,23 +85,37 @@ impl Call {
         for check in plan.checks() {
             checked.push((check.clone(), operands.get(check.role)?.clone()));
         }
-        let (aux, scratch, steps) = scoped(device, "preparing a call", || {
+        let (constants, scratch, steps) = scoped(device, "preparing a call", || {
             let scratch = plan.scratch().iter();
-            let scratch: Vec<_> = scratch.map(|&size| arena.take(device, size)).collect();
-            bind(device, &plan, operands, table.as_ref(), &scratch, compiled)
-                .map(|(aux, steps)| (aux, scratch, steps))
+            let scratch: Vec<_> = scratch
+                .map(|&size| shared.arena.take(device, size))
+                .collect();
+            let params = Parameters::new(plan.steps(), &compiled);
+            let constants = shared.constants.take(device, plan, params.bytes.clone());
+            let buffers = Buffers {
+                operands,
+                table: table.as_ref(),
+                scratch: &scratch,
+                constants: &constants,
+            };
+            let steps = bind(device, plan, &buffers, &params, compiled)?;
+            rehearse(device, &copies, &constants.aux);
+            Ok((constants, scratch, steps))
         })
         .await??;
         Ok(Self {
             steps,
-            plan,
+            plan: plan.clone(),
             copies,
-            aux,
+            aux: constants.aux.clone(),
+            constants: Some(constants),
             scratch,
-            arena: arena.clone(),
+            lens: None,
+            offsets: None,
+            staging: Staging::default(),
             checked,
             device: device.clone(),
-            pipelines: pipelines.clone(),
+            shared: shared.clone(),
         })
     }
 
@@ -93,6 +126,9 @@ impl Call {
     }
 
     /// Records all steps. Submitting is the caller's.
+    ///
+    /// The encoder must be of the [`super::Attention`]'s device, and when it is submitted every operand's buffer must live, unmapped.
+    /// wgpu tells neither before: `finish` or `submit` report it to the application.
     pub fn encode(&self, encoder: &mut wgpu::CommandEncoder) {
         self.encode_steps(encoder, 0..self.steps.len());
     }
@@ -104,22 +140,57 @@ impl Call {
         if steps.start >= end {
             return;
         }
-        let bytes = |words: u32| u64::from(words) * 4;
+        if steps.start == 0 {
+            self.encode_values(encoder);
+        }
         for (buffer, copy) in &self.copies {
             if copy.out.is_none() && steps.start == 0 {
-                let (at, size) = (bytes(copy.at), bytes(copy.words));
-                encoder.copy_buffer_to_buffer(buffer, 0, &self.aux, at, size);
+                copy.record(encoder, buffer, &self.aux);
             }
         }
         self.encode_pass(encoder, steps.start..end);
         for (buffer, copy) in &self.copies {
-            let out = copy
-                .out
-                .filter(|out| steps.start < out.after && out.after <= end);
-            if let Some(out) = out {
-                let (at, size) = (bytes(copy.at), bytes(copy.words));
-                encoder.copy_buffer_to_buffer(&self.aux, at, buffer, bytes(out.to), size);
+            let is_due = |out: CopyOut| steps.start < out.after && out.after <= end;
+            if copy.out.is_some_and(is_due) {
+                copy.record(encoder, buffer, &self.aux);
             }
+        }
+    }
+
+    /// Gives the call other lengths, in place of those of `Lengths::Host`: what is recorded from now on computes with
+    /// them. Nothing is planned, bound or compiled; each recording copies them, so that several in one encoder each keep
+    /// their own.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHostHeld`] where the problem does not hold them on the host, [`Error::Element`] where one is longer
+    /// than the plan's: steps are cut and keys split for those.
+    pub fn set_kv_lens(&mut self, lens: &[u32]) -> Result<()> {
+        self.plan.check_kv_lens(lens)?;
+        self.lens = Some(lens.to_vec());
+        Ok(())
+    }
+
+    /// The same of the offsets of `Offsets::Host`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotHostHeld`] where the problem does not hold them on the host, [`Error::Element`] where one may show more
+    /// keys than the plan's, or any other than the plan's where q is rotated by its index or blocks are chosen.
+    pub fn set_q_offset(&mut self, offsets: &[i32]) -> Result<()> {
+        self.plan.check_q_offset(offsets)?;
+        self.offsets = Some(offsets.iter().map(|&offset| offset as u32).collect());
+        Ok(())
+    }
+
+    /// Copies what was set since the call was prepared.
+    fn encode_values(&self, encoder: &mut wgpu::CommandEncoder) {
+        let at = &self.plan.host_at;
+        let of = |at: Option<u32>, values: &Option<Vec<u32>>| Some((at?, values.clone()?));
+        let runs = [of(at.lens, &self.lens), of(at.offsets, &self.offsets)];
+        let runs: Vec<_> = runs.into_iter().flatten().collect();
+        if !runs.iter().all(|(_, words)| words.is_empty()) {
+            self.staging.record(&self.device, encoder, &self.aux, &runs);
         }
     }
 
@@ -136,54 +207,82 @@ impl Call {
     }
 }
 
+impl AuxCopy {
+    /// Records it, between an operand's buffer and the call's own.
+    pub(super) fn record(
+        &self,
+        encoder: &mut wgpu::CommandEncoder,
+        operand: &wgpu::Buffer,
+        aux: &wgpu::Buffer,
+    ) {
+        let bytes = |words: u32| u64::from(words) * 4;
+        let (at, size) = (bytes(self.at), bytes(self.words));
+        match self.out {
+            None => encoder.copy_buffer_to_buffer(operand, 0, aux, at, size),
+            Some(out) => encoder.copy_buffer_to_buffer(aux, at, operand, bytes(out.to), size),
+        }
+    }
+}
+
 impl Drop for Call {
     fn drop(&mut self) {
-        self.arena.put(self.scratch.drain(..));
+        self.shared.arena.put(self.scratch.drain(..));
+        // Where other values were copied in, the buffer holds no longer what a plan expects.
+        let is_as_planned = self.lens.is_none() && self.offsets.is_none();
+        if let Some(constants) = self.constants.take().filter(|_| is_as_planned) {
+            self.shared.constants.put(constants);
+        }
     }
 }
 
 /// What the calls of an [`super::Attention`] share.
 #[derive(Debug, Default)]
 pub(super) struct Shared {
-    pub pipelines: Arc<Pipelines>,
+    pub pipelines: Pipelines,
     pub tables: Tables,
-    pub arena: Arc<Arena>,
+    pub arena: Arena,
+    pub constants: ConstantsArena,
+    pub liveness: Liveness,
 }
 
-/// Binds every step; answers the small operands, too.
+/// What steps bind.
+struct Buffers<'a> {
+    operands: &'a Operands<'a>,
+    table: Option<&'a wgpu::Buffer>,
+    scratch: &'a [wgpu::Buffer],
+    constants: &'a Constants,
+}
+
+impl<'a> Buffers<'a> {
+    fn of(&self, slot: Slot) -> Result<&'a wgpu::Buffer> {
+        Ok(match slot {
+            Slot::Operand(role) => self.operands.get(role)?,
+            Slot::Scratch(n) => &self.scratch[n],
+            Slot::Aux => &self.constants.aux,
+            Slot::Table => self.table.ok_or(Error::Missing {
+                what: "the rotary table",
+            })?,
+        })
+    }
+}
+
+/// Binds every step.
 fn bind(
     device: &wgpu::Device,
     plan: &Plan,
-    operands: &Operands<'_>,
-    table: Option<&wgpu::Buffer>,
-    scratch: &[wgpu::Buffer],
+    buffers: &Buffers<'_>,
+    params: &Parameters,
     compiled: Vec<Arc<Pipeline>>,
-) -> Result<(wgpu::Buffer, Vec<Bound>)> {
-    let aux = filled(
-        device,
-        "aux",
-        wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_SRC,
-        bytemuck::cast_slice(&plan.aux),
-    );
-    let params = Parameters::new(device, plan.steps(), &compiled);
+) -> Result<Vec<Bound>> {
     let mut steps = Vec::with_capacity(compiled.len());
     for (n, (step, pipeline)) in plan.steps().iter().zip(compiled).enumerate() {
-        let buffer_of = |slot| -> Result<&wgpu::Buffer> {
-            Ok(match slot {
-                Slot::Operand(role) => operands.get(role)?,
-                Slot::Scratch(n) => &scratch[n],
-                Slot::Aux => &aux,
-                Slot::Table => table.ok_or(Error::Missing {
-                    what: "the rotary table",
-                })?,
-            })
-        };
-        let group = bind_step(device, &pipeline, step, params.of(n), buffer_of)?;
+        let params = params.of(n, &buffers.constants.params);
+        let group = bind_step(device, &pipeline, step, params, |slot| buffers.of(slot))?;
         steps.push(Bound {
             pipeline,
             group,
             grid: step.grid,
         });
     }
-    Ok((aux, steps))
+    Ok(steps)
 }

@@ -9,6 +9,7 @@ use crate::plan::{Check, OFFSET_ALIGNMENT, Slot, Step};
 use super::buffers::{filled, scoped};
 use super::call::{Call, Checked};
 use super::download::download;
+use super::handles::check_queue;
 use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 
 impl Call {
@@ -22,15 +23,20 @@ impl Call {
     /// blocks, and borrows neither the call nor the queue; [`Call::encode`] is neither needed nor disturbed.
     pub fn check(&self, queue: &wgpu::Queue) -> impl Future<Output = Result<()>> + use<> {
         let (device, queue) = (self.device.clone(), queue.clone());
-        let (pipelines, checked) = (self.pipelines.clone(), self.checked.clone());
-        async move { answer(&device, &queue, &pipelines, &checked).await }
+        let (shared, checked) = (self.shared.clone(), self.checked.clone());
+        async move {
+            check_queue(&device, &queue)?;
+            let answer = answer(&device, &queue, &shared.pipelines, &checked).await;
+            shared.liveness.check(&device)?;
+            answer
+        }
     }
 }
 
 async fn answer(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    pipelines: &Arc<Pipelines>,
+    pipelines: &Pipelines,
     checked: &[Checked],
 ) -> Result<()> {
     let most = device.limits().max_compute_workgroups_per_dimension;
@@ -138,19 +144,29 @@ fn bind(
     );
     let mut step = step.clone();
     for (name, binding) in &mut step.bindings {
-        binding.offset = if *name == "found" { at } else { 0 };
+        if *name == "found" {
+            binding.offset = at;
+        }
     }
-    let params = Parameters::new(
+    let params = Parameters::new(std::slice::from_ref(&step), std::slice::from_ref(pipeline));
+    let buffer = filled(
         device,
-        std::slice::from_ref(&step),
-        std::slice::from_ref(pipeline),
+        "parameters",
+        wgpu::BufferUsages::UNIFORM,
+        &params.bytes,
     );
-    bind_step(device, pipeline, &step, params.of(0), |slot| match slot {
-        Slot::Operand(_) => Ok(words),
-        Slot::Scratch(_) => Ok(found),
-        Slot::Aux => Ok(&rule),
-        Slot::Table => Err(Error::Missing {
-            what: "the rotary table",
-        }),
-    })
+    bind_step(
+        device,
+        pipeline,
+        &step,
+        params.of(0, &buffer),
+        |slot| match slot {
+            Slot::Operand(_) => Ok(words),
+            Slot::Scratch(_) => Ok(found),
+            Slot::Aux => Ok(&rule),
+            Slot::Table => Err(Error::Missing {
+                what: "the rotary table",
+            }),
+        },
+    )
 }

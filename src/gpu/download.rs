@@ -8,20 +8,39 @@ use futures::channel::oneshot;
 
 use crate::error::{Error, Result};
 
-use super::buffers::scoped;
-use super::timer::Timer;
+use super::buffers::{check_usable, scoped};
+use super::handles::check_queue;
+use super::lost::Liveness;
+use super::timer::wake_soon;
 
 /// The contents of `buffer` (usage `COPY_SRC`), after all that was submitted before.
 ///
+/// A queue or a buffer of another device is an error as far as wgpu tells: of a queue not while the device is busy, and
+/// never of handles of another `wgpu::Instance`.
+///
 /// The future calls `device.poll(PollType::Poll)` when it is polled, never `Wait`; while it is pending a timer wakes
-/// it. It may be dropped half-way, and ends with an error on a lost device.
+/// it. It may be dropped half-way, and ends with [`Error::DeviceLost`] on a lost device.
 pub async fn download(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
     buffer: &wgpu::Buffer,
 ) -> Result<Vec<u8>> {
+    check_queue(device, queue)?;
+    let bytes = copied(device, queue, buffer).await;
+    if bytes.is_err() {
+        Liveness::default().check(device)?;
+    }
+    bytes
+}
+
+async fn copied(
+    device: &wgpu::Device,
+    queue: &wgpu::Queue,
+    buffer: &wgpu::Buffer,
+) -> Result<Vec<u8>> {
+    check_usable("the download", buffer)?;
     let (sender, mapped) = oneshot::channel();
-    // A lost device makes an invalid buffer without a word; mapping it is the error.
+    // A lost device makes an invalid buffer without a word; that it cannot be mapped tells.
     let staging = scoped(device, "downloading", || {
         let staging = device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("download"),
@@ -42,40 +61,34 @@ pub async fn download(
     Mapping {
         device: device.clone(),
         mapped,
-        timer: Timer::default(),
     }
     .await?;
-    let lost = |message: String| Error::Download { message };
-    let bytes = staging
-        .get_mapped_range(..)
-        .map_err(|e| lost(e.to_string()))?
-        .to_vec();
-    Ok(bytes)
+    let mapped = staging.get_mapped_range(..);
+    Ok(mapped.map_err(|_| Error::DeviceLost)?.to_vec())
 }
 
 /// Waits for a mapping without blocking.
 struct Mapping {
     device: wgpu::Device,
     mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
-    timer: Timer,
 }
 
 impl Future for Mapping {
     type Output = Result<()>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let failed = |message: String| Poll::Ready(Err(Error::Download { message }));
         let polled = self.device.poll(wgpu::PollType::Poll);
         match Pin::new(&mut self.mapped).poll(context) {
             Poll::Ready(Ok(Ok(()))) => return Poll::Ready(Ok(())),
-            Poll::Ready(Ok(Err(error))) => return failed(error.to_string()),
-            Poll::Ready(Err(_)) => return failed("the device dropped the request".into()),
+            // The buffer is our own and good, so that only a lost device refuses it or drops the request.
+            Poll::Ready(_) => return Poll::Ready(Err(Error::DeviceLost)),
             Poll::Pending => {}
         }
         if let Err(error) = polled {
-            return failed(error.to_string());
+            let message = error.to_string();
+            return Poll::Ready(Err(Error::Download { message }));
         }
-        self.timer.wake_soon(context);
+        wake_soon(context);
         Poll::Pending
     }
 }

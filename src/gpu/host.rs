@@ -9,6 +9,7 @@ use crate::problem::Role;
 use super::attention::Attention;
 use super::buffers::scoped;
 use super::download::download;
+use super::handles::check_queue;
 use super::operands::Operands;
 
 /// Operands in host memory, as bytes of the plan's elements and layouts.
@@ -49,6 +50,13 @@ impl Attention {
     /// Uploads, runs and downloads. The future never blocks its thread: it polls the device when it is polled, and a
     /// timer wakes it in between.
     pub async fn run(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
+        check_queue(self.device(), queue)?;
+        let outputs = self.uploaded(queue, plan, host).await;
+        self.refuse_lost()?;
+        outputs
+    }
+
+    async fn uploaded(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
         let device = self.device();
         let buffers = scoped(device, "uploading operands", || {
             upload(device, queue, plan, host)
@@ -59,9 +67,12 @@ impl Attention {
             operands = operands.with(*role, buffer);
         }
         let call = self.prepare(plan, &operands).await?;
-        let mut encoder = device.create_command_encoder(&wgpu::CommandEncoderDescriptor::default());
-        call.encode(&mut encoder);
-        queue.submit([encoder.finish()]);
+        scoped(device, "running the call", || {
+            let mut encoder = device.create_command_encoder(&Default::default());
+            call.encode(&mut encoder);
+            queue.submit([encoder.finish()]);
+        })
+        .await?;
         let mut outputs = Outputs::default();
         for need in plan.requirements().iter().filter(|need| need.output) {
             let Some(buffer) = buffers.get(&need.role) else {
@@ -84,6 +95,9 @@ fn upload(
     plan: &Plan,
     host: &Host<'_>,
 ) -> Result<BTreeMap<Role, wgpu::Buffer>> {
+    for &role in host.inputs.keys() {
+        plan.check_named(role)?;
+    }
     let mut buffers = BTreeMap::new();
     for need in plan.requirements() {
         let bytes = host.inputs.get(&need.role).copied();

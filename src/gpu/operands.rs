@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, Requirement};
 use crate::problem::Role;
 
+use super::buffers::check_usable;
+
 /// The buffers of a call.
 #[derive(Clone, Debug, Default)]
 pub struct Operands<'a> {
@@ -128,7 +130,9 @@ impl<'a> Operands<'a> {
 
     /// Holds size and usage of every buffer against what the plan requires.
     pub(super) fn check(&self, plan: &Plan) -> Result<()> {
-        self.check_overlap(plan)?;
+        for &role in self.buffers.keys() {
+            plan.check_named(role)?;
+        }
         for need in plan.requirements() {
             let buffer = self.get(need.role)?;
             if buffer.size() < need.bytes {
@@ -149,7 +153,9 @@ impl<'a> Operands<'a> {
                     missing: name,
                 });
             }
+            check_usable(need.role.name(), buffer)?;
         }
-        Ok(())
+        // All are there by now.
+        self.check_overlap(plan)
     }
 }

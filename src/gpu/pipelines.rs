@@ -9,7 +9,7 @@ use crate::plan::{OFFSET_ALIGNMENT, Slot, Step};
 use crate::problem::ModText;
 use crate::shader::{Access, Bind, Group};
 
-use super::buffers::{filled, scoped};
+use super::buffers::scoped;
 
 /// A variant and the text of the user's functions that it calls: texts are compared whole, not by a hash.
 type Key = (Variant, Option<ModText>);
@@ -23,16 +23,67 @@ pub(crate) struct Pipeline {
     pub groups: Vec<&'static Group>,
 }
 
-/// Compiles each variant once.
+/// Pipelines kept, at most: many times what a model takes, and some 100 MB where a driver needs the most for each.
+pub(super) const MOST_KEPT: usize = 256;
+
+/// Compiles each variant once, and keeps those that were used last.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    compiled: Mutex<HashMap<Key, Arc<Pipeline>>>,
+    cache: Mutex<Cache>,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    compiled: HashMap<Key, Kept>,
+    /// Uses so far.
+    uses: u64,
+}
+
+/// A pipeline and the number of its last use.
+#[derive(Debug)]
+struct Kept {
+    pipeline: Arc<Pipeline>,
+    used: u64,
+}
+
+impl Cache {
+    fn get(&mut self, key: &Key) -> Option<Arc<Pipeline>> {
+        self.uses += 1;
+        let kept = self.compiled.get_mut(key)?;
+        kept.used = self.uses;
+        Some(kept.pipeline.clone())
+    }
+
+    /// Keeps it, unless another thread was first; then that one's.
+    fn insert(&mut self, key: Key, pipeline: Arc<Pipeline>) -> Arc<Pipeline> {
+        if let Some(first) = self.get(&key) {
+            return first;
+        }
+        if self.compiled.len() >= MOST_KEPT {
+            let oldest = self.compiled.iter().min_by_key(|(_, kept)| kept.used);
+            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
+                self.compiled.remove(&oldest);
+            }
+        }
+        let used = self.uses;
+        let kept = pipeline.clone();
+        self.compiled.insert(key, Kept { pipeline, used });
+        kept
+    }
 }
 
 impl Pipelines {
-    /// Variants compiled so far.
+    /// Variants that are kept.
     pub fn len(&self) -> usize {
-        self.lock().len()
+        self.lock().compiled.len()
+    }
+
+    /// Frees those that no call holds.
+    pub fn trim(&self) {
+        let mut cache = self.lock();
+        cache
+            .compiled
+            .retain(|_, kept| Arc::strong_count(&kept.pipeline) > 1);
     }
 
     /// The pipeline of a step's variant with the user's functions of its plan.
@@ -45,15 +96,15 @@ impl Pipelines {
         let mods = mods.filter(|_| step.variant.uses_mods());
         let key = (step.variant, mods.cloned());
         if let Some(known) = self.lock().get(&key) {
-            return Ok(known.clone());
+            return Ok(known);
         }
         let pipeline = Arc::new(compile(device, step, mods).await?);
-        Ok(self.lock().entry(key).or_insert(pipeline).clone())
+        Ok(self.lock().insert(key, pipeline))
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<Key, Arc<Pipeline>>> {
-        // The map is whole at every moment, so a panic elsewhere leaves it whole.
-        self.compiled.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
+        // It is whole at every moment, so a panic elsewhere leaves it whole.
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -176,15 +227,15 @@ fn part<'a>(
     })
 }
 
-/// The parameters of steps in one buffer, each as its shader reads them.
+/// The parameters of steps, each as its shader reads them, as they lie in one buffer.
 pub(super) struct Parameters {
-    buffer: wgpu::Buffer,
+    pub bytes: Vec<u8>,
     /// Offset and bytes of each step's.
     parts: Vec<(u64, u64)>,
 }
 
 impl Parameters {
-    pub fn new(device: &wgpu::Device, steps: &[Step], pipelines: &[Arc<Pipeline>]) -> Self {
+    pub fn new(steps: &[Step], pipelines: &[Arc<Pipeline>]) -> Self {
         let (mut bytes, mut parts) = (Vec::new(), Vec::new());
         for (step, pipeline) in steps.iter().zip(pipelines) {
             bytes.resize(bytes.len().next_multiple_of(OFFSET_ALIGNMENT as usize), 0);
@@ -192,17 +243,14 @@ impl Parameters {
             parts.push((bytes.len() as u64, own.len() as u64));
             bytes.extend(own);
         }
-        Self {
-            buffer: filled(device, "parameters", wgpu::BufferUsages::UNIFORM, &bytes),
-            parts,
-        }
+        Self { bytes, parts }
     }
 
-    /// Those of step `n`.
-    pub fn of(&self, n: usize) -> wgpu::BufferBinding<'_> {
+    /// Those of step `n`, in the buffer that holds all.
+    pub fn of<'a>(&self, n: usize, buffer: &'a wgpu::Buffer) -> wgpu::BufferBinding<'a> {
         let (offset, size) = self.parts[n];
         wgpu::BufferBinding {
-            buffer: &self.buffer,
+            buffer,
             offset,
             size: wgpu::BufferSize::new(size),
         }

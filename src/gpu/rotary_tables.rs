@@ -1,7 +1,7 @@
 //! The cache of rotary tables on the device: a growing context extends its table, kinds that depend on the length
 //! get a new one.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::error::Result;
 use crate::plan::{TableNeed, TableRows};
@@ -11,6 +11,8 @@ use super::buffers::{filled, scoped};
 
 /// Tables kept: one for each scheme that an application mixes, and then some.
 const KEPT: usize = 8;
+/// Bytes of them on the device, at most; the one used last stays whatever its size.
+const MOST_BYTES: u64 = 128 << 20;
 
 #[derive(Debug)]
 struct Entry {
@@ -43,25 +45,44 @@ impl Tables {
             Some(buffer) => buffer,
             None => upload(device, &interleaved(&table)).await?,
         };
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.lock();
         entries.push(Entry {
             need: need.clone(),
             table,
             buffer: buffer.clone(),
         });
-        if entries.len() > KEPT {
+        while entries.len() > KEPT || (entries.len() > 1 && bytes(&entries) > MOST_BYTES) {
             entries.remove(0);
         }
         Ok(buffer)
     }
 
+    /// Forgets all; calls keep what they hold.
+    pub fn trim(&self) {
+        self.lock().clear();
+    }
+
+    /// Bytes on the device that are kept.
+    pub fn bytes(&self) -> u64 {
+        bytes(&self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Entry>> {
+        // The list is whole at every moment, so a panic elsewhere does not spoil it.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     fn take(&self, need: &TableNeed) -> Option<Entry> {
-        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut entries = self.lock();
         let same =
             |entry: &Entry| entry.need.rotary == need.rotary && start(&entry.need) == start(need);
         let n = entries.iter().position(same)?;
         Some(entries.remove(n))
     }
+}
+
+fn bytes(entries: &[Entry]) -> u64 {
+    entries.iter().map(|entry| entry.buffer.size()).sum()
 }
 
 fn start(need: &TableNeed) -> Option<i32> {

@@ -1,49 +1,76 @@
-//! Wakes a pending future after a little while, where nothing else would: natively a mapping is only noticed by
-//! polling the device. On the web the browser wakes.
+//! Wakes pending futures after a little while, where nothing else would: natively a mapping is only noticed by polling
+//! the device. On the web the browser wakes.
 
-use std::task::Context;
+#[cfg(target_arch = "wasm32")]
+pub(super) fn wake_soon(_context: &std::task::Context<'_>) {}
+
 #[cfg(not(target_arch = "wasm32"))]
-use std::task::Waker;
+pub(super) use native::wake_soon;
 
-/// Between two polls: short against a kernel, long against a poll (about 1 µs).
 #[cfg(not(target_arch = "wasm32"))]
-const INTERVAL: std::time::Duration = std::time::Duration::from_micros(500);
+mod native {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+    use std::sync::{Mutex, MutexGuard, PoisonError};
+    use std::task::{Context, Waker};
+    use std::time::Duration;
 
-/// A thread that lives as long as the future that waits, started when it first has to.
-#[derive(Debug, Default)]
-pub(crate) struct Timer {
-    #[cfg(not(target_arch = "wasm32"))]
-    wakers: Option<std::sync::mpsc::Sender<Waker>>,
-}
+    /// Between two polls: short against a kernel, long against a poll (about 1 µs).
+    const INTERVAL: Duration = Duration::from_micros(500);
+    /// Intervals without a future that waits, after which the thread ends: enough for a busy executor to come round.
+    const MOST_IDLE: u32 = 20;
 
-impl Timer {
-    #[cfg(target_arch = "wasm32")]
-    pub fn wake_soon(&mut self, _context: &Context<'_>) {}
-
-    #[cfg(not(target_arch = "wasm32"))]
-    pub fn wake_soon(&mut self, context: &Context<'_>) {
-        let waker: Waker = context.waker().clone();
-        let started = self.wakers.get_or_insert_with(start);
-        if started.send(waker).is_err() {
-            // The thread could not be started: poll again at once rather than never.
-            context.waker().wake_by_ref();
-        }
+    /// Those who wait, and whether the one thread of the process runs that wakes them.
+    struct Timer {
+        wakers: Vec<Waker>,
+        runs: bool,
     }
-}
 
-/// The thread ends when the future, and with it the sender, is dropped.
-#[cfg(not(target_arch = "wasm32"))]
-fn start() -> std::sync::mpsc::Sender<Waker> {
-    let (sender, wakers) = std::sync::mpsc::channel::<Waker>();
-    let thread = std::thread::Builder::new().name("attention download".into());
-    let spawned = thread.spawn(move || {
-        for waker in wakers {
-            std::thread::sleep(INTERVAL);
-            waker.wake();
-        }
+    static TIMER: Mutex<Timer> = Mutex::new(Timer {
+        wakers: Vec::new(),
+        runs: false,
     });
-    if let Err(error) = spawned {
-        tracing::warn!(%error, "no timer thread; a download polls without pause");
+
+    fn timer() -> MutexGuard<'static, Timer> {
+        // It is whole at every moment, so a panic elsewhere does not spoil it.
+        TIMER.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    sender
+
+    /// Wakes the future that is polled, within an interval or so.
+    pub fn wake_soon(context: &Context<'_>) {
+        let mut timer = timer();
+        timer.wakers.push(context.waker().clone());
+        if timer.runs {
+            return;
+        }
+        let thread = std::thread::Builder::new().name("attention timer".into());
+        match thread.spawn(wake_all) {
+            Ok(_) => timer.runs = true,
+            Err(error) => {
+                tracing::warn!(%error, "no timer thread; a download polls without pause");
+                let wakers = std::mem::take(&mut timer.wakers);
+                drop(timer);
+                wakers.into_iter().for_each(Waker::wake);
+            }
+        }
+    }
+
+    fn wake_all() {
+        let mut idle = 0;
+        while idle < MOST_IDLE || !ended() {
+            std::thread::sleep(INTERVAL);
+            let wakers = std::mem::take(&mut timer().wakers);
+            idle = if wakers.is_empty() { idle + 1 } else { 0 };
+            for waker in wakers {
+                // A waker is the application's; one that panics must not keep the others asleep.
+                let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+            }
+        }
+    }
+
+    /// Ends the thread, unless somebody came at the last moment.
+    fn ended() -> bool {
+        let mut timer = timer();
+        timer.runs = !timer.wakers.is_empty();
+        !timer.runs
+    }
 }

@@ -48,6 +48,10 @@ impl Kernel for ListBlocks {
         }
     }
 
+    fn shared_buffers(&self) -> u32 {
+        0
+    }
+
     fn owns(&self) -> String {
         format!("a list per workgroup of {}", self.invocations)
     }

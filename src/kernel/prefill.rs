@@ -92,6 +92,10 @@ impl Kernel for Prefill {
         Some(self.all_tiles())
     }
 
+    fn shared_buffers(&self) -> u32 {
+        1 + u32::from(self.rotary.is_some())
+    }
+
     fn uses_mods(&self) -> bool {
         self.score.uses_mods()
     }

@@ -54,6 +54,10 @@ impl Kernel for Rotate {
         Workgroup::ROWS
     }
 
+    fn shared_buffers(&self) -> u32 {
+        2
+    }
+
     fn owns(&self) -> String {
         format!(
             "{} channels, and those that are rotated with them, in {ROTATED_HEADS} heads per invocation",

@@ -9,10 +9,11 @@ use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Role, Va
 use crate::task::Task;
 
 use super::cost::step_flops;
+use super::limits::check_binding;
 use super::step::Bindings;
 use super::{
-    AuxCopy, Binding, CopyOut, Cost, Declined, OFFSET_ALIGNMENT, Plan, PlanOptions, Requirement,
-    Slot, Step, TableNeed,
+    AuxCopy, Binding, CopyOut, Cost, Declined, HostAt, OFFSET_ALIGNMENT, Plan, PlanOptions,
+    Requirement, Slot, Step, TableNeed,
 };
 
 pub(super) struct PlanBuilder<'a> {
@@ -24,6 +25,7 @@ pub(super) struct PlanBuilder<'a> {
     scratch: Vec<(&'static str, u64)>,
     aux: Vec<u32>,
     copies: Vec<AuxCopy>,
+    host_at: HostAt,
     requirements: Vec<Requirement>,
     pub table: Option<TableNeed>,
     /// What a pair costs with the user's functions over what its products cost, rounded up.
@@ -49,6 +51,7 @@ impl<'a> PlanBuilder<'a> {
             // Never empty, so that it can always be bound.
             aux: vec![0; 4],
             copies: Vec::new(),
+            host_at: HostAt::default(),
             requirements: Vec::new(),
             table: None,
             load: 1,
@@ -79,6 +82,7 @@ impl<'a> PlanBuilder<'a> {
             scratch: self.scratch.into_iter().map(|(_, size)| size).collect(),
             aux: self.aux,
             copies: self.copies,
+            host_at: self.host_at,
             requirements: self.requirements,
             table: self.table,
             declined: self.declined,
@@ -261,6 +265,12 @@ impl<'a> PlanBuilder<'a> {
                 self.push_aux(batches.map(known))
             }
         };
+        self.host_at = HostAt {
+            lens: matches!(problem.mask.kv_lens, Lengths::Host(_))
+                .then_some(params.intervals.lens_at),
+            offsets: matches!(problem.mask.q_offset, Offsets::Host(_))
+                .then_some(params.intervals.offsets_at),
+        };
         Ok(())
     }
 
@@ -332,18 +342,4 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
         check_binding(self.caps, what, bytes)
     }
-}
-
-/// Refuses what is larger than one binding.
-pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
-    if bytes > caps.binding_bytes {
-        return Err(Error::Limit {
-            what,
-            actual: bytes,
-            limit: "max_storage_buffer_binding_size",
-            allowed: caps.binding_bytes,
-            way_out: "request a device with a higher limit (wgpu_attention::wanted), or split the call by batch or heads",
-        });
-    }
-    Ok(())
 }

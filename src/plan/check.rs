@@ -3,11 +3,11 @@
 use std::ops::RangeInclusive;
 
 use crate::error::Error;
-use crate::kernel::{self, CHECK_RUN, Params, ROW_KERNEL_INVOCATIONS};
-use crate::problem::{MAX_LEN, MAX_POSITION, Positions, Problem, Role};
+use crate::kernel::{self, CHECK_RUN, Params, ROW_KERNEL_INVOCATIONS, Strides};
+use crate::problem::{Element, Layout, MAX_LEN, MAX_POSITION, Operand, Positions, Problem, Role};
 use crate::task::Task;
 
-use super::{Binding, Plan, Slot, Step};
+use super::{Binding, OFFSET_ALIGNMENT, Plan, Slot, Step};
 
 /// The words that an operand may hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,8 +28,12 @@ pub enum Allowed {
 pub struct Check {
     /// Whose buffer.
     pub role: Role,
-    /// Words from the start of its buffer.
+    /// Words of it.
     pub words: u32,
+    /// Where they lie, as f32 or whole numbers in rows of one.
+    pub layout: Layout,
+    /// Batches, heads and rows.
+    pub sizes: [u32; 3],
     /// What each word may be.
     pub allowed: Allowed,
     /// The name used in messages.
@@ -52,9 +56,12 @@ impl Plan {
         if let Task::Backward(backward) = &self.task
             && reads_lse
         {
+            let shape = &backward.problem.shape;
             checks.push(Check {
                 role: Role::Lse,
-                words: backward.problem.shape.rows() as u32,
+                words: shape.rows() as u32,
+                layout: backward.problem.lse,
+                sizes: [shape.batch, shape.q_heads, shape.q_len],
                 allowed: Allowed::NotNan,
                 what: Role::Lse.name(),
                 says: "what the forward call wrote; it was never run, or not for these rows".into(),
@@ -77,6 +84,8 @@ impl Plan {
             Some(Check {
                 role,
                 words,
+                layout: Layout::heads_first(1, words, 1),
+                sizes: [1, 1, words],
                 allowed,
                 what: role.name(),
                 says,
@@ -179,24 +188,25 @@ impl Check {
 
     /// The dispatch: the operand's words, what is found, the rule.
     pub fn step(&self, most: u32) -> Step {
-        let binding = |slot, size| Binding {
-            slot,
-            offset: 0,
-            size,
-        };
+        let binding = |slot, offset, size| Binding { slot, offset, size };
+        let operand = Operand::new(Element::F32, self.layout);
+        let start = self.layout.offset * 4;
+        let offset = start - start % OFFSET_ALIGNMENT;
+        let size = operand.bytes(self.sizes, 1) - offset;
         let groups = self.runs().div_ceil(ROW_KERNEL_INVOCATIONS);
         let x = groups.min(most);
         Step {
             variant: kernel::Check.into(),
             bindings: vec![
-                (
-                    "words",
-                    binding(Slot::Operand(self.role), u64::from(self.words) * 4),
-                ),
-                ("found", binding(Slot::Scratch(0), self.found_bytes())),
+                ("words", binding(Slot::Operand(self.role), offset, size)),
+                ("found", binding(Slot::Scratch(0), 0, self.found_bytes())),
             ],
             params: Params::default().with(|p| {
                 p.work.end = self.words;
+                p.sizes.q_heads = self.sizes[1];
+                p.sizes.q_len = self.sizes[2];
+                p.x = Strides::of(&self.layout);
+                p.x.start = ((start - offset) / 4) as u32;
             }),
             grid: [x, groups.div_ceil(x.max(1)), 1],
             cost: super::Cost {

@@ -5,7 +5,7 @@ pub(super) mod prefill;
 use crate::caps::Caps;
 use crate::error::Result;
 use crate::kernel::Params;
-use crate::problem::{Element, Layout, Operand, Problem, Role};
+use crate::problem::{Problem, Role};
 use crate::task::Task;
 
 use super::attention::positions::explicit;
@@ -91,8 +91,7 @@ fn bind_target(builder: &mut PlanBuilder<'_>, problem: &Problem) -> Result<Targe
     let shape = &problem.shape;
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
     let o = builder.output(Role::O, &problem.o, sizes, shape.value_dim)?;
-    let layout = Layout::heads_first(shape.q_heads, shape.q_len, 1);
-    let lse = builder.output(Role::Lse, &Operand::new(Element::F32, layout), sizes, 1)?;
+    let lse = builder.output(Role::Lse, &problem.lse_operand(), sizes, 1)?;
     Ok(Target {
         operand: problem.o,
         o,

@@ -1,5 +1,6 @@
 //! What a caller decides in the planner's place.
 
+use crate::error::{Error, Result};
 use crate::kernel::Tiling;
 
 /// The strategies by name, for a caller that wants a certain one.
@@ -59,5 +60,16 @@ setters! {
         with_key_loop(key_loop?: bool);
         with_shared_outputs(shared_outputs: bool);
         with_count_tiles(count_tiles: bool);
+    }
+}
+
+impl PlanOptions {
+    pub(super) fn validate(&self) -> Result<()> {
+        for (what, value) in [("slice_rows", self.slice_rows), ("splits", self.splits)] {
+            if value == Some(0) {
+                return Err(Error::size(what, 0_u32, "at least 1"));
+            }
+        }
+        Ok(())
     }
 }

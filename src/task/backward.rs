@@ -14,7 +14,7 @@ pub struct Backward {
     pub problem: Problem,
     /// dO, `[B, Hq, Nq, Dv]`
     pub d_o: Operand,
-    /// A gradient by lse, f32 `[B, Hq, Nq]`, joins.
+    /// A gradient by lse, f32 `[B, Hq, Nq]` that lies as [`Problem::lse`] does, joins.
     pub dlse: bool,
     /// `[B, Hq, Nq, D]`
     pub dq: Operand,

@@ -22,8 +22,10 @@ pub struct Merge {
     pub value_dim: u32,
     /// Learned sinks `[H]`, which partials never contain: the last merge adds them.
     pub sinks: Option<Values>,
-    /// Where the merged `[B, H, Nq, Dv]` goes; lse is contiguous f32 `[B, H, Nq]`.
+    /// Where the merged `[B, H, Nq, Dv]` goes.
     pub o: Operand,
+    /// Where the merged lse goes, f32 `[B, H, Nq]`.
+    pub lse: Layout,
 }
 
 setters! {
@@ -35,6 +37,7 @@ setters! {
         with_value_dim(value_dim: u32);
         with_sinks(sinks?: Values);
         with_o(o: Operand);
+        with_lse(lse: Layout);
     }
 }
 
@@ -55,6 +58,7 @@ impl Merge {
             value_dim,
             sinks: None,
             o,
+            lse: Layout::heads_first(heads, q_len, 1),
         }
     }
 
@@ -79,6 +83,8 @@ impl Merge {
         let sizes = [self.batch, self.heads, self.q_len];
         self.o.validate("o", sizes, self.value_dim)?;
         self.o.validate_output("o", sizes, self.value_dim)?;
+        self.lse_operand().validate("lse", sizes, 1)?;
+        self.lse_operand().validate_output("lse", sizes, 1)?;
         let partials = u64::from(self.parts) * self.elements();
         if partials > u64::from(u32::MAX) {
             return Err(Error::Extent {
@@ -87,6 +93,11 @@ impl Merge {
             });
         }
         Ok(())
+    }
+
+    /// lse as a tensor of one channel.
+    pub(crate) fn lse_operand(&self) -> Operand {
+        Operand::new(Element::F32, self.lse)
     }
 
     pub(crate) fn rows(&self) -> u64 {

@@ -1,7 +1,7 @@
 //! A problem in parts: slices merged, keys split, query rows cut, steps recorded one by one.
 
 use wgpu_attention::Role;
-use wgpu_attention::problem::{Mask, Slice};
+use wgpu_attention::problem::{Mask, Slice, Values};
 use wgpu_attention::{Element, Merge, Operands, PlanOptions};
 
 use crate::device::gpu;
@@ -72,8 +72,10 @@ pub fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
     .map(|bytes| buffer(&gpu.device, &poisoned(bytes)));
     let sinks = case.values.sinks.as_deref().unwrap_or_default();
     let sinks = buffer(&gpu.device, bytemuck::cast_slice(sinks));
-    let operands =
-        Operands::merge(&parts[0], &parts[1], &outputs[0], &outputs[1]).with(Role::Sinks, &sinks);
+    let mut operands = Operands::merge(&parts[0], &parts[1], &outputs[0], &outputs[1]);
+    if merge.sinks == Some(Values::Device) {
+        operands = operands.with(Role::Sinks, &sinks);
+    }
     let call =
         pollster::block_on(gpu.attention.prepare(&plan, &operands)).expect("a prepared merge");
     let mut encoder = gpu.device.create_command_encoder(&Default::default());
@@ -161,7 +163,8 @@ fn the_same_bits_twice() {
 #[test]
 fn scratch_of_a_dropped_call_serves_the_next() {
     let gpu = gpu();
-    let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone());
+    let attention = wgpu_attention::Attention::with_caps(&gpu.device, gpu.attention.caps().clone())
+        .expect("caps of the device");
     let case = case(Mask::causal(), Element::F32);
     let inputs = Inputs::new(&case, Data::Normal(1.0), 8);
     let choice = PlanOptions::default().with_splits(3);

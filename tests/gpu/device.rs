@@ -67,7 +67,7 @@ impl Gpu {
         if let Some(subgroups) = &mut caps.subgroups {
             subgroups.max = 2 * subgroups.min;
         }
-        Attention::with_caps(&self.device, caps)
+        Attention::with_caps(&self.device, caps).expect("caps of the device")
     }
 }
 

@@ -1,9 +1,10 @@
 //! Devices that grant little, contexts that grow, drivers that count iterations.
 
+use wgpu_attention::caps::Subgroups;
 use wgpu_attention::internal::{Strategy, Variant};
 use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::Mask;
-use wgpu_attention::{Attention, Caps, Element, PlanOptions};
+use wgpu_attention::{Attention, Caps, Element, Error, PlanOptions};
 
 use crate::device::{Gpu, gpu, left_out};
 use crate::run::{check, run, run_and_check, strategies, variants};
@@ -97,7 +98,8 @@ fn clusters_narrower_than_the_subgroup() {
 #[test]
 fn a_growing_context_compiles_nothing_new() {
     let gpu = gpu();
-    let attention = Attention::with_caps(&gpu.device, gpu.attention.caps().clone());
+    let attention = Attention::with_caps(&gpu.device, gpu.attention.caps().clone())
+        .expect("caps of the device");
     let step = |kv_len: u32| {
         let setting = Setting::new(32, 32, Element::F32);
         let case = Case::new("a step", &setting, Sizes::two(4, 2, 5, kv_len))
@@ -130,5 +132,36 @@ fn past_the_iteration_cap() {
     let inputs = Inputs::new(&case, Data::Normal(1.0), 1);
     for choice in strategies(gpu) {
         run_and_check(gpu, &case, &inputs, &choice);
+    }
+}
+
+/// A device of one subgroup width, taken for one of another: kernels would read other lanes than they mean.
+#[test]
+fn subgroups_of_another_width_are_refused() {
+    let gpu = gpu();
+    let Some(subgroups) = gpu.attention.caps().subgroups else {
+        return;
+    };
+    for (min, max) in [
+        (2 * subgroups.min, 2 * subgroups.max),
+        (2 * subgroups.min, subgroups.max),
+        (subgroups.min / 2, subgroups.max / 2),
+    ] {
+        let caps = gpu
+            .attention
+            .caps()
+            .clone()
+            .with_subgroups(Subgroups { min, max });
+        let refused = Attention::with_caps(&gpu.device, caps).err();
+        assert!(
+            matches!(
+                refused,
+                Some(Error::Claim {
+                    what: "subgroups",
+                    ..
+                })
+            ),
+            "{min} to {max}: {refused:?}"
+        );
     }
 }

@@ -8,6 +8,7 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod again;
 mod backward;
 mod boundaries;
 mod check;
@@ -17,6 +18,7 @@ mod download;
 mod golden;
 mod hidden;
 mod limits;
+mod lse;
 mod mods;
 mod nan;
 mod outputs;

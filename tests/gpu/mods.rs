@@ -268,7 +268,8 @@ fn loops_past_the_iteration_cap() {
 
 #[test]
 fn one_text_one_pipeline() {
-    let attention = Attention::with_caps(&gpu().device, gpu().attention.caps().clone());
+    let attention = Attention::with_caps(&gpu().device, gpu().attention.caps().clone())
+        .expect("caps of the device");
     let warm = |text: &str, data: &[f32]| {
         let mods = mods(text).with_data(ModData::Host(data.to_vec()));
         let problem = case("").with(|p| p.mods = Some(mods)).problem;

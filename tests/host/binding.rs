@@ -1,8 +1,9 @@
 //! What `prepare` refuses, on wgpu's device that does nothing.
 
+use wgpu_attention::caps::Subgroups;
 use wgpu_attention::problem::Lengths;
-use wgpu_attention::{Attention, Call, Element, Error, Operands, Problem, Shape};
-use wgpu_attention::{Plan, Role};
+use wgpu_attention::{Attention, Call, Caps, Element, Error, Operands, Problem, Shape};
+use wgpu_attention::{Host, Plan, PlanOptions, Role};
 
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
@@ -117,4 +118,114 @@ fn everything_may_go_to_another_thread() {
     sendable::<Call>();
     sendable::<Plan>();
     sendable::<Error>();
+}
+
+/// Changes what is claimed of a device.
+type Claim = fn(&mut Caps);
+
+/// Each claim past the device by its name, whatever the device has.
+const CLAIMS: [(&str, Claim); 11] = [
+    ("subgroups", |caps| {
+        caps.subgroups = Some(Subgroups { min: 8, max: 8 });
+    }),
+    ("int64", |caps| caps.int64 = true),
+    ("invocations_per_workgroup", |caps| {
+        caps.invocations_per_workgroup += 1;
+    }),
+    ("workgroup_size_x", |caps| caps.workgroup_size_x += 1),
+    ("workgroup_memory", |caps| caps.workgroup_memory += 1),
+    ("storage_buffers", |caps| caps.storage_buffers += 1),
+    ("uniform_bytes", |caps| caps.uniform_bytes += 1),
+    ("binding_bytes", |caps| caps.binding_bytes += 1),
+    ("buffer_bytes", |caps| caps.buffer_bytes += 1),
+    ("workgroups_per_dimension", |caps| {
+        caps.workgroups_per_dimension += 1;
+    }),
+    ("iterations", |caps| caps.iterations = None),
+];
+
+fn claimed(what: &str, error: Option<Error>) {
+    match error {
+        Some(Error::Claim { what: told, .. }) if told == what => {}
+        other => panic!("{what}: {other:?}"),
+    }
+}
+
+#[test]
+fn claims_past_the_device_are_refused() {
+    let device = device();
+    for (what, claim) in CLAIMS {
+        let mut caps = Caps::of(&device, None);
+        claim(&mut caps);
+        claimed(what, Attention::with_caps(&device, caps).err());
+    }
+    let less = Caps::of(&device, None).with_workgroup_memory(1 << 10);
+    assert!(Attention::with_caps(&device, less).is_ok());
+}
+
+#[test]
+fn a_plan_for_a_larger_device_is_refused() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let [q, k, v, o] = [0; 4].map(|_| buffer(&device, 2048, STORAGE));
+    let lse = buffer(&device, 256, STORAGE);
+    for (what, claim) in CLAIMS {
+        let mut caps = attention.caps().clone();
+        claim(&mut caps);
+        let plan = Plan::attention(&problem(), &caps, &PlanOptions::default()).expect("a plan");
+        let operands = Operands::new(&q, &k, &v, &o, &lse);
+        claimed(
+            what,
+            pollster::block_on(attention.prepare(&plan, &operands)).err(),
+        );
+    }
+}
+
+/// Every role that no plain problem names, to `prepare` and to `run`.
+#[test]
+fn an_operand_that_the_problem_does_not_name_is_refused() {
+    let (device, queue) = wgpu::Device::noop(&wgpu::DeviceDescriptor::default());
+    let attention = Attention::new(&device);
+    let plan = attention.plan(&problem()).expect("a plan");
+    let [q, k, v, o] = [0; 4].map(|_| buffer(&device, 2048, STORAGE));
+    let lse = buffer(&device, 256, STORAGE);
+    let bytes = [0; 2048];
+    for role in [Role::Bias, Role::KvLens, Role::Sinks, Role::DO, Role::Table] {
+        let unnamed = Some(Error::Unnamed {
+            what: role.name(),
+            task: "the problem",
+        });
+        let operands = Operands::new(&q, &k, &v, &o, &lse).with(role, &q);
+        let prepared = pollster::block_on(attention.prepare(&plan, &operands));
+        assert_eq!(prepared.err(), unnamed);
+        let host = Host::new(&bytes, &bytes, &bytes).with(role, &bytes);
+        let outputs = pollster::block_on(attention.run(&queue, &plan, &host));
+        assert_eq!(outputs.err(), unnamed);
+    }
+}
+
+/// A problem without rows needs no operand, and names its own all the same.
+#[test]
+fn operands_of_an_empty_problem_are_accepted() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let mut problem = Problem::new(Shape::square(1, 2, 0, 8), Element::F32);
+    problem.mask.kv_lens = Lengths::Device;
+    let plan = attention.plan(&problem).expect("a plan");
+    assert_eq!(plan.requirements(), []);
+    let [q, k, v, o, lse, lens] = [0; 6].map(|_| buffer(&device, 16, STORAGE));
+    let operands = Operands::new(&q, &k, &v, &o, &lse).with(Role::KvLens, &lens);
+    let call = pollster::block_on(attention.prepare(&plan, &operands));
+    assert!(call.is_ok(), "{call:?}");
+}
+
+#[test]
+fn two_missing_operands_are_missing_and_do_not_overlap() {
+    let device = device();
+    let attention = Attention::new(&device);
+    let plan = attention.plan(&problem()).expect("a plan");
+    let q = buffer(&device, 2048, STORAGE);
+    let operands = Operands::default().with(Role::Q, &q);
+    let error = pollster::block_on(attention.prepare(&plan, &operands)).err();
+    assert_eq!(error, Some(Error::Missing { what: "o" }));
 }

@@ -9,7 +9,11 @@ mod check;
 mod composition;
 mod covering;
 mod drawn;
+#[cfg(feature = "wgpu")]
+mod handles;
 mod layout;
+#[cfg(feature = "wgpu")]
+mod lost;
 mod mods;
 mod planning;
 mod portability;

@@ -5,10 +5,13 @@ use wgpu_attention::Plan;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::internal::{Strategy as Inner, Variant};
 use wgpu_attention::plan::{Slot, StrategyKind};
+use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
     Blocks, Lengths, Mods, Offsets, Select, Slice, T5, T5Bias, Values, Window,
 };
-use wgpu_attention::{Backward, Caps, Element, Error, Layout, Mask, PlanOptions, Problem, Shape};
+use wgpu_attention::{
+    Backward, Caps, Element, Error, Layout, Mask, Merge, PlanOptions, Problem, Shape,
+};
 
 fn software() -> Caps {
     Caps::BASELINE
@@ -194,6 +197,86 @@ fn limits_are_named() {
     );
 }
 
+/// Plans of every family of kernels.
+fn plans_of_all_kinds(caps: &Caps) -> Vec<Result<Plan, Error>> {
+    let options = PlanOptions::default();
+    let mut problem = Problem::new(Shape::square(1, 2, 256, 32), Element::F16);
+    problem.score.bias = Some(Layout::heads_first(2, 256, 256));
+    problem.position.rotary = Some(Rotary::new(32));
+    let mut backward = Backward::new(problem.clone(), Element::F16);
+    backward.dbias = true;
+    let mut selecting = Problem::new(Shape::square(1, 2, 256, 32), Element::F16);
+    selecting.mask.blocks = Some(Blocks::Select(Select::new(64, 2)));
+    let merge = Merge::new(2, [1, 2, 256], 32, Element::F16);
+    let split = PlanOptions::default().with_splits(2);
+    vec![
+        Plan::attention(&problem, caps, &options),
+        Plan::attention(&problem, caps, &split),
+        Plan::backward(&backward, caps, &options),
+        Plan::attention(&selecting, caps, &options),
+        Plan::backward(&Backward::new(selecting, Element::F16), caps, &options),
+        Plan::merge(&merge, caps, &options),
+    ]
+}
+
+#[test]
+fn a_step_knows_how_many_buffers_its_shader_binds() {
+    for plan in plans_of_all_kinds(&Caps::BASELINE) {
+        let plan = plan.expect("a plan");
+        for step in plan.steps() {
+            let shader = step.variant().compose(plan.mods()).expect("a shader");
+            // All but the parameters.
+            let bound = shader.binds().len() as u32 - 1;
+            assert_eq!(step.storage_buffers(), bound, "{}", step.kernel());
+        }
+    }
+}
+
+/// Less than WebGPU's least, one limit at a time: the plan names it, and what to request.
+#[test]
+fn what_a_device_cannot_bind_is_found_by_the_plan() {
+    type Less = fn(&mut Caps);
+    let less: [(&str, Less); 5] = [
+        ("max_storage_buffers_per_shader_stage", |caps| {
+            caps.storage_buffers = 3;
+        }),
+        ("max_uniform_buffer_binding_size", |caps| {
+            caps.uniform_bytes = 64;
+        }),
+        ("max_compute_invocations_per_workgroup", |caps| {
+            caps.invocations_per_workgroup = 32;
+        }),
+        ("max_compute_workgroup_size_x", |caps| {
+            caps.workgroup_size_x = 32;
+        }),
+        ("max_buffer_size", |caps| caps.buffer_bytes = 256),
+    ];
+    for (named, less) in less {
+        let mut caps = Caps::BASELINE;
+        less(&mut caps);
+        for plan in plans_of_all_kinds(&caps) {
+            match plan {
+                Err(error @ (Error::Limit { .. } | Error::Strategy { .. })) => {
+                    assert!(error.to_string().contains(named), "{named}: {error}");
+                    assert!(error.to_string().contains("request"), "{named}: {error}");
+                }
+                // One family has smaller tiles, or needs no buffer of its own.
+                Ok(plan) => {
+                    assert!(
+                        !named.contains("storage") && !named.contains("uniform"),
+                        "{plan}"
+                    );
+                    for step in plan.steps() {
+                        let workgroup = step.variant().workgroup();
+                        assert!(workgroup.invocations <= caps.invocations_per_workgroup);
+                    }
+                }
+                Err(other) => panic!("{named}: {other}"),
+            }
+        }
+    }
+}
+
 prop_compose! {
     fn shapes()(
         batch in 0u32..3,
@@ -248,6 +331,28 @@ fn small_operands_beyond_one_binding_are_refused() {
     assert!(plan(&problem, &Caps::BASELINE).is_ok());
 }
 
+#[test]
+fn parts_of_nothing_are_refused() {
+    let problem = Problem::new(Shape::square(1, 1, 16, 8), Element::F32);
+    let merge = Merge::new(2, [1, 1, 16], 8, Element::F32);
+    for (what, choice) in [
+        ("slice_rows", PlanOptions::default().with_slice_rows(0)),
+        ("splits", PlanOptions::default().with_splits(0)),
+    ] {
+        let forward = Plan::attention(&problem, &Caps::BASELINE, &choice);
+        let backward = Backward::new(problem.clone(), Element::F32);
+        let backward = Plan::backward(&backward, &Caps::BASELINE, &choice);
+        let merge = Plan::merge(&merge, &Caps::BASELINE, &choice);
+        for plan in [forward, backward, merge] {
+            let refused = plan.err();
+            assert!(
+                matches!(refused, Some(Error::Size { what: told, .. }) if told == what),
+                "{refused:?}"
+            );
+        }
+    }
+}
+
 prop_compose! {
     fn devices()(
         class in prop::sample::select(vec![AdapterClass::Cpu, AdapterClass::Integrated, AdapterClass::Discrete]),
@@ -276,6 +381,7 @@ proptest! {
             let shader = step.variant().compose(plan.mods()).map_err(|e| TestCaseError::fail(e.to_string()))?;
             // All but the parameters are storage.
             prop_assert!(shader.binds().len() as u32 - 1 <= caps.storage_buffers);
+            prop_assert_eq!(shader.binds().len() as u32 - 1, step.storage_buffers());
             prop_assert!(step.grid.iter().all(|&n| n <= caps.workgroups_per_dimension));
             prop_assert!(step.grid.iter().all(|&n| n > 0));
             for (_, binding) in step.bindings() {

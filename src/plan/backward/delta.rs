@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::kernel::{Delta, Input, Params, Strides};
 use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::{Binding, Cost};
-use crate::problem::{Element, Layout, Operand, Problem, Role};
+use crate::problem::{Problem, Role};
 use crate::task::Backward;
 
 /// Writes (lse, Δ) of the slice's rows to scratch.
@@ -17,12 +17,8 @@ pub(super) fn delta(
 ) -> Result<Binding> {
     let (shape, slice) = (&problem.shape, problem.slice());
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
-    let contiguous = Operand::new(
-        Element::F32,
-        Layout::heads_first(shape.q_heads, shape.q_len, 1),
-    );
     let o = builder.input(Role::O, &problem.o, sizes, shape.value_dim)?;
-    let lse = builder.input(Role::Lse, &contiguous, sizes, 1)?;
+    let lse = builder.input(Role::Lse, &problem.lse_operand(), sizes, 1)?;
     let count = slice.q.end - slice.q.start;
     let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(count);
     let stats = builder.scratch("scratch for lse and delta", rows * 8)?;
@@ -34,7 +30,7 @@ pub(super) fn delta(
         ("stats", stats),
     ];
     if request.dlse {
-        let dlse = builder.input(Role::DLse, &contiguous, sizes, 1)?;
+        let dlse = builder.input(Role::DLse, &problem.lse_operand(), sizes, 1)?;
         bindings.push(("dlse", dlse.binding));
     }
     let chunks = shape.value_dim.div_ceil(4);

@@ -20,7 +20,7 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             )
         };
         let o = builder.output(Role::O, &merge.o, sizes, merge.value_dim)?;
-        let lse = builder.output(Role::Lse, &contiguous(1), sizes, 1)?;
+        let lse = builder.output(Role::Lse, &merge.lse_operand(), sizes, 1)?;
         let parts = [merge.parts * merge.batch, merge.heads, merge.q_len];
         let mut source = |role, dim| -> Result<Binding> {
             Ok(builder.input(role, &contiguous(dim), parts, dim)?.binding)

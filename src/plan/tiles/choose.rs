@@ -169,7 +169,7 @@ fn workgroup(
     if bytes > caps.workgroup_memory {
         return Err(format!(
             "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
-             (max_compute_workgroup_storage_size)",
+             (max_compute_workgroup_storage_size); request more with wgpu_attention::wanted",
             caps.workgroup_memory
         ));
     }
@@ -214,7 +214,8 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
     if tiling.invocations > most {
         return Err(format!(
             "{tiling} needs {} invocations a workgroup; the device grants {most} \
-             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x)",
+             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x); request more with \
+             wgpu_attention::wanted",
             tiling.invocations
         ));
     }

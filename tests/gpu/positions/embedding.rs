@@ -31,7 +31,10 @@ fn check(embedding: &Embedding, table: &[f32], positions: Option<&[i32]>) -> Vec
     let table_buffer = buffer(&gpu.device, bytemuck::cast_slice(table));
     let given = buffer(&gpu.device, bytemuck::cast_slice(positions.unwrap_or(&[0])));
     let plan = gpu.attention.plan_embedding(e).expect("a legal embedding");
-    let operands = Operands::embedding(&table_buffer, &rows).with(Role::QPositions, &given);
+    let mut operands = Operands::embedding(&table_buffer, &rows);
+    if e.positions == Positions::Device {
+        operands = operands.with(Role::QPositions, &given);
+    }
     let call = pollster::block_on(gpu.attention.prepare(&plan, &operands))
         .unwrap_or_else(|error| panic!("{error}\n{plan}"));
     let mut encoder = gpu.device.create_command_encoder(&Default::default());

@@ -67,7 +67,10 @@ impl Rows {
         let to = if in_place { &from } else { &other };
         let given = self.positions.as_deref().unwrap_or(&[0]);
         let given = buffer(&gpu.device, bytemuck::cast_slice(given));
-        let operands = Operands::rotation(&from, to).with(Role::QPositions, &given);
+        let mut operands = Operands::rotation(&from, to);
+        if self.rotation.positions == Positions::Device {
+            operands = operands.with(Role::QPositions, &given);
+        }
         let call = pollster::block_on(gpu.attention.prepare(&plan, &operands))
             .unwrap_or_else(|e| panic!("{e}\n{plan}"));
         let mut encoder = gpu.device.create_command_encoder(&Default::default());

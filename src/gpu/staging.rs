@@ -1,0 +1,63 @@
+//! Small values that are recorded into the caller's encoder: by copies from buffers that come back, mapped again, when
+//! what was submitted is done.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Buffers kept, at most: those of submissions that are in flight.
+const MOST_KEPT: usize = 16;
+
+/// Mapped buffers of one size.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Staging {
+    mapped: Arc<Mutex<Vec<wgpu::Buffer>>>,
+}
+
+impl Staging {
+    /// Records that `runs` of words go to their places in `to`.
+    pub fn record(
+        &self,
+        device: &wgpu::Device,
+        encoder: &mut wgpu::CommandEncoder,
+        to: &wgpu::Buffer,
+        runs: &[(u32, Vec<u32>)],
+    ) {
+        let words: Vec<u32> = runs.iter().flat_map(|(_, words)| words).copied().collect();
+        let bytes: &[u8] = bytemuck::cast_slice(&words);
+        let buffer = self.take(device, bytes.len() as u64);
+        // On a lost device nothing is mapped, and nothing of what is recorded runs.
+        if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
+            view.slice(..bytes.len()).copy_from_slice(bytes);
+        }
+        buffer.unmap();
+        let mut from = 0;
+        for (at, words) in runs {
+            let (at, size) = (u64::from(*at) * 4, words.len() as u64 * 4);
+            encoder.copy_buffer_to_buffer(&buffer, from, to, at, size);
+            from += size;
+        }
+        let (mapped, back) = (self.mapped.clone(), buffer.clone());
+        encoder.map_buffer_on_submit(&buffer, wgpu::MapMode::Write, .., move |result| {
+            if result.is_ok() {
+                let mut mapped = mapped.lock().unwrap_or_else(PoisonError::into_inner);
+                if mapped.len() < MOST_KEPT {
+                    mapped.push(back);
+                }
+            }
+        });
+    }
+
+    fn take(&self, device: &wgpu::Device, bytes: u64) -> wgpu::Buffer {
+        let mut mapped = self.mapped.lock().unwrap_or_else(PoisonError::into_inner);
+        let fits = mapped.iter().position(|buffer| buffer.size() >= bytes);
+        if let Some(n) = fits {
+            return mapped.swap_remove(n);
+        }
+        drop(mapped);
+        device.create_buffer(&wgpu::BufferDescriptor {
+            label: Some("attention values"),
+            size: bytes.next_multiple_of(8),
+            usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
+            mapped_at_creation: true,
+        })
+    }
+}

@@ -1,0 +1,93 @@
+//! Lengths and offsets that a prepared call may be given in place of the plan's: those under which no step takes longer
+//! than it was planned to, and whose rotary table and lists are the plan's.
+
+use crate::error::{Error, Result};
+use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Positions, Problem};
+use crate::task::Task;
+
+use super::Plan;
+
+const LENS_WAY_OUT: &str = "what the plan was made for; plan with the largest lengths to come, or hold them on the \
+                            device (Lengths::Device)";
+const OFFSETS_WAY_OUT: &str =
+    "plan with the offsets that show most, or hold them on the device (Offsets::Device)";
+
+impl Plan {
+    fn masked(&self) -> Option<&Problem> {
+        match &self.task {
+            Task::Attention(problem) => Some(problem),
+            Task::Backward(backward) => Some(&backward.problem),
+            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) | Task::Scan(_) => None,
+        }
+    }
+
+    /// Refuses lengths that the plan does not hold on the host, or that show more than it was made for.
+    pub(crate) fn check_kv_lens(&self, lens: &[u32]) -> Result<()> {
+        let planned = self.masked().map(|problem| &problem.mask.kv_lens);
+        let Some(Lengths::Host(planned)) = planned else {
+            return Err(Error::NotHostHeld { what: "kv_lens" });
+        };
+        Error::check_count("kv_lens", lens.len(), planned.len())?;
+        let longer = lens.iter().zip(planned).position(|(len, most)| len > most);
+        match longer {
+            None => Ok(()),
+            Some(index) => Err(Error::Element {
+                what: "kv_lens",
+                index,
+                actual: lens[index].into(),
+                allowed: format!("0 to {}, {LENS_WAY_OUT}", planned[index]),
+            }),
+        }
+    }
+
+    /// Refuses offsets that the plan does not hold on the host, that show more than it was made for, or that move
+    /// positions and choices which it has fixed.
+    pub(crate) fn check_q_offset(&self, offsets: &[i32]) -> Result<()> {
+        let Some(problem) = self.masked() else {
+            return Err(Error::NotHostHeld { what: "q_offset" });
+        };
+        let Offsets::Host(planned) = &problem.mask.q_offset else {
+            return Err(Error::NotHostHeld { what: "q_offset" });
+        };
+        Error::check_count("q_offset", offsets.len(), planned.len())?;
+        for (index, (&actual, &planned)) in offsets.iter().zip(planned).enumerate() {
+            let (least, most) = allowed_offsets(problem, planned);
+            if actual < least || actual > most {
+                return Err(Error::Element {
+                    what: "q_offset",
+                    index,
+                    actual: actual.into(),
+                    allowed: format!("{least} to {most}; {OFFSETS_WAY_OUT}"),
+                });
+            }
+        }
+        Ok(())
+    }
+}
+
+fn allowed_offsets(problem: &Problem, planned: i32) -> (i32, i32) {
+    let position = &problem.position;
+    // The table's rows and the least number of chosen blocks go by the plan's own offsets.
+    let rotates = position.rotary.is_some() && position.q_positions == Positions::Index;
+    let selects = matches!(problem.mask.blocks, Some(Blocks::Select(_)));
+    if rotates || selects {
+        return (planned, planned);
+    }
+    let all = MAX_LEN as i32;
+    let (grows_down, grows_up) = growth(&problem.mask);
+    let least = if grows_down { planned } else { -all };
+    let most = if grows_up { planned } else { all };
+    (least, most)
+}
+
+/// Whether a smaller offset, and whether a larger one, shows a query more keys.
+fn growth(mask: &Mask) -> (bool, bool) {
+    let window = mask.window.unwrap_or(crate::problem::Window {
+        left: None,
+        right: None,
+    });
+    let ends = mask.causal || window.right.is_some();
+    let begins = window.left.is_some();
+    // Between two ends as many keys are visible wherever they lie, but at the edges: there the plan's count may be less.
+    (begins, ends)
+}
