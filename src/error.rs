@@ -119,6 +119,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An option that a task has no use for.
+    #[error("PlanOptions::{option} is stated, but {task} has no use for it; leave it out")]
+    UnusedOption {
+        /// The field.
+        option: &'static str,
+        /// What is planned.
+        task: &'static str,
+    },
     /// A list of blocks that names one twice or outside of the matrix.
     #[error(
         "list {list} names block {block} twice or outside of the matrix; allowed are {}, each once",

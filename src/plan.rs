@@ -15,6 +15,7 @@ mod schedule;
 mod sparse;
 mod step;
 mod tiles;
+mod tiles_check;
 
 pub use check::{Allowed, Check};
 pub use cost::Cost;
@@ -98,32 +99,38 @@ impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         problem.validate()?;
+        options.validate()?;
         forward::plan(problem, caps, options)?.within_limits()
     }
 
     /// Plans the backward pass of an attention call.
     pub fn backward(backward: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         backward.validate()?;
+        options.validate()?;
         backward::plan(backward, caps, options)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate_without_tiles("a merge", false)?;
         operation::merge(merge, caps, options)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate_without_tiles("a rotation", true)?;
         operation::rotate(rotation, caps, options)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate_without_tiles("an embedding", false)?;
         operation::embed(embedding, caps, options)?.within_limits()
     }
 
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate_without_tiles("a scan of blocks", false)?;
         sparse::scan(scan, caps, options)?.within_limits()
     }
 

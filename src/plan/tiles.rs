@@ -6,7 +6,7 @@ use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::{BlockGrid, Mods, Problem, Shape};
 
 use super::builder::PlanBuilder;
-use super::{Declined, PlanOptions, StrategyKind};
+use super::{Declined, PlanOptions, StrategyKind, tiles_check};
 
 /// The strategy and tiles of a forward kernel and why a faster strategy was passed over.
 pub(super) struct TileChoice {
@@ -117,7 +117,7 @@ pub(super) fn choose(
                     declined,
                 });
             }
-            Err(reason) if options.strategy == Some(StrategyKind::Subgroup) => {
+            Err(reason) if options.asks_for_subgroups() => {
                 return Err(Error::Strategy {
                     strategy: "subgroup",
                     reason,
@@ -144,7 +144,12 @@ pub(super) fn choose(
         }),
         Err(reason) => Err(Error::Strategy {
             strategy: "workgroup",
-            reason,
+            reason: match declined.iter().find(|x| x.path == "subgroup") {
+                Some(other) if options.tiling.is_some() => {
+                    format!("{reason}; and not subgroup: {}", other.reason)
+                }
+                _ => reason,
+            },
         }),
     }
 }
@@ -207,14 +212,11 @@ fn subgroup(
     let tiling = options
         .tiling
         .unwrap_or_else(|| subgroup_tiling(tile_request, caps.class, width, max, rolled));
-    check_invocations(&tiling, caps)?;
-    if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
-        return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
-    }
     let strategy = Strategy::Subgroup {
         width,
         fixed: min == max && width == min,
     };
+    tiles_check::check(strategy, &tiling, &tile_request, caps)?;
     Ok((strategy, tiling))
 }
 
@@ -264,6 +266,7 @@ fn subgroup_tiling(
             (max.max(64), lanes.min(width / 2), rows)
         }
     };
+    let lanes_per_row = lanes_per_row.max(tiles_check::least_lanes(width));
     let slots = invocations / lanes_per_row;
     let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
     let keys = width / lanes_per_row;
@@ -309,19 +312,7 @@ fn workgroup(
         Some(tiling) => tiling,
         None => workgroup_tiling(tile_request, caps)?,
     };
-    check_invocations(&tiling, caps)?;
-    let bytes = workgroup_tile_bytes(tiling.tile, tile_request.chunks)
-        + tile_request.sums * tiling.invocations * 4;
-    if bytes > caps.workgroup_memory {
-        return Err(format!(
-            "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
-             (max_compute_workgroup_storage_size)",
-            caps.workgroup_memory
-        ));
-    }
-    if tiling.lanes_per_row != 1 || tiling.tile > 32 || !tiling.tile.is_multiple_of(tiling.keys) {
-        return Err(format!("{tiling} is no tile of the workgroup strategy"));
-    }
+    tiles_check::check(Strategy::Workgroup, &tiling, &tile_request, caps)?;
     Ok(tiling)
 }
 
@@ -441,18 +432,6 @@ pub(super) fn fit_block(
     builder.note(format!(
         "tiles of {was} are made to fit blocks of {side}: {tiling}"
     ));
-    Ok(())
-}
-
-fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
-    let most = caps.invocations_per_workgroup.min(caps.workgroup_size_x);
-    if tiling.invocations > most {
-        return Err(format!(
-            "{tiling} needs {} invocations a workgroup; the device grants {most} \
-             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x)",
-            tiling.invocations
-        ));
-    }
     Ok(())
 }
 
