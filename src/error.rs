@@ -381,14 +381,15 @@ impl Error {
         }
     }
 
-    pub(crate) fn check_values(what: &'static str, actual: usize, expected: usize) -> Result<()> {
-        if actual == expected {
+    /// `expected` may be more than any host holds.
+    pub(crate) fn check_values(what: &'static str, actual: usize, expected: u64) -> Result<()> {
+        if actual as u64 == expected {
             Ok(())
         } else {
             Err(Self::Values {
                 what,
                 actual,
-                expected,
+                expected: usize::try_from(expected).unwrap_or(usize::MAX),
             })
         }
     }

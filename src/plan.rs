@@ -137,7 +137,7 @@ impl Plan {
     /// Refuses what only the whole plan knows: the small operands together are one binding.
     fn within_limits(self) -> Result<Self> {
         let bytes = self.aux.len() as u64 * 4;
-        builder::check_binding(&self.caps, "the small operands together", bytes)?;
+        builder::check_binding(&self.caps, builder::SMALL_OPERANDS, bytes)?;
         Ok(self)
     }
 

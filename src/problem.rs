@@ -72,10 +72,18 @@ impl Shape {
         self.q_heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
-    /// Rows of q, o and lse: `B · Hq · Nq`.
+    /// Rows of q, o and lse: `B · Hq · Nq`, at most 2⁶⁴ − 1.
     pub fn rows(&self) -> u64 {
-        u64::from(self.batch) * u64::from(self.q_heads) * u64::from(self.q_len)
+        match self.q_len {
+            0 => 0,
+            len => tokens(self.batch, self.q_heads).saturating_mul(len.into()),
+        }
     }
+}
+
+/// Numbers of one per token, or rows of a batch's heads: two factors never overflow.
+pub(crate) fn tokens(batch: u32, len: u32) -> u64 {
+    u64::from(batch) * u64::from(len)
 }
 
 /// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole

@@ -20,7 +20,7 @@ pub enum Values {
 }
 
 impl Values {
-    fn validate(&self, what: &'static str, expected: usize) -> Result<()> {
+    pub(crate) fn validate(&self, what: &'static str, expected: u64) -> Result<()> {
         let Self::Host(values) = self else {
             return Ok(());
         };
@@ -88,14 +88,14 @@ impl Score {
                 shape.kv_len.max(1),
             )?;
         }
-        let heads = shape.q_heads as usize;
+        let heads = u64::from(shape.q_heads);
         if let Some(slopes) = &self.slopes {
             slopes.validate("slopes", heads)?;
         }
         if let Some(t5) = &self.t5 {
             t5.buckets.validate()?;
             t5.table
-                .validate("t5", t5.buckets.buckets as usize * heads)?;
+                .validate("t5", u64::from(t5.buckets.buckets) * heads)?;
         }
         if let Some(sinks) = &self.sinks {
             sinks.validate("sinks", heads)?;

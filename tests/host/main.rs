@@ -9,6 +9,7 @@ mod check;
 mod composition;
 mod covering;
 mod drawn;
+mod extremes;
 mod forced;
 mod layout;
 mod mods;

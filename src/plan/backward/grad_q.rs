@@ -24,7 +24,8 @@ impl Pass<'_> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         // S, dP and dQ
         let pair_flops = 2 * u64::from(2 * shape.head_dim + shape.value_dim);
-        let tile_request = TileRequest::grad_q(shape, self.context.pairs() * pair_flops);
+        let tile_request =
+            TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops));
         let chosen = self.choose(builder, tile_request)?;
         let place = Tensor {
             role: Role::DQ,
@@ -68,7 +69,7 @@ impl Pass<'_> {
                     Cost {
                         visited,
                         of,
-                        flops: schedule.pairs(b, h, i0, i1) * pair_flops,
+                        flops: schedule.pairs(b, h, i0, i1).saturating_mul(pair_flops),
                         read_bytes: self.read_bytes(&chosen, visited),
                         written_bytes: u64::from(i1 - i0 + 1) * u64::from(shape.head_dim) * 4,
                     }

@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 
 use super::rope::check_above;
 use crate::error::{Error, Result};
+use crate::problem::MAX_LEN;
 
 /// τ(p) = 1 + a·ln(1 + ⌊(p + offset)/F⌋), a factor on the scores of the query at p, applied after the rotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,16 +18,25 @@ pub struct Temperature {
 }
 
 impl Temperature {
-    /// τ at one position; 1 where p + offset is negative.
+    /// τ at one position; 1 where p + offset is negative. A floor of 0, which no problem may have, counts as 1.
     pub fn at(&self, position: i32) -> f64 {
         let p = (i64::from(position) + i64::from(self.offset)).max(0);
-        let steps = p / i64::from(self.floor);
+        let steps = p / i64::from(self.floor.max(1));
         1.0 + self.scale * (steps as f64).ln_1p()
     }
 
     /// τ for each position of a range.
     pub fn table(&self, positions: RangeInclusive<i32>) -> Result<Vec<f32>> {
         self.validate()?;
+        let (start, end) = (*positions.start(), *positions.end());
+        if end.abs_diff(start) >= MAX_LEN {
+            let allowed = format!("at most {MAX_LEN} positions");
+            return Err(Error::Positions {
+                start,
+                end,
+                allowed,
+            });
+        }
         Ok(positions.map(|p| self.at(p) as f32).collect())
     }
 
