@@ -349,6 +349,16 @@ impl<'a> PlanBuilder<'a> {
     /// One more step, of which a plan holds so many and no more.
     pub fn push_step(&mut self, step: Step) -> Result<()> {
         check_steps(self.steps.len() as u64 + 1)?;
+        let memory = step.variant.workgroup().memory;
+        if memory > self.caps.workgroup_memory {
+            return Err(Error::Limit {
+                what: "a workgroup's memory",
+                actual: memory.into(),
+                limit: "max_compute_workgroup_storage_size",
+                allowed: self.caps.workgroup_memory.into(),
+                way_out: "request a device with a higher limit (wgpu_attention::wanted)",
+            });
+        }
         self.steps.push(step);
         Ok(())
     }

@@ -4,7 +4,7 @@ use std::cell::Cell;
 
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestCaseResult, TestRunner};
-use wgpu_attention::caps::Subgroups;
+use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::internal::Strategy as Inner;
 use wgpu_attention::plan::{RotateWhere, StrategyKind};
 use wgpu_attention::problem::position::Rotary;
@@ -276,7 +276,7 @@ fn tilings_that_no_kernel_can_run_are_refused() {
 #[test]
 fn wide_subgroups_share_rows() {
     for (min, class) in [32, 64, 128].into_iter().flat_map(|min| {
-        use wgpu_attention::caps::AdapterClass::*;
+        use AdapterClass::*;
         [Cpu, Integrated, Discrete].map(|class| (min, class))
     }) {
         let caps = Caps {
@@ -391,4 +391,119 @@ fn choices_that_contradict_or_mean_nothing_are_refused() {
         ..PlanOptions::default()
     };
     assert!(refuse(fused, true).contains("a pass before rotates"));
+}
+
+/// What no device is, and what claims to be one.
+fn nonsense_devices() -> impl Strategy<Value = Caps> {
+    let class = prop::sample::select(vec![
+        AdapterClass::Cpu,
+        AdapterClass::Integrated,
+        AdapterClass::Discrete,
+    ]);
+    let bytes =
+        prop_oneof![1 => number().prop_map(u64::from), 1 => Just(u64::MAX), 2 => Just(1 << 27)];
+    let often = |usual: u32| prop_oneof![1 => number(), 2 => Just(usual)];
+    let limits = (
+        often(256),
+        often(256),
+        often(16 << 10),
+        often(8),
+        often(65_535),
+    );
+    (
+        class,
+        prop::option::of((number(), number())),
+        any::<(bool, bool)>(),
+        number(),
+        limits,
+        bytes,
+        prop::option::of(number().prop_map(u64::from)),
+    )
+        .prop_map(
+            |(class, subgroups, (offered, int64), lanes, limits, binding_bytes, iterations)| {
+                let (invocations, size_x, memory, buffers, workgroups) = limits;
+                Caps {
+                    class,
+                    subgroups: subgroups.map(|(min, max)| Subgroups { min, max }),
+                    subgroups_offered: offered,
+                    lanes,
+                    int64,
+                    invocations_per_workgroup: invocations,
+                    workgroup_size_x: size_x,
+                    workgroup_memory: memory,
+                    storage_buffers: buffers,
+                    binding_bytes,
+                    workgroups_per_dimension: workgroups,
+                    iterations,
+                    ..Caps::BASELINE
+                }
+            },
+        )
+}
+
+#[test]
+fn nonsense_devices_get_plans_within_their_limits_or_errors() {
+    const CASES: u32 = 1500;
+    let mut runner = TestRunner::new(Config {
+        failure_persistence: None,
+        ..Config::with_cases(CASES)
+    });
+    let draws = (
+        shapes(),
+        prop::array::uniform12(0u32..1000),
+        any::<bool>(),
+        nonsense_devices(),
+    );
+    let planned = Cell::new(0);
+    let outcome = runner.run(&draws, |(shape, draws, gradient, caps)| {
+        let options = PlanOptions::default();
+        let Ok(plan) = plan(problem(shape, draws), gradient, &caps, &options) else {
+            return Ok(());
+        };
+        planned.set(planned.get() + 1);
+        check(&plan, &caps)?;
+        obeys(&plan, &options)
+    });
+    outcome.unwrap_or_else(|error| panic!("{error}"));
+    assert!(
+        planned.get() > CASES / 20,
+        "{} of {CASES} are plans",
+        planned.get()
+    );
+}
+
+#[test]
+fn devices_that_are_none_are_refused() {
+    let problem = Problem::new(Shape::square(1, 1, 64, 16), Element::F32);
+    for (change, said) in [
+        (
+            (|caps| caps.iterations = Some(0)) as fn(&mut Caps),
+            "Caps::iterations is 0; allowed is None, or at least 1024",
+        ),
+        (
+            |caps| caps.iterations = Some(535),
+            "Caps::iterations is 535",
+        ),
+        (
+            |caps| caps.workgroups_per_dimension = 0,
+            "workgroups_per_dimension is 0",
+        ),
+        (
+            |caps| caps.invocations_per_workgroup = 63,
+            "allowed is at least 64",
+        ),
+        (|caps| caps.workgroup_size_x = 0, "workgroup_size_x is 0"),
+        (
+            |caps| caps.subgroups = Some(Subgroups { min: 32, max: 8 }),
+            "subgroups.min is 32; allowed is 1 to its max, 8",
+        ),
+    ] {
+        let mut caps = Caps::BASELINE;
+        change(&mut caps);
+        for gradient in [false, true] {
+            let error = plan(problem.clone(), gradient, &caps, &PlanOptions::default())
+                .expect_err("no device");
+            assert!(error.to_string().contains(said), "{error}");
+        }
+    }
 }
