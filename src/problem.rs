@@ -21,7 +21,10 @@ pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, M
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use role::Role;
-pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
+pub(crate) use score::Magnitude;
+pub use score::{
+    MAX_SCALE, MAX_SCORE, MAX_SLOPE, SOFTCAPS, Score, T5, T5Bias, Values, alibi_slopes,
+};
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
 
@@ -118,7 +121,7 @@ pub struct Problem {
     pub v: Operand,
     /// `[B, Hq, Nq, Dv]`, of any element type.
     pub o: Operand,
-    /// Factor on q·k; `None` is `1/√D`.
+    /// Factor on q·k, at most [`MAX_SCALE`]; `None` is `1/√D`.
     pub scale: Option<f32>,
     /// Which pairs are visible.
     pub mask: Mask,
@@ -215,9 +218,13 @@ impl Problem {
             });
         }
         if let Some(scale) = self.scale
-            && !scale.is_finite()
+            && !(scale.abs() <= MAX_SCALE)
         {
-            return Err(Error::number("scale", scale, "a finite number"));
+            return Err(Error::number(
+                "scale",
+                scale,
+                "a finite number, -1e12 to 1e12",
+            ));
         }
         self.mask.validate(s)?;
         self.score.validate(s)?;

@@ -1,7 +1,7 @@
 //! Joining partial results.
 
 use crate::error::{Error, Result};
-use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values, tokens};
+use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Magnitude, Operand, Values, tokens};
 
 /// Partial results `(o, lse)` of the same queries over disjoint keys, to be merged: `lse = ln Σ e^lse_k`,
 /// `O = Σ e^(lse_k − lse)·O_k`. An empty partial is (0, −∞); two of them merge to the same.
@@ -67,7 +67,7 @@ impl Merge {
         self.o.validate("o", sizes, self.value_dim)?;
         self.o.validate_output("o", sizes, self.value_dim)?;
         if let Some(sinks) = &self.sinks {
-            sinks.validate("sinks", self.heads.into())?;
+            sinks.validate("sinks", self.heads.into(), Magnitude::SCORE)?;
         }
         let partials = u64::from(self.parts).saturating_mul(self.elements());
         if partials > u64::from(u32::MAX) {

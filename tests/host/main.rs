@@ -16,6 +16,7 @@ mod mods;
 mod planning;
 mod portability;
 mod positions;
+mod ranges;
 mod reference;
 mod sparse;
 mod table;
