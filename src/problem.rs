@@ -17,7 +17,9 @@ pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
 pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
-pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
+pub use mods::{
+    ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
+};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use role::Role;
