@@ -389,6 +389,8 @@ pub(super) const SMALL_OPERANDS: &str = "the small operands together";
 const MOST_AUX_BYTES: u64 = 1 << 30;
 /// Steps of a plan: each is about a kilobyte here, and 20 GFLOP or more where it is cut for its work.
 const MOST_STEPS: u64 = 1 << 18;
+/// Seconds of counting. A million keys in 64 parts are a sixteenth of it.
+const MOST_COUNTED: u64 = 1 << 30;
 /// Shaders index words with u32, whatever a device claims.
 const MOST_BINDING_BYTES: u64 = 4 * u32::MAX as u64;
 
@@ -401,6 +403,22 @@ pub(super) fn check_steps(steps: u64) -> Result<()> {
             limit: "steps that a plan holds",
             allowed: MOST_STEPS,
             way_out: "call it by slices of the queries, or with larger PlanOptions::slice_rows",
+        });
+    }
+    Ok(())
+}
+
+/// Refuses parts that each look at so many rows: what they cost is counted row by row.
+pub(super) fn check_parts(parts: u64, rows: [u32; 2]) -> Result<()> {
+    check_steps(parts)?;
+    let actual = product([parts, rows[0].into(), rows[1].into()]);
+    if actual > MOST_COUNTED {
+        return Err(Error::Limit {
+            what: "the rows of all parts of a gradient together",
+            actual,
+            limit: "rows that a plan counts through",
+            allowed: MOST_COUNTED,
+            way_out: "call it by slices, or with fewer PlanOptions::splits or larger slice_rows",
         });
     }
     Ok(())

@@ -1,5 +1,5 @@
-//! Sizes near 2³² and 2⁶⁴: refused with the actual value, soon, and before there is room for them. The suites run with
-//! overflow checks in one of CI's stages, so arithmetic that wraps is a failure here.
+//! Sizes near 2³² and 2⁶⁴: refused with the actual value, soon, and before there is room for them. The package's profiles
+//! check for overflow, so arithmetic that wraps is a failure here.
 
 use std::time::{Duration, Instant};
 

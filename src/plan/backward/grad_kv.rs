@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernel::{GradKv, Gradient};
 use crate::plan::Cost;
 use crate::plan::attention::mask::push_transposed;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, check_parts};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::{Schedule, Transposed};
@@ -142,6 +142,10 @@ impl Pass<'_> {
             queries = self.part(builder, chosen, all, 1, tile_flops)?;
         }
         queries = queries.min(builder.options.slice_rows.unwrap_or(u32::MAX).max(1));
+        let of_heads = u64::from(group.div_ceil(heads));
+        let of_queries = u64::from(all.div_ceil(queries.next_multiple_of(tile)));
+        let shape = &self.problem().shape;
+        check_parts(of_heads * of_queries, [shape.batch, shape.kv_len])?;
         Ok(cut(0..group, heads)
             .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }

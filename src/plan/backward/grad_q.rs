@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernel::GradQ;
 use crate::plan::Cost;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, check_parts, check_steps};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::Schedule;
@@ -43,6 +43,11 @@ impl Pass<'_> {
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
         let keys = self.part(builder, &chosen, slice.k.len() as u32, 1, tile_flops)?;
+        let slice_rows = builder.options.slice_rows.unwrap_or(u32::MAX);
+        let of_keys =
+            u64::from((slice.k.len() as u32).div_ceil(keys.next_multiple_of(tiling.tile)));
+        check_steps(of_keys * u64::from((slice.q.len() as u32).div_ceil(slice_rows)))?;
+        check_parts(of_keys, [shape.batch, shape.q_len])?;
         for q in cut(
             slice.q.clone(),
             builder.options.slice_rows.unwrap_or(u32::MAX).max(1),
