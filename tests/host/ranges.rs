@@ -87,7 +87,7 @@ fn rotations() {
     let refused: [(fn(&mut Rotary), &str); 12] = [
         (
             |r| r.kind = dynamic(1e19),
-            "factor is 1e19; allowed is a number of at least 1, at most 1e6",
+            "factor is 10000000000000000000; allowed is a number of at least 1, at most 1e6",
         ),
         (|r| r.kind = RopeKind::Linear { factor: 1e300 }, "factor is"),
         (

@@ -234,7 +234,7 @@ fn texts_that_explode() {
     }
     let mut structures = String::from("struct S0 { a: f32, b: u32 }\n");
     for n in 1..24 {
-        let mark = if n == 12 { "»" } else { "" };
+        let mark = if n == 13 { "»" } else { "" };
         let before = n - 1;
         structures += &format!("struct {mark}S{n} {{ a: S{before}, b: S{before} }}\n");
     }
