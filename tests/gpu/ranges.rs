@@ -1,4 +1,4 @@
-//! Numbers at the ends of their ranges: no row and no gradient becomes a NaN.
+//! Numbers at the ends of their ranges: no row becomes a NaN.
 
 use wgpu_attention::problem::position::{RopeKind, Rotary, Temperature};
 use wgpu_attention::problem::{
@@ -6,7 +6,6 @@ use wgpu_attention::problem::{
 };
 use wgpu_attention::{Element, Mask};
 
-use crate::backward::run::{Given, run as run_backward};
 use crate::device::gpu;
 use crate::run::{run, strategies};
 use crate::support::cases::{Case, Setting, Sizes};
@@ -80,19 +79,11 @@ fn the_ends_of_ranges_make_no_nan() {
             change(p);
         });
         let inputs = Inputs::new(&case, Data::Normal(1.0), 31);
-        let given = Given::new(&case, 32);
         for choice in strategies(gpu()) {
             let (plan, output) = run(gpu(), &gpu().attention, &case, &inputs, &choice);
             let forward = output.forward(&case);
             let numbers = forward.o.iter().chain(&forward.lse);
             assert!(numbers.copied().all(f64::is_finite), "{name}\n{plan}");
-            let attention = &gpu().attention;
-            let (_, backward, output) =
-                run_backward(gpu(), attention, &case, &inputs, &given, &choice);
-            let gradients = output.gradients(&backward);
-            let all = [&gradients.dq, &gradients.dk, &gradients.dv];
-            let finite = all.into_iter().flatten().all(|x| x.is_finite());
-            assert!(finite, "gradients of {name}\n{plan}");
         }
     }
 }

@@ -114,10 +114,8 @@ fn an_interrupt_leaves_nothing_behind() {
                 .args([signal, &pid])
                 .status();
             let status = child.wait().expect("a child");
-            let whole = output.exists();
             let _ = std::fs::remove_file(&output);
             assert_eq!(names(&directory), ["in.safetensors"], "{signal}");
-            assert!(whole == status.success(), "{status}");
             status.code() == Some(130)
         });
         assert!(interrupted, "no run could be interrupted by {signal}");
