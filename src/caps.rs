@@ -187,6 +187,51 @@ impl Caps {
         }
         Ok(())
     }
+
+    /// The least that [`Self::iterations`] may be: what a kernel loops beside its tiles, and as much for those.
+    pub const LEAST_ITERATIONS: u64 = 1024;
+
+    /// The least invocations of a workgroup: those of the kernels that own no tile but a small piece of output each.
+    pub(crate) const LEAST_INVOCATIONS: u32 = 64;
+
+    /// Refuses what no device is.
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (what, value, least) in [
+            (
+                "Caps::invocations_per_workgroup",
+                self.invocations_per_workgroup,
+                Self::LEAST_INVOCATIONS,
+            ),
+            (
+                "Caps::workgroup_size_x",
+                self.workgroup_size_x,
+                Self::LEAST_INVOCATIONS,
+            ),
+            (
+                "Caps::workgroups_per_dimension",
+                self.workgroups_per_dimension,
+                1,
+            ),
+        ] {
+            if value < least {
+                return Err(Error::size(what, value, format!("at least {least}")));
+            }
+        }
+        if let Some(Subgroups { min, max }) = self.subgroups
+            && !(1..=max).contains(&min)
+        {
+            let allowed = format!("1 to its max, {max}");
+            return Err(Error::size("Caps::subgroups.min", min, allowed));
+        }
+        match self.iterations.filter(|&n| n < Self::LEAST_ITERATIONS) {
+            Some(n) => Err(Error::size(
+                "Caps::iterations",
+                n,
+                format!("None, or at least {}", Self::LEAST_ITERATIONS),
+            )),
+            None => Ok(()),
+        }
+    }
 }
 
 #[cfg(feature = "wgpu")]

@@ -131,6 +131,14 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// An option that a task has no use for.
+    #[error("PlanOptions::{option} is stated, but {task} has no use for it; leave it out")]
+    UnusedOption {
+        /// The field.
+        option: &'static str,
+        /// What is planned.
+        task: &'static str,
+    },
     /// A list of blocks that names one twice or outside of the matrix.
     #[error(
         "list {list} names block {block} twice or outside of the matrix; allowed are {}, each once",
@@ -436,14 +444,15 @@ impl Error {
         }
     }
 
-    pub(crate) fn check_values(what: &'static str, actual: usize, expected: usize) -> Result<()> {
-        if actual == expected {
+    /// `expected` may be more than any host holds.
+    pub(crate) fn check_values(what: &'static str, actual: usize, expected: u64) -> Result<()> {
+        if actual as u64 == expected {
             Ok(())
         } else {
             Err(Self::Values {
                 what,
                 actual,
-                expected,
+                expected: usize::try_from(expected).unwrap_or(usize::MAX),
             })
         }
     }

@@ -115,6 +115,7 @@ impl Plan {
     pub fn attention(problem: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         problem.validate()?;
         options.validate()?;
+        caps.validate()?;
         forward::plan(problem, caps, options)?.within_limits()
     }
 
@@ -122,30 +123,35 @@ impl Plan {
     pub fn backward(backward: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         backward.validate()?;
         options.validate()?;
+        caps.validate()?;
         backward::plan(backward, caps, options)?.within_limits()
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Self> {
-        options.validate()?;
+        options.validate_without_tiles("a merge", false)?;
+        caps.validate()?;
         operation::merge(merge, caps, options)?.within_limits()
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, options: &PlanOptions) -> Result<Self> {
-        options.validate()?;
+        options.validate_without_tiles("a rotation", true)?;
+        caps.validate()?;
         operation::rotate(rotation, caps, options)?.within_limits()
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
-        options.validate()?;
+        options.validate_without_tiles("an embedding", false)?;
+        caps.validate()?;
         operation::embed(embedding, caps, options)?.within_limits()
     }
 
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
-        options.validate()?;
+        options.validate_without_tiles("a scan of blocks", false)?;
+        caps.validate()?;
         sparse::scan(scan, caps, options)?.within_limits()
     }
 
@@ -261,5 +267,8 @@ impl Plan {
 
 /// Bytes: every device accepts binding offsets of this alignment, the largest that WebGPU lets one ask for.
 pub const OFFSET_ALIGNMENT: u64 = 256;
+// Every device that passes as one has what the kernels of rows need.
+const _: () = assert!(crate::kernel::ROW_KERNEL_INVOCATIONS <= Caps::LEAST_INVOCATIONS);
+
 /// Bytes of a step's parameters at the most, alignment included.
 const PARAMETER_BYTES: u64 = 2 * OFFSET_ALIGNMENT;

@@ -17,11 +17,16 @@ pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
 pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
-pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
+pub use mods::{
+    ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
+};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use role::Role;
-pub use score::{Score, T5, T5Bias, Values, alibi_slopes};
+pub(crate) use score::Magnitude;
+pub use score::{
+    MAX_SCALE, MAX_SCORE, MAX_SLOPE, SOFTCAPS, Score, T5, T5Bias, Values, alibi_slopes,
+};
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
 
@@ -72,10 +77,18 @@ impl Shape {
         self.q_heads.checked_div(self.kv_heads).unwrap_or(0)
     }
 
-    /// Rows of q, o and lse: `B · Hq · Nq`.
+    /// Rows of q, o and lse: `B · Hq · Nq`, at most 2⁶⁴ − 1.
     pub fn rows(&self) -> u64 {
-        u64::from(self.batch) * u64::from(self.q_heads) * u64::from(self.q_len)
+        match self.q_len {
+            0 => 0,
+            len => tokens(self.batch, self.q_heads).saturating_mul(len.into()),
+        }
     }
+}
+
+/// Numbers of one per token, or rows of a batch's heads: two factors never overflow.
+pub(crate) fn tokens(batch: u32, len: u32) -> u64 {
+    u64::from(batch) * u64::from(len)
 }
 
 /// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole
@@ -113,7 +126,7 @@ pub struct Problem {
     pub o: Operand,
     /// Where lse lies, f32 `[B, Hq, Nq]`: its rows are single numbers.
     pub lse: Layout,
-    /// Factor on q·k; `None` is `1/√D`.
+    /// Factor on q·k, at most [`MAX_SCALE`]; `None` is `1/√D`.
     pub scale: Option<f32>,
     /// Which pairs are visible.
     pub mask: Mask,
@@ -235,9 +248,13 @@ impl Problem {
             });
         }
         if let Some(scale) = self.scale
-            && !scale.is_finite()
+            && !(scale.abs() <= MAX_SCALE)
         {
-            return Err(Error::number("scale", scale, "a finite number"));
+            return Err(Error::number(
+                "scale",
+                scale,
+                "a finite number, -1e12 to 1e12",
+            ));
         }
         self.mask.validate(s)?;
         self.score.validate(s)?;

@@ -24,7 +24,7 @@ fn main(own: ItemInvocation) {
     var sum = 0.0;
     for (var i = begin; i < min(begin + PART_ROWS, params.range.q_end); i++) {
         let row = stats[stats_row(stats_at, i)];
-        sum -= weight(sink - row.x) * row.y;
+        sum -= share_of_row(sink - row.x) * row.y;
     }
     partials[n] = sum;
 }

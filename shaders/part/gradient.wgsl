@@ -16,8 +16,8 @@
 fn probabilities(s: Scores, stats: Stats) -> Scores {
     var p = Scores();
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = weight(s[r][c] - stats[c].x); }
-        @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = weight(s[r][c] - stats[r].x); }
+        @if(transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = share_of_row(s[r][c] - stats[c].x); }
+        @if(!transposed) @unroll for (var c = 0u; c < KEYS; c++) { p[r][c] = share_of_row(s[r][c] - stats[r].x); }
     }
     return p;
 }

@@ -33,3 +33,9 @@ fn precise_tanh(x: f32) -> f32 {
 fn weight(x: f32) -> f32 {
     return select(exp2(x * LOG2_E), 0.0, x < LEAST_WEIGHT);
 }
+
+// e^x of a score less its row's lse, which is never above 1: beyond 0 it is rounding, which of scores of 10⁷ and more
+// would grow to an infinity. A NaN stays one.
+fn share_of_row(x: f32) -> f32 {
+    return weight(select(x, 0.0, x > 0.0));
+}

@@ -347,8 +347,8 @@ impl Strides {
         let row = dim;
         Self {
             start: begin.wrapping_mul(row).wrapping_neg(),
-            batch: heads * rows * dim,
-            head: rows * dim,
+            batch: heads.wrapping_mul(rows).wrapping_mul(dim),
+            head: rows.wrapping_mul(dim),
             row,
         }
     }

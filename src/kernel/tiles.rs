@@ -34,9 +34,10 @@ pub struct Tiling {
 }
 
 impl Tiling {
-    /// Query rows of a workgroup.
+    /// Query rows of a workgroup; none without lanes.
     pub fn tile_rows(&self) -> u32 {
-        self.invocations / self.lanes_per_row * self.rows
+        let slots = self.invocations.checked_div(self.lanes_per_row);
+        slots.unwrap_or(0).saturating_mul(self.rows)
     }
 }
 

@@ -8,7 +8,7 @@ mod target;
 mod visits;
 
 use crate::caps::Caps;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::{Gradient, Input, Params};
 use crate::problem::{Problem, Role};
 use crate::task::{Backward, Task};
@@ -20,10 +20,16 @@ use super::builder::{Bound, PlanBuilder};
 use super::operation::rotate;
 use super::step::Bindings;
 use super::tiles::{TileChoice, TileRequest};
-use super::{Binding, Plan, PlanOptions};
+use super::{Binding, Plan, PlanOptions, RotateWhere};
 
 pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     let problem = &*explicit(&request.problem);
+    if options.rotate == Some(RotateWhere::Fused) {
+        return Err(Error::Strategy {
+            strategy: "fused rotation",
+            reason: "every gradient reads rotated q and k, so a pass before rotates them".into(),
+        });
+    }
     let mut builder = PlanBuilder::of(problem, caps, options);
     if problem.shape.batch > 0 {
         Pass::new(&mut builder, request, problem)?.steps(&mut builder)?;

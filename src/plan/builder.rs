@@ -121,19 +121,25 @@ impl<'a> PlanBuilder<'a> {
         dim: u32,
         writable: bool,
     ) -> Result<Bound> {
+        operand.validate(role.name(), sizes, dim)?;
         let bytes = operand.bytes(sizes, dim);
-        let start = operand.layout.offset * operand.element.size();
+        let start = match bytes {
+            // Where nothing lies may be anywhere.
+            0 => 0,
+            _ => operand.layout.offset * operand.element.size(),
+        };
         let offset = start - start % OFFSET_ALIGNMENT;
         let size = bytes.saturating_sub(offset);
         self.check_binding(role.name(), size)?;
-        let written = sizes.iter().map(|&n| u64::from(n)).product::<u64>() * u64::from(dim);
+        let elements = product(sizes.map(u64::from)).saturating_mul(dim.into());
+        let written = elements.saturating_mul(operand.element.size());
         self.requirements.push(Requirement {
             role,
             bytes,
             storage: true,
             output: writable,
             start,
-            dense: bytes - start.min(bytes) == written * operand.element.size(),
+            dense: bytes - start.min(bytes) == written,
         });
         let mut rows = Strides::of(&operand.layout);
         rows.start = ((start - offset) / operand.element.size()) as u32;
@@ -186,15 +192,44 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Adds words to the small operands; answers where they lie.
-    pub fn push_aux(&mut self, words: impl IntoIterator<Item = u32>) -> u32 {
-        let at = self.aux.len() as u32;
+    pub fn push_aux(&mut self, words: impl IntoIterator<Item = u32>) -> Result<u32> {
+        let (at, words) = (self.aux.len() as u32, words.into_iter());
+        // Before there is room for them, as far as they tell how many they are.
+        self.check_aux(words.size_hint().0 as u64)?;
         self.aux.extend(words);
-        at
+        self.check_aux(0)?;
+        Ok(at)
+    }
+
+    /// The same word for each batch.
+    pub fn push_per_batch(&mut self, params: &Params, word: u32) -> Result<u32> {
+        self.push_aux(std::iter::repeat_n(word, params.sizes.batch as usize))
+    }
+
+    /// Refuses so many more words of small operands than one binding, or the host, has room for.
+    fn check_aux(&self, more: u64) -> Result<()> {
+        let bytes = (self.aux.len() as u64)
+            .saturating_add(more)
+            .saturating_mul(4);
+        self.check_binding(SMALL_OPERANDS, bytes)?;
+        if bytes > MOST_AUX_BYTES {
+            return Err(Error::Limit {
+                what: SMALL_OPERANDS,
+                actual: bytes,
+                limit: "bytes of them that a plan holds",
+                allowed: MOST_AUX_BYTES,
+                way_out: "split the call by batch or heads",
+            });
+        }
+        Ok(())
     }
 
     /// Room for a device-resident operand among the small ones; the encoder copies it there.
-    pub fn copy_aux(&mut self, role: Role, words: u32) -> u32 {
-        let at = self.push_aux(std::iter::repeat_n(0, words as usize));
+    pub fn copy_aux(&mut self, role: Role, words: u64) -> Result<u32> {
+        // No word has its room before all have.
+        self.check_aux(words)?;
+        let at = self.push_aux(std::iter::repeat_n(0, words as usize))?;
+        let words = words as u32;
         self.copies.push(AuxCopy {
             role,
             at,
@@ -202,7 +237,7 @@ impl<'a> PlanBuilder<'a> {
             out: None,
         });
         self.require_copy(role, words, false);
-        at
+        Ok(at)
     }
 
     /// Lets the encoder copy small operands from `at` on to an output of `words`, after the steps so far: these `parts`
@@ -241,28 +276,26 @@ impl<'a> PlanBuilder<'a> {
     /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.
     pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) -> Result<()> {
         let shape = &problem.shape;
-        // Before there is room for them: of a batch beyond all bounds not even that is to be had.
-        self.check_binding("the small operands together", 8 * u64::from(shape.batch))?;
         let batches = 0..shape.batch;
         params.intervals.lens_at = match &problem.mask.kv_lens {
-            Lengths::Device => self.copy_aux(Role::KvLens, shape.batch),
+            Lengths::Device => self.copy_aux(Role::KvLens, shape.batch.into())?,
             lens => {
                 let known = |b: u32| match lens {
                     Lengths::Host(lens) => lens[b as usize],
                     _ => shape.kv_len,
                 };
-                self.push_aux(batches.clone().map(known))
+                self.push_aux(batches.clone().map(known))?
             }
         };
         params.intervals.offsets_at = match &problem.mask.q_offset {
-            Offsets::Device => self.copy_aux(Role::QOffset, shape.batch),
+            Offsets::Device => self.copy_aux(Role::QOffset, shape.batch.into())?,
             offsets => {
                 let bottom_right = shape.kv_len as i32 - shape.q_len as i32;
                 let known = |b: u32| match offsets {
                     Offsets::Host(offsets) => offsets[b as usize] as u32,
                     _ => bottom_right as u32,
                 };
-                self.push_aux(batches.map(known))
+                self.push_aux(batches.map(known))?
             }
         };
         self.host_at = HostAt {
@@ -314,13 +347,29 @@ impl<'a> PlanBuilder<'a> {
             p.work.begin = 0;
             p.work.end = items as u32;
         });
-        self.steps.push(Step {
+        self.push_step(Step {
             variant: variant.into(),
             bindings,
             params,
             grid,
             cost,
-        });
+        })
+    }
+
+    /// One more step, of which a plan holds so many and no more.
+    pub fn push_step(&mut self, step: Step) -> Result<()> {
+        check_steps(self.steps.len() as u64 + 1)?;
+        let memory = step.variant.workgroup().memory;
+        if memory > self.caps.workgroup_memory {
+            return Err(Error::Limit {
+                what: "a workgroup's memory",
+                actual: memory.into(),
+                limit: "max_compute_workgroup_storage_size",
+                allowed: self.caps.workgroup_memory.into(),
+                way_out: "request a device with a higher limit (wgpu_attention::wanted)",
+            });
+        }
+        self.steps.push(step);
         Ok(())
     }
 
@@ -332,14 +381,62 @@ impl<'a> PlanBuilder<'a> {
     }
 
     /// Numbers that either side may hold, among the small operands.
-    pub fn push_values(&mut self, role: Role, values: &Values, count: usize) -> u32 {
+    pub fn push_values(&mut self, role: Role, values: &Values, count: u64) -> Result<u32> {
         match values {
             Values::Host(values) => self.push_aux(values.iter().map(|x| x.to_bits())),
-            Values::Device => self.copy_aux(role, count as u32),
+            Values::Device => self.copy_aux(role, count),
         }
     }
 
     pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
         check_binding(self.caps, what, bytes)
     }
+}
+
+/// The operands that share one buffer of the call's.
+pub(super) const SMALL_OPERANDS: &str = "the small operands together";
+/// The host holds them, and uploads them with every call.
+const MOST_AUX_BYTES: u64 = 1 << 30;
+/// Steps of a plan: each is about a kilobyte here, and 20 GFLOP or more where it is cut for its work.
+const MOST_STEPS: u64 = 1 << 18;
+/// Seconds of counting. A million keys in 64 parts are a sixteenth of it.
+const MOST_COUNTED: u64 = 1 << 30;
+/// Refuses a plan of more steps than one holds.
+pub(super) fn check_steps(steps: u64) -> Result<()> {
+    if steps > MOST_STEPS {
+        return Err(Error::Limit {
+            what: "the plan's steps",
+            actual: steps,
+            limit: "steps that a plan holds",
+            allowed: MOST_STEPS,
+            way_out: "call it by slices of the queries, or with larger PlanOptions::slice_rows",
+        });
+    }
+    Ok(())
+}
+
+/// Refuses parts that each look at so many rows: what they cost is counted row by row.
+pub(super) fn check_parts(parts: u64, rows: [u32; 2]) -> Result<()> {
+    check_steps(parts)?;
+    let actual = product([parts, rows[0].into(), rows[1].into()]);
+    if actual > MOST_COUNTED {
+        return Err(Error::Limit {
+            what: "the rows of all parts of a gradient together",
+            actual,
+            limit: "rows that a plan counts through",
+            allowed: MOST_COUNTED,
+            way_out: "call it by slices, or with fewer PlanOptions::splits or larger slice_rows",
+        });
+    }
+    Ok(())
+}
+
+/// `a · b · …`, or the largest number where that is larger still: what is compared with a limit.
+pub(super) fn product(numbers: impl IntoIterator<Item = u64>) -> u64 {
+    // A factor 0 may come last.
+    let numbers: Vec<u64> = numbers.into_iter().collect();
+    if numbers.contains(&0) {
+        return 0;
+    }
+    numbers.into_iter().fold(1, u64::saturating_mul)
 }

@@ -4,26 +4,28 @@ use std::ops::RangeInclusive;
 
 use crate::error::Error;
 use crate::kernel::{self, CHECK_RUN, Params, ROW_KERNEL_INVOCATIONS, Strides};
-use crate::problem::{Element, Layout, MAX_LEN, MAX_POSITION, Operand, Positions, Problem, Role};
+use crate::problem::{
+    Element, Layout, MAX_LEN, MAX_POSITION, Magnitude, Operand, Positions, Problem, Role,
+};
 use crate::task::Task;
 
 use super::{Binding, OFFSET_ALIGNMENT, Plan, Slot, Step};
 
 /// The words that an operand may hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Allowed {
     /// `u32` from 0 to this.
     UpTo(u32),
     /// `i32`
     Within(RangeInclusive<i32>),
-    /// f32, neither infinite nor NaN.
-    Finite,
+    /// f32, no NaN and of this magnitude at the most.
+    Magnitude(f32),
     /// f32 that may be infinite, but not NaN.
     NotNan,
 }
 
 /// One operand that lives on the device, and what it may hold.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Check {
     /// Whose buffer.
@@ -95,6 +97,7 @@ impl Plan {
             let says = format!("{} to {}, {of}", range.start(), range.end());
             check(Allowed::Within(range), says)
         };
+        let magnitude = |most: Magnitude| check(Allowed::Magnitude(most.most), most.says.into());
         if let Some(problem) = self.attended() {
             return match role {
                 Role::KvLens => {
@@ -109,9 +112,8 @@ impl Plan {
                     let (range, of) = positions(problem);
                     within(range, of)
                 }
-                Role::Slopes | Role::Sinks | Role::T5 => {
-                    check(Allowed::Finite, "finite numbers".into())
-                }
+                Role::Slopes => magnitude(Magnitude::SLOPE),
+                Role::Sinks | Role::T5 => magnitude(Magnitude::SCORE),
                 _ => None,
             };
         }
@@ -121,7 +123,7 @@ impl Plan {
                 0..=i32::try_from(embedding.rows - 1).unwrap_or(i32::MAX),
                 "the rows of the table",
             ),
-            (Role::Sinks, _) => check(Allowed::Finite, "finite numbers".into()),
+            (Role::Sinks, _) => magnitude(Magnitude::SCORE),
             // Inputs and outputs may hold what they like, and what no such task copies needs no check.
             _ => None,
         }
@@ -169,7 +171,8 @@ impl Allowed {
                 let (start, end) = (*range.start(), *range.end());
                 [ALL, start as u32, end.wrapping_sub(start) as u32]
             }
-            Self::Finite => [MAGNITUDE, 0, INFINITY - 1],
+            // Without their signs, f32 are in the order of their bits.
+            Self::Magnitude(most) => [MAGNITUDE, 0, most.to_bits() & MAGNITUDE],
             Self::NotNan => [MAGNITUDE, 0, INFINITY],
         }
     }
@@ -229,8 +232,12 @@ impl Check {
         match self.allowed {
             Allowed::UpTo(_) => element(word.into()),
             Allowed::Within(_) => element((word as i32).into()),
-            Allowed::Finite => {
-                Error::number_at(what, index, f32::from_bits(word), "finite numbers")
+            Allowed::Magnitude(_) => {
+                let most = match self.role {
+                    Role::Slopes => Magnitude::SLOPE,
+                    _ => Magnitude::SCORE,
+                };
+                Error::number_at(what, index, f32::from_bits(word), most.says)
             }
             Allowed::NotNan => Error::number_at(
                 what,

@@ -20,11 +20,16 @@ pub struct Cost {
 
 impl std::ops::AddAssign for Cost {
     fn add_assign(&mut self, other: Self) {
-        self.visited += other.visited;
-        self.of += other.of;
-        self.flops += other.flops;
-        self.read_bytes += other.read_bytes;
-        self.written_bytes += other.written_bytes;
+        // Rows that are broadcast may stand for more work than can be told.
+        for (sum, more) in [
+            (&mut self.visited, other.visited),
+            (&mut self.of, other.of),
+            (&mut self.flops, other.flops),
+            (&mut self.read_bytes, other.read_bytes),
+            (&mut self.written_bytes, other.written_bytes),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Params, Variant};
 
 use super::Cost;
-use super::builder::PlanBuilder;
+use super::builder::{PlanBuilder, product};
 use super::step::{Bindings, Step};
 
 /// Steps over the `q_tiles` tiles of every batch and head (`work_heads`) and their `splits`; `cost` answers what a
@@ -21,7 +21,9 @@ pub(super) fn tile_steps(
     let variant = variant.into();
     let (tiles, splits) = (u64::from(params.work.tiles), u64::from(params.work.splits));
     let heads = u64::from(params.work.heads);
-    let items = tiles * heads * u64::from(params.sizes.batch);
+    let items = product([tiles, heads, params.sizes.batch.into()]);
+    // The last number of their work, before they are counted through.
+    check_work(items.saturating_mul(splits))?;
     let most = builder.step_flops();
     // A step's numbers are u32, and its grid must hold it.
     let grid = u64::from(builder.caps.workgroups_per_dimension).pow(2);
@@ -34,7 +36,9 @@ pub(super) fn tile_steps(
             (head % heads) as u32,
             folded((item % tiles) as u32, params.work.tiles),
         );
-        if item > begin && (sum.flops + next.flops > most || item - begin >= most_items) {
+        if item > begin
+            && (sum.flops.saturating_add(next.flops) > most || item - begin >= most_items)
+        {
             push(
                 builder,
                 variant,
@@ -78,17 +82,9 @@ pub(super) fn push(
     if work.is_empty() {
         return Ok(());
     }
-    if work.end > u64::from(u32::MAX) {
-        return Err(Error::Limit {
-            what: "the workgroups of a call",
-            actual: work.end,
-            limit: "the range of u32",
-            allowed: u32::MAX.into(),
-            way_out: "call it by slices of the queries",
-        });
-    }
+    check_work(work.end)?;
     let grid = builder.grid(work.end - work.start)?;
-    builder.steps.push(Step {
+    builder.push_step(Step {
         variant: variant.into(),
         bindings: bindings.clone(),
         params: params.with(|p| {
@@ -97,7 +93,20 @@ pub(super) fn push(
         }),
         grid,
         cost,
-    });
+    })
+}
+
+/// Refuses more workgroups than their numbers count.
+fn check_work(workgroups: u64) -> Result<()> {
+    if workgroups > u64::from(u32::MAX) {
+        return Err(Error::Limit {
+            what: "the workgroups of a call",
+            actual: workgroups,
+            limit: "the range of u32",
+            allowed: u32::MAX.into(),
+            way_out: "call it by slices of the queries",
+        });
+    }
     Ok(())
 }
 

@@ -46,7 +46,7 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
     if problem.shape.batch > 0 && !problem.slice().q.is_empty() {
         let mut params = Params::of(problem);
         builder.push_lengths(problem, &mut params)?;
-        score::push_sinks(&mut builder, problem, &mut params);
+        score::push_sinks(&mut builder, problem, &mut params)?;
         let target = bind_target(&mut builder, problem)?;
         choose(&mut builder, problem, params, &target)?;
     }

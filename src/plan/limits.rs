@@ -91,14 +91,18 @@ impl Step {
     }
 }
 
+/// Shaders index words with u32, whatever a device claims.
+const MOST_BINDING_BYTES: u64 = 4 * u32::MAX as u64;
+
 /// Refuses what is larger than one binding.
 pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
-    if bytes > caps.binding_bytes {
+    let allowed = caps.binding_bytes.min(MOST_BINDING_BYTES);
+    if bytes > allowed {
         return Err(Error::Limit {
             what,
             actual: bytes,
             limit: "max_storage_buffer_binding_size",
-            allowed: caps.binding_bytes,
+            allowed,
             way_out: SPLIT,
         });
     }

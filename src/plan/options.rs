@@ -27,19 +27,19 @@ pub enum RotateWhere {
 pub struct PlanOptions {
     /// The strategy; an error where it cannot run.
     pub strategy: Option<StrategyKind>,
-    /// Lanes of a cluster, for the subgroup strategy.
+    /// Lanes of a cluster: asks for the subgroup strategy.
     pub width: Option<u32>,
     /// The tiles; an error where they do not fit the strategy or the device.
     pub tiling: Option<Tiling>,
-    /// Parts into which the visited key tiles are split.
+    /// Parts into which the visited key tiles are split, at least 1.
     pub splits: Option<u32>,
-    /// Query rows of a step at the most.
+    /// Query rows of a step at the most, at least 1.
     pub slice_rows: Option<u32>,
     /// Where q and k are rotated.
     pub rotate: Option<RotateWhere>,
     /// Loads 64 bits at a time, where rows are whole vec8s of channels.
     pub vec8: Option<bool>,
-    /// The subgroup strategy computes scores key by key in a loop.
+    /// The subgroup strategy computes scores key by key in a loop; asks for that strategy.
     pub key_loop: Option<bool>,
     /// Outputs share a buffer with another operand, so they are written through scratch. `prepare` sets it when it
     /// finds that they do.
@@ -64,12 +64,53 @@ setters! {
 }
 
 impl PlanOptions {
+    /// True where nothing but the subgroup strategy can do what is asked.
+    pub(super) fn asks_for_subgroups(&self) -> bool {
+        self.strategy == Some(StrategyKind::Subgroup)
+            || self.width.is_some()
+            || self.key_loop == Some(true)
+    }
+
+    /// Refuses what is legal nowhere; tiles know best what fits them.
     pub(super) fn validate(&self) -> Result<()> {
-        for (what, value) in [("slice_rows", self.slice_rows), ("splits", self.splits)] {
+        for (what, value) in [("splits", self.splits), ("slice_rows", self.slice_rows)] {
             if value == Some(0) {
-                return Err(Error::size(what, 0_u32, "at least 1"));
+                return Err(Error::size(what, 0u32, "at least 1"));
+            }
+        }
+        for (what, asked) in [
+            ("width", self.width.is_some()),
+            ("key_loop", self.key_loop == Some(true)),
+        ] {
+            if asked && self.strategy == Some(StrategyKind::Workgroup) {
+                return Err(Error::Strategy {
+                    strategy: "workgroup",
+                    reason: format!(
+                        "PlanOptions::{what} asks for the subgroup strategy; leave one of the two out"
+                    ),
+                });
             }
         }
         Ok(())
+    }
+
+    /// The same of a `task` without tiles, which uses `vec8` alone, and that not always.
+    pub(super) fn validate_without_tiles(&self, task: &'static str, vec8: bool) -> Result<()> {
+        self.validate()?;
+        let stated = [
+            ("strategy", self.strategy.is_some()),
+            ("width", self.width.is_some()),
+            ("tiling", self.tiling.is_some()),
+            ("splits", self.splits.is_some()),
+            ("slice_rows", self.slice_rows.is_some()),
+            ("rotate", self.rotate.is_some()),
+            ("vec8", self.vec8.is_some() && !vec8),
+            ("key_loop", self.key_loop.is_some()),
+            ("count_tiles", self.count_tiles),
+        ];
+        match stated.into_iter().find(|(_, stated)| *stated) {
+            Some((option, _)) => Err(Error::UnusedOption { option, task }),
+            None => Ok(()),
+        }
     }
 }

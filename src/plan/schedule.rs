@@ -95,7 +95,7 @@ impl<'a> Schedule<'a> {
             end = end.min((diagonal + 1).max(i64::from(mask.prefix)));
         }
         if let Some(segments) = &self.segments {
-            let [first, last] = segments[(b * shape.q_len + i) as usize];
+            let [first, last] = segments[b as usize * shape.q_len as usize + i as usize];
             (begin, end) = (begin.max(first.into()), end.min(last.into()));
         }
         let Some(window) = mask.window else {
@@ -267,7 +267,7 @@ impl Transposed<'_> {
             end = window.left.map_or(end, |n| end.min(d + i64::from(n) + 1));
         }
         if let Some(segments) = &self.segments {
-            let [first, last] = segments[(b * shape.kv_len + j) as usize];
+            let [first, last] = segments[b as usize * shape.kv_len as usize + j as usize];
             (begin, end) = (begin.max(first.into()), end.min(last.into()));
         }
         begin..end

@@ -1,5 +1,6 @@
 //! Which strategy and which tiles: a table by adapter class, with the measurements beside it.
 
+mod check;
 mod choose;
 mod fit;
 mod gpu;

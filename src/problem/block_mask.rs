@@ -14,12 +14,15 @@ use std::fmt;
 
 use crate::error::{Error, Result};
 
-use super::{MAX_LEN, Shape};
+use super::{MAX_LEN, Shape, tokens};
 
 /// Smallest block side; every side is a multiple of it.
 pub const MIN_BLOCK: u32 = 16;
 /// Largest block side.
 pub const MAX_BLOCK: u32 = 128;
+
+/// Lists of a mask, by queries or by keys: two words each in a plan, of which it holds a GiB.
+const MOST_LISTS: u64 = 1 << 27;
 
 /// How a matrix of pairs is cut into blocks. The last block of either axis may be ragged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -73,6 +76,45 @@ impl BlockGrid {
     pub fn lists(&self) -> usize {
         let heads = (self.batch as usize).saturating_mul(self.heads as usize);
         heads.saturating_mul(self.q_blocks() as usize)
+    }
+
+    /// Of a mask without broadcast axes.
+    fn list_number(&self, b: u32, h: u32, i: u32) -> usize {
+        let head = b as usize * self.heads as usize + h as usize;
+        head * self.q_blocks() as usize + i as usize
+    }
+
+    /// Batches and heads.
+    fn masks(&self) -> impl Iterator<Item = (u32, u32)> + use<> {
+        let heads = self.heads;
+        (0..self.batch).flat_map(move |b| (0..heads).map(move |h| (b, h)))
+    }
+
+    /// Refuses more blocks than the host can ask about, and than it numbers.
+    fn validate_blocks(&self) -> Result<()> {
+        self.validate()?;
+        for (what, value) in [("batch", self.batch), ("heads", self.heads)] {
+            if value == 0 {
+                return Err(Error::size(what, value, "at least 1"));
+            }
+        }
+        let heads = tokens(self.batch, self.heads);
+        let longest = self.q_blocks().max(self.kv_blocks()).max(1);
+        let lists = heads.saturating_mul(longest.into());
+        if lists > MOST_LISTS {
+            let allowed =
+                format!("at most {MOST_LISTS}; choose larger blocks, or one mask for all");
+            return Err(Error::size("the number of block lists", lists, allowed));
+        }
+        let blocks = (self.lists() as u64).saturating_mul(self.kv_blocks().into());
+        if blocks > u32::MAX.into() {
+            let allowed = format!(
+                "at most {}; choose larger blocks, or one mask for all heads",
+                u32::MAX
+            );
+            return Err(Error::size("the number of blocks", blocks, allowed));
+        }
+        Ok(())
     }
 
     pub(crate) fn validate(&self) -> Result<()> {
@@ -164,7 +206,7 @@ impl BlockMask {
     fn list_number(&self, b: u32, h: u32, i: u32) -> usize {
         let grid = &self.grid;
         let (b, h) = (b.min(grid.batch - 1), h.min(grid.heads - 1));
-        ((b * grid.heads + h) * grid.q_blocks() + i) as usize
+        grid.list_number(b, h, i)
     }
 
     /// Where each list starts among all [`Self::blocks`], and where the last one ends.
@@ -202,8 +244,8 @@ impl BlockMask {
     /// Visible pairs of one batch's and head's, over all that are stored.
     pub fn pairs(&self) -> u64 {
         let counts: Vec<u64> = self.tiles.iter().map(|tile| count(tile)).collect();
-        let heads = self.grid.batch * self.grid.heads;
-        let rows = (0..heads).flat_map(|_| 0..self.grid.q_blocks());
+        let q_blocks = self.grid.q_blocks();
+        let rows = self.grid.masks().flat_map(|_| 0..q_blocks);
         rows.enumerate()
             .map(|(n, i)| {
                 let list = &self.blocks[self.starts[n] as usize..self.starts[n + 1] as usize];

@@ -2,6 +2,7 @@
 
 mod check;
 mod fault;
+mod size;
 mod text;
 
 use std::sync::Arc;
@@ -12,6 +13,9 @@ use crate::error::{Error, Result};
 
 /// Bytes of a text at the most.
 pub const MAX_MODS_BYTES: usize = 64 << 10;
+
+/// Bytes of a type at the most.
+pub const MAX_MODS_TYPE_BYTES: u32 = size::MOST_BYTES;
 
 /// Loop iterations of a call that are assumed of a text with loops, see [`Mods::with_iterations`].
 pub const ASSUMED_ITERATIONS: u32 = 64;
@@ -110,7 +114,7 @@ impl Mods {
 /// b is the batch, h the *query* head, i and j are the indices of query and key in the whole problem, always inside of
 /// it. Beside functions, constants, structures and aliases of its own the text may call `query_offset(b: u32) -> i32`
 /// (the key index at which query 0 stands) and `mod_data(n: u32) -> f32`. It holds no imports, directives, variables
-/// at module scope, barriers, subgroup functions or atomics. Loops count as the kernel's own, see
+/// at module scope, barriers, subgroup functions or atomics, and no type above [`MAX_MODS_TYPE_BYTES`]. Loops count as the kernel's own, see
 /// [`Mods::with_iterations`].
 ///
 /// Clones share the text. Two are equal when their texts are, and so share compiled kernels.

@@ -88,9 +88,12 @@ impl Layout {
         }
     }
 
-    /// The index of the first element of row `(b, h, i)`.
+    /// The index of the first element of row `(b, h, i)`, at most 2⁶⁴ − 1.
     pub fn index(&self, b: u32, h: u32, i: u32) -> u64 {
-        self.offset + u64::from(b) * self.batch + u64::from(h) * self.head + u64::from(i) * self.row
+        [(b, self.batch), (h, self.head), (i, self.row)]
+            .into_iter()
+            .map(|(n, stride)| u64::from(n).saturating_mul(stride))
+            .fold(self.offset, u64::saturating_add)
     }
 
     /// One past the last element of an operand of these sizes; `None` past 2⁶⁴. Nothing for an empty operand.
@@ -137,10 +140,13 @@ impl Operand {
         Self { element, layout }
     }
 
-    /// Bytes that a buffer must have, rounded up to whole 32-bit words.
+    /// Bytes that a buffer must have, rounded up to whole 32-bit words; 2⁶⁴ − 4 for more than there can be.
     pub fn bytes(&self, sizes: [u32; 3], dim: u32) -> u64 {
-        let elements = self.layout.end(sizes, dim).unwrap_or(u64::MAX / 8);
-        (elements * self.element.size()).next_multiple_of(4)
+        let elements = self.layout.end(sizes, dim);
+        elements
+            .and_then(|n| n.checked_mul(self.element.size()))
+            .and_then(|n| n.checked_next_multiple_of(4))
+            .unwrap_or(u64::MAX - 3)
     }
 
     pub(crate) fn validate(&self, what: &'static str, sizes: [u32; 3], dim: u32) -> Result<()> {
@@ -180,7 +186,8 @@ impl Operand {
                         least: inner,
                     });
                 }
-                inner += u64::from(size - 1) * stride;
+                // Nothing is too far for the operand's own check, so this is a bound, too.
+                inner = inner.saturating_add(u64::from(size - 1).saturating_mul(stride));
             }
         }
         Ok(())

@@ -15,6 +15,7 @@ mod xpos;
 
 pub use frequencies::{Llama3, LongRope, RopeKind, Yarn, mscale};
 pub use rope::{Origin, Precision, Rotary, RotaryLayout};
+pub(crate) use table::check_range;
 pub use table::{Growth, Side, Table};
 pub use temperature::Temperature;
 pub use xpos::XPos;
@@ -23,7 +24,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::{Error, Result};
 
-use super::{Mask, Offsets, Shape};
+use super::{Mask, Offsets, Shape, tokens};
 
 /// Farthest position that a host may state, on either side of 0: differences of two stay within `i32`.
 pub const MAX_POSITION: i32 = 1 << 30;
@@ -93,7 +94,7 @@ impl Position {
     pub(crate) fn validate(&self, shape: &Shape, mask: &Mask) -> Result<()> {
         let count = |what, positions: &Positions, len: u32| match positions {
             Positions::Host(p) => {
-                Error::check_values(what, p.len(), shape.batch as usize * len as usize)?;
+                Error::check_values(what, p.len(), tokens(shape.batch, len))?;
                 check_reach(what, p)
             }
             Positions::Device => check_count(what, shape.batch, len),
@@ -139,30 +140,28 @@ impl Position {
 
     /// The smallest and largest position of a call, where the host knows them all.
     pub fn known_range(&self, shape: &Shape, mask: &Mask) -> Option<RangeInclusive<i32>> {
-        let bounds = |p: &[i32]| Some((*p.iter().min()?, *p.iter().max()?));
+        let bounds = |p: &[i32]| Some((i64::from(*p.iter().min()?), i64::from(*p.iter().max()?)));
         let none = Some((0, 0));
         let q = match &self.q_positions {
             Positions::Device => return None,
             Positions::Host(p) => bounds(p).or(none)?,
-            Positions::Index if matches!(mask.q_offset, Offsets::Device) => return None,
             Positions::Index => {
-                let offsets = (0..shape.batch).filter_map(|b| mask.offset(shape, b));
-                let (low, high) = (
-                    offsets.clone().min().unwrap_or(0),
-                    offsets.max().unwrap_or(0),
-                );
-                (
-                    low as i32,
-                    (high + i64::from(shape.q_len.max(1)) - 1) as i32,
-                )
+                let (low, high) = match &mask.q_offset {
+                    Offsets::Device => return None,
+                    Offsets::Host(offsets) => bounds(offsets).or(none)?,
+                    // The same for every batch, of which there may be billions.
+                    Offsets::BottomRight => [mask.offset(shape, 0)?; 2].into(),
+                };
+                (low, high + i64::from(shape.q_len.max(1)) - 1)
             }
         };
         let k = match &self.k_positions {
             Positions::Device => return None,
             Positions::Host(p) => bounds(p).or(none)?,
-            Positions::Index => (0, shape.kv_len.max(1) as i32 - 1),
+            Positions::Index => (0, i64::from(shape.kv_len.max(1)) - 1),
         };
-        Some(q.0.min(k.0)..=q.1.max(k.1))
+        let position = |x: i64| x.clamp(i32::MIN.into(), i32::MAX.into()) as i32;
+        Some(position(q.0.min(k.0))..=position(q.1.max(k.1)))
     }
 
     /// The context length for kinds that depend on it.
@@ -174,7 +173,7 @@ impl Position {
 
 /// Refuses more positions than shaders can index.
 pub(crate) fn check_count(what: &'static str, batch: u32, len: u32) -> Result<()> {
-    let end = u64::from(batch) * u64::from(len);
+    let end = tokens(batch, len);
     if end > u64::from(u32::MAX) {
         let end = Some(end);
         return Err(Error::Extent { what, end });

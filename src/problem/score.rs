@@ -6,34 +6,75 @@ mod t5;
 pub use alibi::alibi_slopes;
 pub use t5::T5;
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, Result};
 
 use super::{Element, Layout, Operand, Shape};
 
+/// Largest magnitude of what a score is made of: a sink, an entry of T5's table, a bias that does not hide. A softmax
+/// multiplies differences of scores by log₂ e; with all parts this large they stay in f32, which ends at 3.4·10³⁸, where
+/// an infinity would make NaN of the row.
+pub const MAX_SCORE: f32 = 1e37;
+/// Largest magnitude of an ALiBi slope: times 2³¹, the farthest that two positions are apart, it stays below
+/// [`MAX_SCORE`].
+pub const MAX_SLOPE: f32 = 1e27;
+/// Least and largest softcap: kernels multiply by its inverse, and x/c of a score from 10⁻⁸ to 10⁸ is neither 0 nor
+/// infinite in f32.
+pub const SOFTCAPS: RangeInclusive<f32> = 1e-30..=1e30;
+/// Largest magnitude of the factor on q·k: with the largest temperature and rotary factor it leaves products up to 10⁹
+/// below [`MAX_SCORE`].
+pub const MAX_SCALE: f32 = 1e12;
+
 /// A few numbers that either side may hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Values {
-    /// Known to the host.
+    /// Known to the host, which refuses slopes beyond [`MAX_SLOPE`] and others beyond [`MAX_SCORE`].
     Host(Vec<f32>),
-    /// In the operand's buffer.
+    /// In the operand's buffer. A number beyond what the host would refuse may make NaN of its head's rows and no others;
+    /// `Call::check` finds it.
     Device,
 }
 
 impl Values {
-    fn validate(&self, what: &'static str, expected: usize) -> Result<()> {
+    pub(crate) fn validate(
+        &self,
+        what: &'static str,
+        expected: u64,
+        most: Magnitude,
+    ) -> Result<()> {
         let Self::Host(values) = self else {
             return Ok(());
         };
         Error::check_values(what, values.len(), expected)?;
-        match values.iter().position(|x| !x.is_finite()) {
-            Some(index) => Err(Error::number_at(
-                what,
-                index,
-                values[index],
-                "finite numbers",
-            )),
+        match values.iter().position(|&x| !most.allows(x)) {
+            Some(index) => Err(Error::number_at(what, index, values[index], most.says)),
             None => Ok(()),
         }
+    }
+}
+
+/// Numbers up to a magnitude, and how to say so.
+#[derive(Clone, Copy)]
+pub(crate) struct Magnitude {
+    pub most: f32,
+    pub says: &'static str,
+}
+
+impl Magnitude {
+    /// Of slopes.
+    pub const SLOPE: Self = Self {
+        most: MAX_SLOPE,
+        says: "-1e27 to 1e27",
+    };
+    /// Of other parts of a score.
+    pub const SCORE: Self = Self {
+        most: MAX_SCORE,
+        says: "-1e37 to 1e37",
+    };
+
+    fn allows(self, x: f32) -> bool {
+        x.abs() <= self.most
     }
 }
 
@@ -51,10 +92,11 @@ pub struct T5Bias {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Score {
-    /// `c·tanh(x/c)` of the scaled product (Gemma 2).
+    /// `c·tanh(x/c)` of the scaled product (Gemma 2), c within [`SOFTCAPS`].
     pub softcap: Option<f32>,
     /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for a batch or head axis that is broadcast. −∞
-    /// hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it).
+    /// hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it); above [`MAX_SCORE`] a number may
+    /// make NaN of its row.
     pub bias: Option<Layout>,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,
@@ -88,9 +130,9 @@ impl Score {
 
     pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
         if let Some(c) = self.softcap
-            && !(c.is_finite() && c > 0.0)
+            && !SOFTCAPS.contains(&c)
         {
-            return Err(Error::number("softcap", c, "a finite number above 0"));
+            return Err(Error::number("softcap", c, "1e-30 to 1e30"));
         }
         if let Some(bias) = self.bias_operand() {
             bias.validate(
@@ -99,17 +141,20 @@ impl Score {
                 shape.kv_len.max(1),
             )?;
         }
-        let heads = shape.q_heads as usize;
+        let heads = u64::from(shape.q_heads);
         if let Some(slopes) = &self.slopes {
-            slopes.validate("slopes", heads)?;
+            slopes.validate("slopes", heads, Magnitude::SLOPE)?;
         }
         if let Some(t5) = &self.t5 {
             t5.buckets.validate()?;
-            t5.table
-                .validate("t5", t5.buckets.buckets as usize * heads)?;
+            t5.table.validate(
+                "t5",
+                u64::from(t5.buckets.buckets) * heads,
+                Magnitude::SCORE,
+            )?;
         }
         if let Some(sinks) = &self.sinks {
-            sinks.validate("sinks", heads)?;
+            sinks.validate("sinks", heads, Magnitude::SCORE)?;
         }
         Ok(())
     }

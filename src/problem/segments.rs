@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 
-use super::Shape;
+use super::position::check_count;
+use super::{MAX_LEN, Shape, tokens};
 
 /// A document's id for each token; a pair is visible when its two ids are equal. Positions and indices do not restart.
 ///
@@ -30,22 +31,24 @@ impl Segments {
         }
     }
 
-    /// Documents of these lengths, one after the other, for one batch of self-attention.
+    /// Documents of these lengths, one after the other, for one batch of self-attention. Tokens past [`MAX_LEN`] + 1 are
+    /// left out: there are too many for any problem as it is.
     pub fn documents(lengths: &[u32]) -> Self {
         let ids = (0..).zip(lengths);
         Self::same(
             ids.flat_map(|(id, &len)| std::iter::repeat_n(id, len as usize))
+                .take(MAX_LEN as usize + 1)
                 .collect(),
         )
     }
 
     pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
         let Self::Host { q, k } = self else {
-            return Ok(());
+            check_count("segments_q", shape.batch, shape.q_len)?;
+            return check_count("segments_k", shape.batch, shape.kv_len);
         };
-        let tokens = |len: u32| shape.batch as usize * len as usize;
-        Error::check_values("segments_q", q.len(), tokens(shape.q_len))?;
-        Error::check_values("segments_k", k.len(), tokens(shape.kv_len))
+        Error::check_values("segments_q", q.len(), tokens(shape.batch, shape.q_len))?;
+        Error::check_values("segments_k", k.len(), tokens(shape.batch, shape.kv_len))
     }
 
     /// For each query `[B, Nq]` the keys of its document, where they are an interval.
@@ -65,6 +68,8 @@ impl Segments {
         let Self::Host { q, k } = self else {
             return None;
         };
+        // Ids of another shape are no intervals in this one.
+        self.validate(shape).ok()?;
         let rises = |ids: &[i32], len: u32| {
             ids.chunks(len.max(1) as usize)
                 .all(|batch| batch.is_sorted())

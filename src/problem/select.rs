@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 
 use super::block_mask::{BlockGrid, DeviceBlocks, check_side};
-use super::{Mask, Shape};
+use super::{Mask, Offsets, Shape};
 
 /// How a block of keys is compared with q̄, the mean of a block's queries, after rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -81,11 +81,14 @@ impl Select {
 
     /// Block 0, the local ones, and those of the diagonal: two where it does not run through corners.
     fn most_forced(&self, shape: &Shape, mask: &Mask) -> u32 {
-        let corner = |b| {
-            let offset = mask.offset(shape, b);
-            offset.is_some_and(|offset| offset.rem_euclid(self.side.max(1).into()) == 0)
+        let is_corner = |offset: i64| offset.rem_euclid(self.side.max(1).into()) == 0;
+        let corners = match &mask.q_offset {
+            Offsets::Host(offsets) => offsets.iter().all(|&offset| is_corner(offset.into())),
+            // The same for every batch, of which there may be billions.
+            Offsets::BottomRight => mask.offset(shape, 0).is_some_and(is_corner),
+            Offsets::Device => shape.batch == 0,
         };
-        let diagonal = if (0..shape.batch).all(corner) { 1 } else { 2 };
+        let diagonal = if corners { 1 } else { 2 };
         self.local.saturating_add(1 + diagonal)
     }
 
@@ -128,7 +131,7 @@ impl Coverage {
     ///
     /// When they have different numbers of rows.
     pub fn of(lse: &[f32], dense: &[f32]) -> Result<Self> {
-        Error::check_values("lse of the dense call", dense.len(), lse.len())?;
+        Error::check_values("lse of the dense call", dense.len(), lse.len() as u64)?;
         let live = lse.iter().zip(dense);
         let live = live.filter(|&(_, &dense)| dense != f32::NEG_INFINITY);
         let (mut sum, mut least, mut rows) = (0.0, 1.0_f64, 0);

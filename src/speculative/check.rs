@@ -10,8 +10,8 @@ pub(super) fn operands(
     drafts: &[Draft<'_>],
     targets: &[impl AsRef<[f32]>],
 ) -> Result<()> {
-    Error::check_values("drafts", drafts.len(), tokens.len())?;
-    Error::check_values("targets", targets.len(), tokens.len() + 1)?;
+    Error::check_values("drafts", drafts.len(), tokens.len() as u64)?;
+    Error::check_values("targets", targets.len(), tokens.len() as u64 + 1)?;
     let vocabulary = targets[0].as_ref().len();
     for (index, target) in targets.iter().enumerate() {
         TARGETS.check_length(index, target.as_ref(), vocabulary)?;

@@ -38,7 +38,7 @@ impl<'a> DraftTree<'a> {
                 format!("0 to {MAX_TREE}"),
             ));
         }
-        Error::check_values("parents", parents.len(), tokens.len())?;
+        Error::check_values("parents", parents.len(), tokens.len() as u64)?;
         for (node, &parent) in parents.iter().enumerate() {
             if !(-1..node as i32).contains(&parent) {
                 return Err(Error::Element {

@@ -2,7 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::problem::position::absolute::check_positions;
-use crate::problem::{Element, Layout, MAX_LEN, Operand, Positions};
+use crate::problem::position::check_count;
+use crate::problem::{Element, Layout, MAX_LEN, Operand, Positions, tokens};
 
 /// Embeddings `[B, N, dim]` that get the row of an f32 table `[rows, dim]` at each token's position: the sinusoidal
 /// tables and interpolated learned ones of [`crate::problem::position::absolute`].
@@ -81,13 +82,9 @@ impl Embedding {
         self.embeddings
             .validate_output("embeddings", self.sizes(), self.dim)?;
         match &self.positions {
-            Positions::Device => Ok(()),
+            Positions::Device => check_count("positions", self.batch, self.len),
             Positions::Host(p) => {
-                Error::check_values(
-                    "positions",
-                    p.len(),
-                    self.batch as usize * self.len as usize,
-                )?;
+                Error::check_values("positions", p.len(), tokens(self.batch, self.len))?;
                 check_positions("positions", p, self.rows)
             }
             Positions::Index if self.len == 0 => Ok(()),

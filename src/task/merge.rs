@@ -1,7 +1,7 @@
 //! Joining partial results.
 
 use crate::error::{Error, Result};
-use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Operand, Values};
+use crate::problem::{Element, Layout, MAX_DIM, MAX_LEN, Magnitude, Operand, Values, tokens};
 
 /// Partial results `(o, lse)` of the same queries over disjoint keys, to be merged: `lse = ln Σ e^lse_k`,
 /// `O = Σ e^(lse_k − lse)·O_k`. An empty partial is (0, −∞); two of them merge to the same.
@@ -85,7 +85,10 @@ impl Merge {
         self.o.validate_output("o", sizes, self.value_dim)?;
         self.lse_operand().validate("lse", sizes, 1)?;
         self.lse_operand().validate_output("lse", sizes, 1)?;
-        let partials = u64::from(self.parts) * self.elements();
+        if let Some(sinks) = &self.sinks {
+            sinks.validate("sinks", self.heads.into(), Magnitude::SCORE)?;
+        }
+        let partials = u64::from(self.parts).saturating_mul(self.elements());
         if partials > u64::from(u32::MAX) {
             return Err(Error::Extent {
                 what: "partial_o",
@@ -101,10 +104,13 @@ impl Merge {
     }
 
     pub(crate) fn rows(&self) -> u64 {
-        u64::from(self.batch) * u64::from(self.heads) * u64::from(self.q_len)
+        match self.q_len {
+            0 => 0,
+            len => tokens(self.batch, self.heads).saturating_mul(len.into()),
+        }
     }
 
     fn elements(&self) -> u64 {
-        self.rows() * u64::from(self.value_dim)
+        self.rows().saturating_mul(self.value_dim.into())
     }
 }

@@ -3,8 +3,8 @@
 use std::ops::RangeInclusive;
 
 use crate::error::{Error, Result};
-use crate::problem::position::{Rotary, Side};
-use crate::problem::{Element, Layout, Operand, Positions};
+use crate::problem::position::{Rotary, Side, check_count};
+use crate::problem::{Element, Layout, MAX_LEN, Operand, Positions, tokens};
 
 /// Rows `[B, H, N, D]` to be rotated by their positions, in place or not: what a cache does with its keys.
 #[derive(Clone, Debug, PartialEq)]
@@ -82,14 +82,16 @@ impl Rotation {
         if self.heads == 0 {
             return Err(Error::size("heads", self.heads, "at least 1"));
         }
+        if self.len > MAX_LEN {
+            return Err(Error::size("len", self.len, format!("at most {MAX_LEN}")));
+        }
         let dim = self.rotary.head_dim;
         self.rows.validate("rows", self.sizes(), dim)?;
         self.rotated.validate("rotated", self.sizes(), dim)?;
         self.rotated.validate_output("rotated", self.sizes(), dim)?;
         match &self.positions {
             Positions::Host(p) => {
-                let count = self.batch as usize * self.len as usize;
-                Error::check_values("positions", p.len(), count)
+                Error::check_values("positions", p.len(), tokens(self.batch, self.len))
             }
             Positions::Index if self.start.checked_add_unsigned(self.len).is_none() => {
                 let (start, end) = (self.start, i32::MAX);
@@ -100,7 +102,8 @@ impl Rotation {
                     allowed,
                 })
             }
-            Positions::Index | Positions::Device => Ok(()),
+            Positions::Device => check_count("positions", self.batch, self.len),
+            Positions::Index => Ok(()),
         }
     }
 

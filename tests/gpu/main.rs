@@ -4,6 +4,7 @@
 //! variant gets a part of the case table and the longest tests are left out, said on stderr.
 
 mod device;
+mod ranges;
 mod run;
 #[path = "../support/mod.rs"]
 mod support;
@@ -15,6 +16,7 @@ mod check;
 mod covering;
 mod cuts;
 mod download;
+mod forced;
 mod golden;
 mod hidden;
 mod limits;

@@ -39,11 +39,18 @@ fn rules_of_whole_numbers() {
 fn rules_of_numbers() {
     let infinity = f32::INFINITY;
     for x in [0.0, -0.0, 1e-45, f32::MAX, f32::MIN, infinity, -infinity] {
-        assert_eq!(allows(&Allowed::Finite, x.to_bits()), x.is_finite(), "{x}");
+        let allowed = Allowed::Magnitude(f32::MAX);
+        assert_eq!(allows(&allowed, x.to_bits()), x.is_finite(), "{x}");
+        let few = Allowed::Magnitude(1e37);
+        assert_eq!(allows(&few, x.to_bits()), x.abs() <= 1e37, "{x}");
         assert!(allows(&Allowed::NotNan, x.to_bits()), "{x}");
     }
+    for x in [1e37, -1e37, f32::from_bits(1e37f32.to_bits() + 1)] {
+        let few = Allowed::Magnitude(1e37);
+        assert_eq!(allows(&few, f32::to_bits(x)), x.abs() <= 1e37, "{x}");
+    }
     for nan in [0x7f80_0001, 0x7fff_ffff, 0xff80_0001, 0xffff_ffff] {
-        assert!(!allows(&Allowed::Finite, nan), "{nan:x}");
+        assert!(!allows(&Allowed::Magnitude(f32::MAX), nan), "{nan:x}");
         assert!(!allows(&Allowed::NotNan, nan), "{nan:x}");
     }
 }

@@ -13,9 +13,9 @@ use wgpu_attention::problem::{
 use wgpu_attention::{Backward, Caps, Element, Error, Layout, Plan, PlanOptions, Problem, Shape};
 
 /// What decides a problem beside its shape, as numbers: what they stand for is said once, in [`problem`].
-type Draws = [u32; 12];
+pub type Draws = [u32; 12];
 
-fn shapes() -> impl Strategy<Value = Shape> {
+pub fn shapes() -> impl Strategy<Value = Shape> {
     let heads = (1u32..3, 1u32..4);
     (1u32..3, heads, 1u32..500, 1u32..700, 1u32..=128, 1u32..=128).prop_map(
         |(batch, (kv_heads, group), q_len, kv_len, half, value_dim)| Shape {
@@ -31,7 +31,7 @@ fn shapes() -> impl Strategy<Value = Shape> {
     )
 }
 
-fn problem(shape: Shape, draws: Draws) -> Problem {
+pub fn problem(shape: Shape, draws: Draws) -> Problem {
     let [
         element,
         mask,
@@ -161,7 +161,7 @@ fn draw_positions(problem: &mut Problem, positions: u32) {
     }
 }
 
-fn devices() -> impl Strategy<Value = Caps> {
+pub fn devices() -> impl Strategy<Value = Caps> {
     let class = prop::sample::select(vec![
         AdapterClass::Cpu,
         AdapterClass::Integrated,
@@ -182,9 +182,14 @@ fn devices() -> impl Strategy<Value = Caps> {
     })
 }
 
-fn plan(problem: Problem, gradient: bool, caps: &Caps) -> Result<Plan, Error> {
+pub fn plan(
+    problem: Problem,
+    gradient: bool,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Plan, Error> {
     if !gradient {
-        return Plan::attention(&problem, caps, &PlanOptions::default());
+        return Plan::attention(&problem, caps, options);
     }
     let score = problem.score.clone();
     let backward = Backward::new(problem, Element::F32)
@@ -192,10 +197,10 @@ fn plan(problem: Problem, gradient: bool, caps: &Caps) -> Result<Plan, Error> {
         .with_dslopes(score.slopes.is_some())
         .with_dsinks(score.sinks.is_some())
         .with_dt5(score.t5.is_some());
-    Plan::backward(&backward, caps, &PlanOptions::default())
+    Plan::backward(&backward, caps, options)
 }
 
-fn check(plan: &Plan, caps: &Caps) -> TestCaseResult {
+pub fn check(plan: &Plan, caps: &Caps) -> TestCaseResult {
     for step in plan.steps() {
         let workgroup = step.variant().workgroup();
         prop_assert!(workgroup.memory <= caps.workgroup_memory);
@@ -233,7 +238,12 @@ fn plans_of_drawn_problems_keep_every_limit() {
     let reached = std::cell::Cell::new(0);
     let refused = std::cell::RefCell::new(Vec::new());
     let outcome = runner.run(&draws, |(shape, draws, gradient, caps)| {
-        match plan(problem(shape, draws), gradient, &caps) {
+        match plan(
+            problem(shape, draws),
+            gradient,
+            &caps,
+            &PlanOptions::default(),
+        ) {
             Ok(plan) => {
                 reached.set(reached.get() + 1);
                 check(&plan, &caps)

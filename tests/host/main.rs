@@ -9,6 +9,8 @@ mod check;
 mod composition;
 mod covering;
 mod drawn;
+mod extremes;
+mod forced;
 #[cfg(feature = "wgpu")]
 mod handles;
 mod layout;
@@ -18,6 +20,7 @@ mod mods;
 mod planning;
 mod portability;
 mod positions;
+mod ranges;
 mod reference;
 mod sparse;
 mod speculative;

@@ -16,6 +16,7 @@ mod gradient;
 mod input;
 mod mods;
 mod output;
+mod partial;
 mod position;
 #[path = "../../support/random.rs"]
 mod random;
@@ -69,6 +70,9 @@ fn run(args: &Args) -> Result<()> {
         .grad
         .then(|| gradient::backward(&problem, &input))
         .transpose()?;
+    if let Some(path) = &args.output_file {
+        output::check(path)?;
+    }
     let gpu = Gpu::open(&adapter::choose(args.adapter.as_deref())?)?;
     let mut plans = vec![gpu.attention.plan_with(&problem, &choice)?];
     if let Some(backward) = &backward {

@@ -1,12 +1,13 @@
 //! Writing what was computed.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, Result, anyhow, ensure};
+use anyhow::{Context, Result, anyhow};
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use wgpu_attention::Role;
 use wgpu_attention::{Element, Problem};
+
+use crate::partial;
 
 /// A tensor that a run makes.
 pub struct Tensor {
@@ -53,8 +54,16 @@ pub fn write(path: &Path, tensors: &[(Tensor, Vec<u8>)]) -> Result<()> {
         .collect::<Result<Vec<_>>>()?;
     // The error's text holds that of its source, so the chain ends here.
     let save = |file: &Path| serialize_to_file(views, None, file).map_err(|e| anyhow!("{e}"));
-    replace(path, save)
-        .with_context(|| format!("{} cannot be written, check the path", path.display()))
+    partial::write(path, save).with_context(|| refusal(path))
+}
+
+/// Refuses a path that cannot be written, before anything is computed.
+pub fn check(path: &Path) -> Result<()> {
+    partial::check(path).with_context(|| refusal(path))
+}
+
+fn refusal(path: &Path) -> String {
+    format!("{} cannot be written, check the path", path.display())
 }
 
 /// Buffers are whole words of at least one, so there may be more bytes than the tensor has.
@@ -71,25 +80,4 @@ fn dtype(element: Element) -> Dtype {
         Element::F16 => Dtype::F16,
         Element::BF16 => Dtype::BF16,
     }
-}
-
-/// Lets `write` make a file beside `path`, then gives it that name.
-fn replace(path: &Path, write: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
-    // Where `path` is a link, the file behind it is replaced.
-    let path = fs::canonicalize(path).unwrap_or_else(|_| path.into());
-    ensure!(!path.is_dir(), "it is a directory");
-    if path.exists() && !path.is_file() {
-        return write(&path); // a device or a pipe
-    }
-    let name = path
-        .file_name()
-        .context("it names no file")?
-        .to_string_lossy();
-    let partial = path.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    let written = write(&partial).and_then(|()| Ok(fs::rename(&partial, &path)?));
-    if written.is_err() {
-        // Not there if it could not be made; the first error is the one to tell.
-        let _ = fs::remove_file(&partial);
-    }
-    written
 }

@@ -37,6 +37,9 @@ pub struct PositionArgs {
     t5_distance: u32,
 }
 
+/// Heads that slopes are made for: an axis of a file without data may claim billions.
+const MOST_HEADS: u32 = 1 << 20;
+
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum LayoutName {
     Half,
@@ -54,7 +57,12 @@ impl PositionArgs {
     pub fn configure(&self, problem: &mut Problem) -> Result<()> {
         let score = &mut problem.score;
         if self.alibi && score.slopes.is_none() {
-            score.slopes = Some(Values::Host(alibi_slopes(problem.shape.q_heads)));
+            let heads = problem.shape.q_heads;
+            ensure!(
+                heads <= MOST_HEADS,
+                "--alibi makes a slope for each of {heads} heads; give at most {MOST_HEADS}"
+            );
+            score.slopes = Some(Values::Host(alibi_slopes(heads)));
         }
         ensure!(
             self.t5.is_none() || score.t5.is_some(),

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use anyhow::{Result, bail, ensure};
 use safetensors::tensor::Dtype;
-use wgpu_attention::problem::{Layout, MAX_POSITION, Positions, T5Bias, Values};
+use wgpu_attention::problem::{Layout, MAX_POSITION, MAX_SCORE, Positions, T5Bias, Values};
 use wgpu_attention::{Problem, Shape};
 
 use crate::input::integers;
@@ -30,8 +30,12 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
 /// The bias as f32: as it lies in the file, or converted.
 pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     let values = tensor.numbers()?;
-    if let Some(n) = values.iter().position(|x| *x == f64::INFINITY) {
-        bail!("bias[{n}] is inf; give finite numbers, or -inf where a pair is to be hidden");
+    let most = f64::from(MAX_SCORE);
+    if let Some(n) = values.iter().position(|&x| x > most) {
+        bail!(
+            "bias[{n}] is {:e}; give numbers up to {most:e}, or -inf where a pair is to be hidden",
+            values[n]
+        );
     }
     f32_bytes(tensor)
 }

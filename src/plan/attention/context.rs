@@ -126,5 +126,6 @@ pub(in crate::plan) fn pairs(problem: &Problem, schedule: &Schedule<'_>) -> u64 
     let heads = schedule.heads();
     let of = |(b, h)| schedule.pairs(b, h, slice.q.start, slice.q.end - 1);
     let each = (0..shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
-    u64::from(shape.q_heads / heads) * each.map(of).sum::<u64>()
+    let pairs = each.map(of).fold(0, u64::saturating_add);
+    pairs.saturating_mul(u64::from(shape.q_heads / heads))
 }

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::kernel::{ListFrom, MaskKey, NOTHING, Params};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::sparse::lists::list;
-use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Role, Segments};
+use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Role, Segments, tokens};
 
 /// Lays out block lists and documents among the small operands.
 pub(in crate::plan) fn push_mask(
@@ -13,7 +13,7 @@ pub(in crate::plan) fn push_mask(
     params: &mut Params,
 ) -> Result<MaskKey> {
     let mut key = MaskKey {
-        segments: push_segments(builder, problem, params),
+        segments: push_segments(builder, problem, params)?,
         ..MaskKey::default()
     };
     if let Some(Blocks::Host(mask)) = &problem.mask.blocks {
@@ -51,8 +51,8 @@ pub(in crate::plan) fn push_device_lists(
     push_grid(&lists.grid, params);
     params.lists.capacity = lists.capacity;
     params.lists.rows_at = match role {
-        Some(role) => builder.copy_aux(role, words as u32),
-        None => builder.push_aux(std::iter::repeat_n(0, words as usize)),
+        Some(role) => builder.copy_aux(role, words)?,
+        None => builder.push_aux(std::iter::repeat_n(0, words as usize))?,
     };
     Ok(())
 }
@@ -84,7 +84,7 @@ pub(in crate::plan) fn push_transposed(
     }
     let segments = problem.mask.segments.as_ref();
     if let Some(queries) = segments.and_then(|s| s.queries_of_keys(&problem.shape)) {
-        params.documents.queries_at = builder.push_aux(queries.into_iter().flatten());
+        params.documents.queries_at = builder.push_aux(queries.into_iter().flatten())?;
     }
     Ok(())
 }
@@ -130,48 +130,52 @@ pub(in crate::plan) fn push_lists(
     let bits = mask.tiles().len() as u64 * u64::from(grid.side * words);
     builder.check_binding("the lists of blocks", 4 * (2 * lists + 2 * listed + bits))?;
     push_grid(grid, params);
-    let at = builder.push_aux(mask.blocks().iter().map(|block| block.index));
+    let at = builder.push_aux(mask.blocks().iter().map(|block| block.index))?;
     if !mask.tiles().is_empty() {
         let tile = |tile: Option<u32>| tile.unwrap_or(NOTHING);
-        let tiles = builder.push_aux(mask.blocks().iter().map(|block| tile(block.tile)));
+        let tiles = builder.push_aux(mask.blocks().iter().map(|block| tile(block.tile)))?;
         params.lists.tiles_from = tiles - at;
         let row_words = |row: &u128| {
             let row = *row;
             (0..words).map(move |n| (row >> (32 * n)) as u32)
         };
         let rows = mask.tiles().iter().flat_map(|tile| tile.iter());
-        params.lists.bits_at = builder.push_aux(rows.flat_map(row_words));
+        params.lists.bits_at = builder.push_aux(rows.flat_map(row_words))?;
     }
     let rows = mask.starts().windows(2);
     params.lists.rows_at =
-        builder.push_aux(rows.flat_map(|list| [at + list[0], list[1] - list[0]]));
+        builder.push_aux(rows.flat_map(|list| [at + list[0], list[1] - list[0]]))?;
     Ok(())
 }
 
 /// Documents as intervals where they are; else by token. Answers whether pairs are to be compared.
-fn push_segments(builder: &mut PlanBuilder<'_>, problem: &Problem, params: &mut Params) -> bool {
+fn push_segments(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &mut Params,
+) -> Result<bool> {
     let (shape, Some(segments)) = (&problem.shape, &problem.mask.segments) else {
-        return false;
+        return Ok(false);
     };
     if let Some(keys) = segments.keys_of_queries(shape) {
-        params.documents.keys_at = builder.push_aux(keys.into_iter().flatten());
-        return false;
+        params.documents.keys_at = builder.push_aux(keys.into_iter().flatten())?;
+        return Ok(false);
     }
     (params.documents.q_at, params.documents.k_at) = match segments {
         Segments::Host { q, k } => {
             builder
                 .note("segment ids do not rise along the sequence: compared in every tile".into());
             let mut push = |ids: &[i32]| builder.push_aux(ids.iter().map(|&id| id as u32));
-            (push(q), push(k))
+            (push(q)?, push(k)?)
         }
         Segments::Device => {
             builder.note("segment ids lie on the device: compared in every tile".into());
-            let q = builder.copy_aux(Role::SegmentsQ, shape.batch * shape.q_len);
+            let q = builder.copy_aux(Role::SegmentsQ, tokens(shape.batch, shape.q_len))?;
             (
                 q,
-                builder.copy_aux(Role::SegmentsK, shape.batch * shape.kv_len),
+                builder.copy_aux(Role::SegmentsK, tokens(shape.batch, shape.kv_len))?,
             )
         }
     };
-    true
+    Ok(true)
 }

@@ -12,13 +12,15 @@ const MOST_BETWEEN: i64 = 1 << 18;
 /// would be long (a few queries far behind the keys).
 pub(in crate::plan) fn explicit(problem: &Problem) -> Cow<'_, Problem> {
     let (shape, position) = (&problem.shape, &problem.position);
-    let known = position.known_range(shape, &problem.mask);
-    let (Some(_), None, Some(range)) = (&position.rotary, &position.range, known) else {
+    if position.rotary.is_none() || position.range.is_some() {
+        return Cow::Borrowed(problem);
+    }
+    let Some(range) = position.known_range(shape, &problem.mask) else {
         return Cow::Borrowed(problem);
     };
     let tokens = i64::from(shape.batch) * (i64::from(shape.q_len) + i64::from(shape.kv_len));
     let span = i64::from(*range.end()) - i64::from(*range.start()) + 1;
-    if span <= MOST_BETWEEN.max(2 * tokens) {
+    if span <= MOST_BETWEEN.max(tokens.saturating_mul(2)) {
         return Cow::Borrowed(problem);
     }
     let mut problem = problem.clone();

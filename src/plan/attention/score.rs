@@ -5,7 +5,7 @@ use crate::kernel::{NOTHING, Params, ScoreKey};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::tiles::TileChoice;
 use crate::plan::{Binding, Declined};
-use crate::problem::{ModData, Positions, Problem, Role, T5Bias};
+use crate::problem::{ModData, Positions, Problem, Role, T5Bias, tokens};
 
 /// The score of a forward or backward kernel.
 pub(in crate::plan) struct ScorePlan {
@@ -27,7 +27,7 @@ pub(in crate::plan) fn plan(
         .rotary
         .as_ref()
         .and_then(|rotary| rotary.temperature);
-    let heads = shape.q_heads as usize;
+    let heads = u64::from(shape.q_heads);
     let mut bias = None;
     if let Some(operand) = score.bias_operand() {
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
@@ -36,7 +36,7 @@ pub(in crate::plan) fn plan(
         bias = Some(bound.binding);
     }
     if let Some(slopes) = &score.slopes {
-        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, heads);
+        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, heads)?;
     }
     if let Some(t5) = &score.t5 {
         push_t5(builder, t5, params, heads)?;
@@ -56,7 +56,7 @@ pub(in crate::plan) fn plan(
         params,
         looks || temperature.is_some(),
         looks,
-    );
+    )?;
     let given = |positions: &Positions, looks: bool| looks && *positions != Positions::Index;
     let key = ScoreKey {
         softcap: score.softcap.is_some(),
@@ -117,11 +117,11 @@ pub(in crate::plan) fn push_sinks(
     builder: &mut PlanBuilder<'_>,
     problem: &Problem,
     params: &mut Params,
-) {
+) -> Result<()> {
     let whole = problem.slice().k == (0..problem.shape.kv_len);
     params.sinks.at = match &problem.score.sinks {
         Some(sinks) if whole => {
-            builder.push_values(Role::Sinks, sinks, problem.shape.q_heads as usize)
+            builder.push_values(Role::Sinks, sinks, problem.shape.q_heads.into())?
         }
         Some(_) => {
             builder.note("the call covers a part of the keys: sinks are left to the merge".into());
@@ -129,6 +129,7 @@ pub(in crate::plan) fn push_sinks(
         }
         None => NOTHING,
     };
+    Ok(())
 }
 
 /// The count of the user's numbers and the numbers; 0 stands for none.
@@ -138,16 +139,16 @@ pub(in crate::plan) fn push_mods(builder: &mut PlanBuilder<'_>, data: &ModData) 
         ModData::Device { len } => u64::from(*len),
     };
     builder.check_binding("mod_data", len * 4)?;
-    let at = builder.push_aux([len.max(1) as u32]);
+    let at = builder.push_aux([len.max(1) as u32])?;
     match data {
         ModData::Host(numbers) if !numbers.is_empty() => {
-            builder.push_aux(numbers.iter().map(|x| x.to_bits()));
+            builder.push_aux(numbers.iter().map(|x| x.to_bits()))?;
         }
         ModData::Device { len } if *len > 0 => {
-            builder.copy_aux(Role::ModData, *len);
+            builder.copy_aux(Role::ModData, (*len).into())?;
         }
         _ => {
-            builder.push_aux([0]);
+            builder.push_aux([0])?;
         }
     }
     Ok(at)
@@ -157,14 +158,14 @@ fn push_t5(
     builder: &mut PlanBuilder<'_>,
     t5: &T5Bias,
     params: &mut Params,
-    heads: usize,
+    heads: u64,
 ) -> Result<()> {
     let (thresholds, m) = (t5.buckets.thresholds()?, i64::from(t5.buckets.distance));
-    params.score.t5_at =
-        builder.push_values(Role::T5, &t5.table, t5.buckets.buckets as usize * heads);
+    let numbers = u64::from(t5.buckets.buckets).saturating_mul(heads);
+    params.score.t5_at = builder.push_values(Role::T5, &t5.table, numbers)?;
     params.score.t5_distance = t5.buckets.distance;
     params.score.t5_buckets_at =
-        builder.push_aux((-m..=m).map(|r| t5.buckets.bucket(r, &thresholds)));
+        builder.push_aux((-m..=m).map(|r| t5.buckets.bucket(r, &thresholds)))?;
     Ok(())
 }
 
@@ -175,17 +176,18 @@ fn push_positions(
     params: &mut Params,
     queries: bool,
     keys: bool,
-) {
+) -> Result<()> {
     let (shape, position) = (&problem.shape, &problem.position);
     let mut push = |role, positions: &Positions, len: u32| match positions {
-        Positions::Index => 0,
+        Positions::Index => Ok(0),
         Positions::Host(p) => builder.push_aux(p.iter().map(|&p| p as u32)),
-        Positions::Device => builder.copy_aux(role, shape.batch * len),
+        Positions::Device => builder.copy_aux(role, tokens(shape.batch, len)),
     };
     if queries {
-        params.positions.q_at = push(Role::QPositions, &position.q_positions, shape.q_len);
+        params.positions.q_at = push(Role::QPositions, &position.q_positions, shape.q_len)?;
     }
     if keys {
-        params.positions.k_at = push(Role::KPositions, &position.k_positions, shape.kv_len);
+        params.positions.k_at = push(Role::KPositions, &position.k_positions, shape.kv_len)?;
     }
+    Ok(())
 }

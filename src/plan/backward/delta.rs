@@ -34,10 +34,11 @@ pub(super) fn delta(
         bindings.push(("dlse", dlse.binding));
     }
     let chunks = shape.value_dim.div_ceil(4);
+    let bound_at = builder.push_per_batch(params, chunks)?;
     let params = params.with(|p| {
         p.o = o.rows;
         p.lse = lse.rows;
-        p.bound.at = builder.push_aux(std::iter::repeat_n(chunks, shape.batch as usize));
+        p.bound.at = bound_at;
     });
     let dim = u64::from(shape.value_dim);
     let cost = Cost {

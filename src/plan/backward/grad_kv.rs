@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernel::{GradKv, Gradient};
 use crate::plan::Cost;
 use crate::plan::attention::mask::push_transposed;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, check_parts};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::{Schedule, Transposed};
@@ -25,7 +25,10 @@ impl Pass<'_> {
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
-        let tile_request = TileRequest::grad_kv(shape, self.context.pairs() * self.kv_pair_flops());
+        let tile_request = TileRequest::grad_kv(
+            shape,
+            self.context.pairs().saturating_mul(self.kv_pair_flops()),
+        );
         let chosen = self.choose(builder, tile_request)?;
         let [dk, dv] = self.kv_tensors();
         let (dk_target, dv_target) = if self.context.score.bias.is_some() {
@@ -93,7 +96,7 @@ impl Pass<'_> {
         };
         let each = (0..problem.shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
         let all = each.map(|(b, h)| visited(b, h)).sum::<u64>();
-        let most = all * u64::from(problem.shape.q_heads / heads);
+        let most = all.saturating_mul(u64::from(problem.shape.q_heads / heads));
         builder.note(format!(
             "grad_kv visits at most {most} tiles in all: blocks are chosen on the device, and its cost is that of all of them"
         ));
@@ -139,6 +142,10 @@ impl Pass<'_> {
             queries = self.part(builder, chosen, all, 1, tile_flops)?;
         }
         queries = queries.min(builder.options.slice_rows.unwrap_or(u32::MAX).max(1));
+        let of_heads = u64::from(group.div_ceil(heads));
+        let of_queries = u64::from(all.div_ceil(queries.next_multiple_of(tile)));
+        let shape = &self.problem().shape;
+        check_parts(of_heads * of_queries, [shape.batch, shape.kv_len])?;
         Ok(cut(0..group, heads)
             .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
     }
@@ -168,13 +175,14 @@ impl Pass<'_> {
                 schedule.seen_by_pairs(b, h, j0, j1),
             )
         };
-        let (visited, pairs) = visits
-            .map(of_head)
-            .fold((0, 0), |sum, x| (sum.0 + times * x.0, sum.1 + times * x.1));
+        let (visited, pairs) = visits.map(of_head).fold((0u64, 0u64), |sum, x| {
+            let add = |sum: u64, x: u64| sum.saturating_add(times.saturating_mul(x));
+            (add(sum.0, x.0), add(sum.1, x.1))
+        });
         Cost {
             visited,
             of: heads * u64::from(q.end.div_ceil(columns) - q.start / columns),
-            flops: pairs * self.kv_pair_flops(),
+            flops: pairs.saturating_mul(self.kv_pair_flops()),
             read_bytes: self.read_bytes(chosen, visited),
             written_bytes: u64::from(j1 - j0 + 1) * u64::from(shape.head_dim + shape.value_dim) * 4,
         }

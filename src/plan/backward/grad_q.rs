@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernel::GradQ;
 use crate::plan::Cost;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, check_parts, check_steps};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::schedule::Schedule;
@@ -24,7 +24,8 @@ impl Pass<'_> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         // S, dP and dQ
         let pair_flops = 2 * u64::from(2 * shape.head_dim + shape.value_dim);
-        let tile_request = TileRequest::grad_q(shape, self.context.pairs() * pair_flops);
+        let tile_request =
+            TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops));
         let chosen = self.choose(builder, tile_request)?;
         let place = Tensor {
             role: Role::DQ,
@@ -42,6 +43,11 @@ impl Pass<'_> {
         let tiling = chosen.tiling;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
         let keys = self.part(builder, &chosen, slice.k.len() as u32, 1, tile_flops)?;
+        let slice_rows = builder.options.slice_rows.unwrap_or(u32::MAX);
+        let of_keys =
+            u64::from((slice.k.len() as u32).div_ceil(keys.next_multiple_of(tiling.tile)));
+        check_steps(of_keys * u64::from((slice.q.len() as u32).div_ceil(slice_rows)))?;
+        check_parts(of_keys, [shape.batch, shape.q_len])?;
         for q in cut(
             slice.q.clone(),
             builder.options.slice_rows.unwrap_or(u32::MAX).max(1),
@@ -68,7 +74,7 @@ impl Pass<'_> {
                     Cost {
                         visited,
                         of,
-                        flops: schedule.pairs(b, h, i0, i1) * pair_flops,
+                        flops: schedule.pairs(b, h, i0, i1).saturating_mul(pair_flops),
                         read_bytes: self.read_bytes(&chosen, visited),
                         written_bytes: u64::from(i1 - i0 + 1) * u64::from(shape.head_dim) * 4,
                     }

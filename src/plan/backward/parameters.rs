@@ -4,7 +4,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{
     GradBias, GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
 };
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::tile_steps;
 use crate::plan::forward::prefill::ITERATION_MARGIN;
 use crate::plan::operation::merge::pack;
@@ -98,7 +98,10 @@ impl Pass<'_> {
         };
         let mut chosen = self.choose(
             builder,
-            TileRequest::grad_q(shape, self.context.pairs() * self.recompute_flops()),
+            TileRequest::grad_q(
+                shape,
+                self.context.pairs().saturating_mul(self.recompute_flops()),
+            ),
         )?;
         // A tile is one step of keys.
         chosen.tiling.tile = chosen.tiling.keys;
@@ -116,14 +119,14 @@ impl Pass<'_> {
         });
         let key = GradBias(self.key(builder, &chosen));
         let bindings = self.bindings(builder, vec![("d_bias", binding)]);
-        let shares = u64::from(params.sharing.batches) * u64::from(params.sharing.heads);
-        let visited = shares * u64::from(tiles);
-        let pairs = visited * u64::from(tiling.tile) * u64::from(tiling.tile_rows());
+        let shares = product([params.sharing.batches, params.sharing.heads].map(u64::from));
+        let visited = product([shares, tiles.into()]);
+        let pairs = product([visited, tiling.tile.into(), tiling.tile_rows().into()]);
         let cost = Cost {
             visited,
             of: visited,
-            flops: pairs * self.recompute_flops(),
-            read_bytes: pairs * 4,
+            flops: pairs.saturating_mul(self.recompute_flops()),
+            read_bytes: pairs.saturating_mul(4),
             written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
         };
         tile_steps(builder, key, &bindings, &params, |_, _, _| cost)?;
@@ -132,7 +135,7 @@ impl Pass<'_> {
             + tiles::row_loads(&chosen, shape)
             + tiles::searches(self.problem())
             + 2;
-        within_iterations(builder, shares * turn)?;
+        within_iterations(builder, shares.saturating_mul(turn))?;
         if shared_buffer {
             let params = params.with(|p| p.sizes.q_heads = heads);
             let dim = shape.kv_len;
@@ -171,7 +174,7 @@ impl Pass<'_> {
         let pair_flops = self.recompute_flops();
         let tile_request = TileRequest {
             sums: numbers.parts(),
-            ..TileRequest::grad_q(shape, self.context.pairs() * pair_flops)
+            ..TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops))
         };
         let chosen = self.choose(builder, tile_request)?;
         let tiling = chosen.tiling;
@@ -207,13 +210,21 @@ impl Pass<'_> {
                 Cost {
                     visited,
                     of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
-                    flops: self.context.schedule.pairs(b, h, i0, i1) * pair_flops,
+                    flops: self
+                        .context
+                        .schedule
+                        .pairs(b, h, i0, i1)
+                        .saturating_mul(pair_flops),
                     read_bytes: self.read_bytes(&chosen, visited),
                     written_bytes: u64::from(stride) * 4,
                 }
             })?;
             let tile = tiles::iterations(&chosen, self.problem(), builder.caps)?;
-            within_iterations(builder, most * tile + tiles::searches(self.problem()))?;
+            let walked = most.saturating_mul(tile);
+            within_iterations(
+                builder,
+                walked.saturating_add(tiles::searches(self.problem())),
+            )?;
         }
         reduce(builder, params, partials, count, target)
     }
@@ -227,10 +238,11 @@ impl Pass<'_> {
         let tiles = (slice.q.end - slice.q.start).div_ceil(SINK_ROWS);
         let items = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(tiles);
         let partials = builder.scratch("scratch for partial sums", items * 4)?;
+        let sinks_at = builder.push_values(Role::Sinks, sinks, shape.q_heads.into())?;
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
             p.partials.stride = 1;
-            p.sinks.at = builder.push_values(Role::Sinks, sinks, shape.q_heads as usize);
+            p.sinks.at = sinks_at;
         });
         if items > 0 {
             let stats = self.stats;
@@ -272,8 +284,7 @@ fn reduce(
         });
     }
     params.y = target.rows;
-    let tiles = std::iter::repeat_n(params.work.tiles, params.sizes.batch as usize);
-    params.bound.at = builder.push_aux(tiles);
+    params.bound.at = builder.push_per_batch(&params, params.work.tiles)?;
     let items = u64::from(count) * u64::from(params.sizes.q_heads);
     let bindings = vec![("partials", partials), ("sums", target.binding)];
     let cost = Cost {
@@ -286,7 +297,7 @@ fn reduce(
 
 /// Refuses visits in which a software adapter would stop a workgroup on the way.
 fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
-    let actual = walked + ITERATION_MARGIN;
+    let actual = walked.saturating_add(ITERATION_MARGIN);
     match builder.caps.iterations.filter(|&cap| actual > cap) {
         Some(allowed) => Err(Error::Limit {
             what: "the loops in which a gradient of the score's parameters is summed",

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::cut;
 use crate::plan::forward::prefill::ITERATION_MARGIN;
 use crate::plan::tiles::{self, TileChoice};
@@ -54,7 +54,8 @@ impl Pass<'_> {
         let shape = &self.problem().shape;
         let dims = u64::from(shape.head_dim + shape.value_dim);
         let element = self.context.q.operand.element.size();
-        visited * u64::from(chosen.tiling.tile) * dims * element * tiles::loads(chosen)
+        let tile = u64::from(chosen.tiling.tile) * dims * element;
+        product([visited, tile, tiles::loads(chosen)])
     }
 }
 

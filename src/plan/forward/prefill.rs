@@ -6,7 +6,7 @@ use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::kernel::{Input, NOTHING, Output, Params, Prefill, Strides};
 use crate::plan::attention::context::{Context, pairs};
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, check_steps, product};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
@@ -95,7 +95,7 @@ struct Forward<'a> {
 
 impl<'a> Forward<'a> {
     fn new(builder: &mut PlanBuilder<'_>, problem: &'a Problem, params: Params) -> Result<Self> {
-        let flops = pairs(problem, &Schedule::new(problem)) * pair_flops(problem);
+        let flops = pairs(problem, &Schedule::new(problem)).saturating_mul(pair_flops(problem));
         let tile_request = TileRequest::forward(&problem.shape, flops);
         let mut chosen = Context::tiles(builder, problem, tile_request)?;
         if tile_request.is_small(builder.caps) && builder.options.tiling.is_none() {
@@ -132,7 +132,10 @@ impl<'a> Forward<'a> {
 
     fn steps(&self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
         let q = self.context.problem.slice().q;
-        let slices: Vec<_> = cut(q.clone(), self.rows_per_slice(builder)).collect();
+        let rows = self.rows_per_slice(builder);
+        // Each is a step at the least.
+        check_steps((q.end - q.start).div_ceil(rows).into())?;
+        let slices: Vec<_> = cut(q.clone(), rows).collect();
         if slices.len() < 2 || !builder.options.shared_outputs {
             return self.slices(builder, target, slices);
         }
@@ -295,8 +298,11 @@ impl<'a> Forward<'a> {
         let listed = self.context.schedule.longest_list(tiling.tile);
         let tiles = there.min(listed.unwrap_or(there)) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
-        let iterations =
-            tiles * tiles::iterations(&self.chosen, self.context.problem, builder.caps)?;
+        let iterations = tiles.saturating_mul(tiles::iterations(
+            &self.chosen,
+            self.context.problem,
+            builder.caps,
+        )?);
         let capped = builder
             .caps
             .iterations
@@ -313,15 +319,14 @@ impl<'a> Forward<'a> {
             }
             return Ok(splits.min(MOST_SPLITS));
         }
-        let flops = self.most_visited(&slice)
-            * u64::from(tiling.tile * tiling.tile_rows())
-            * self.pair_flops();
+        let pairs = u64::from(tiling.tile) * u64::from(tiling.tile_rows());
+        let flops = product([self.most_visited(&slice), pairs, self.pair_flops()]);
         let heavy = flops.div_ceil(builder.step_flops());
         let rows = u64::from((slice.q.end - slice.q.start).div_ceil(tiling.tile_rows()));
-        let workgroups = rows
-            * u64::from(self.context.problem.shape.batch)
-            * u64::from(self.context.problem.shape.q_heads);
-        let idle = busy_workgroups(builder.caps.class) * self.skew(&slice) / workgroups;
+        let shape = &self.context.problem.shape;
+        let workgroups = product([rows, shape.batch.into(), shape.q_heads.into()]);
+        let idle =
+            busy_workgroups(builder.caps.class).saturating_mul(self.skew(&slice)) / workgroups;
         let idle = idle
             .min(self.most_visited(&slice) / tiles_per_split(tiling.tile))
             .max(1);
@@ -355,12 +360,16 @@ impl<'a> Forward<'a> {
     /// How many times as long as a row on average the row takes that sees the most: 2 under a causal mask.
     fn skew(&self, slice: &Slice) -> u64 {
         let shape = &self.context.problem.shape;
-        let rows = u64::from(slice.q.end - slice.q.start)
-            * u64::from(shape.batch)
-            * u64::from(shape.q_heads);
-        let most = self.most_visited(slice) * u64::from(self.chosen.tiling.tile) * rows;
-        let all = (self.context.pairs()).max(1);
-        ((2 * most + all) / (2 * all)).max(1)
+        let rows =
+            product([slice.q.end - slice.q.start, shape.batch, shape.q_heads].map(u64::from));
+        let most = product([
+            self.most_visited(slice),
+            self.chosen.tiling.tile.into(),
+            rows,
+        ]);
+        let all = self.context.pairs().max(1);
+        // Rounded to the nearest.
+        (most / all + u64::from(most % all >= all.div_ceil(2))).max(1)
     }
 
     fn pair_flops(&self) -> u64 {
@@ -385,7 +394,11 @@ impl<'a> Forward<'a> {
         Cost {
             visited,
             of: of.into(),
-            flops: self.context.schedule.pairs(b, h, i0, i1) * self.pair_flops(),
+            flops: self
+                .context
+                .schedule
+                .pairs(b, h, i0, i1)
+                .saturating_mul(self.pair_flops()),
             read_bytes: (live * u64::from(shape.head_dim)
                 + visited * u64::from(tiling.tile) * dims * tiles::loads(&self.chosen))
                 * element,

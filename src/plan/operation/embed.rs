@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::kernel::{Pack, PackRows, Params};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::{Plan, PlanOptions};
-use crate::problem::{Element, Layout, Operand, Positions, Role};
+use crate::problem::{Element, Layout, Operand, Positions, Role, tokens};
 use crate::task::{Embedding, Task};
 
 use super::merge::pack_words;
@@ -36,12 +36,12 @@ pub(in crate::plan) fn plan(
             p.packing.table_rows = rows;
         });
         params.positions.q_at = match &embedding.positions {
-            Positions::Index => 0,
+            Positions::Index => Ok(0),
             Positions::Host(p) => builder.push_aux(p.iter().map(|&p| p as u32)),
             Positions::Device => {
-                builder.copy_aux(Role::QPositions, embedding.batch * embedding.len)
+                builder.copy_aux(Role::QPositions, tokens(embedding.batch, embedding.len))
             }
-        };
+        }?;
         let positions = embedding.positions != Positions::Index;
         let rows = PackRows::Table {
             add: embedding.add,

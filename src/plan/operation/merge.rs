@@ -32,16 +32,17 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
                 source(Role::PartialLse, 1)?,
             )),
         };
+        let sinks_at = match &merge.sinks {
+            Some(sinks) => builder.push_values(Role::Sinks, sinks, merge.heads.into())?,
+            None => NOTHING,
+        };
         let params = Params::default().with(|p| {
             p.sizes.batch = merge.batch;
             p.sizes.q_heads = merge.heads;
             p.sizes.q_len = merge.q_len;
             p.range.q_end = merge.q_len;
             p.sizes.value_dim = merge.value_dim;
-            p.sinks.at = match &merge.sinks {
-                Some(sinks) => builder.push_values(Role::Sinks, sinks, merge.heads as usize),
-                None => NOTHING,
-            };
+            p.sinks.at = sinks_at;
         });
         let target = Target {
             operand: merge.o,
@@ -129,7 +130,7 @@ pub(in crate::plan) fn combine(
 ) -> Result<()> {
     let (o_bytes, lse_bytes) = slice_bytes(&params);
     let rows = slice_rows(&params);
-    params.bound.at = builder.push_aux(std::iter::repeat_n(parts, params.sizes.batch as usize));
+    params.bound.at = builder.push_per_batch(&params, parts)?;
     params.partial.lse = rows as u32;
     params.partial.o = (rows * u64::from(params.sizes.value_dim)) as u32;
     let (from_o, from_lse) = partials.unwrap_or((builder.nothing(), builder.nothing()));

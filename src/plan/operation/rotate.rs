@@ -5,11 +5,11 @@ use std::ops::RangeInclusive;
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
-use crate::plan::builder::{Bound, PlanBuilder};
+use crate::plan::builder::{Bound, PlanBuilder, product};
 use crate::plan::tiles;
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
-use crate::problem::position::{Rotary, RotaryLayout, Side};
-use crate::problem::{Element, Layout, Operand, Position, Positions, Problem, Role};
+use crate::problem::position::{Rotary, RotaryLayout, Side, check_range};
+use crate::problem::{Element, Layout, Operand, Position, Positions, Problem, Role, tokens};
 use crate::task::{Rotation, Task};
 
 use super::merge::pack_into;
@@ -116,6 +116,9 @@ fn bind_table(
     params.rotation.first = rotary.start;
     params.rotation.dim = rotary.dim;
     params.rotation.sine = 1.0;
+    if let TableRows::Range(range) = &rows {
+        check_range(rotary, range)?;
+    }
     let size = (rows.len() * u64::from(stride) * 8).next_multiple_of(16);
     builder.check_binding("the rotary table", size)?;
     builder.table = Some(TableNeed {
@@ -150,14 +153,14 @@ pub(in crate::plan) fn plan_table(
         None => TableRows::new(rotary, range, &[&position.q_positions, k_positions]),
     };
     let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
-        Positions::Index => 0,
+        Positions::Index => Ok(0),
         Positions::Host(p) => builder.push_aux(rows.words(p)),
-        Positions::Device if known > 0 => known,
-        Positions::Device => builder.copy_aux(role, shape.batch * len),
+        Positions::Device if known > 0 => Ok(known),
+        Positions::Device => builder.copy_aux(role, tokens(shape.batch, len)),
     };
     let (q_at, k_at) = (params.positions.q_at, params.positions.k_at);
-    params.rotation.q_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at);
-    params.rotation.k_at = push(Role::KPositions, k_positions, shape.kv_len, k_at);
+    params.rotation.q_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at)?;
+    params.rotation.k_at = push(Role::KPositions, k_positions, shape.kv_len, k_at)?;
     bind_table(builder, params, rotary, rows, length)
 }
 
@@ -196,15 +199,12 @@ impl Pass<'_> {
     pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<Bound> {
         let dim = self.rotary.head_dim;
         let count = self.rows.end - self.rows.start;
-        let elements = u64::from(params.sizes.batch)
-            * u64::from(self.heads)
-            * u64::from(count)
-            * u64::from(dim);
+        let elements = product([params.sizes.batch, self.heads, count, dim].map(u64::from));
         let name = match self.side {
             Side::Query => "scratch for rotated q",
             Side::Key => "scratch for rotated k",
         };
-        let scratch = builder.scratch(name, elements * 4)?;
+        let scratch = builder.scratch(name, elements.saturating_mul(4))?;
         let rows = Strides::contiguous(self.heads, count, dim, self.rows.start);
         let mut params = params.with(|p| {
             p.x = self.source.rows;
@@ -213,7 +213,7 @@ impl Pass<'_> {
             p.range.q_end = self.rows.end;
         });
         if self.side == Side::Key {
-            turn_keys(builder, &mut params);
+            turn_keys(builder, &mut params)?;
         }
         let rotate = RotateStep {
             rotary: self.rotary,
@@ -258,7 +258,7 @@ impl BackPass<'_> {
             p.rotation.sine = -1.0;
         });
         if self.side == Side::Key {
-            turn_keys(builder, &mut params);
+            turn_keys(builder, &mut params)?;
         }
         let count = self.rows.end - self.rows.start;
         let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
@@ -280,12 +280,12 @@ impl BackPass<'_> {
 }
 
 /// A rotation of keys, whose kernel speaks of queries.
-fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) {
+fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) -> Result<()> {
     params.rotation.q_at = params.rotation.k_at;
-    params.intervals.offsets_at =
-        builder.push_aux(std::iter::repeat_n(0, params.sizes.batch as usize));
+    params.intervals.offsets_at = builder.push_per_batch(params, 0)?;
     params.sizes.q_len = params.sizes.kv_len;
     params.rotation.side_at = params.rotation.key_at;
+    Ok(())
 }
 
 /// Rows that a step rotates.
@@ -407,14 +407,13 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
         None => TableRows::new(rotary, range, &[&rotation.positions]),
     };
     params.rotation.q_at = match &rotation.positions {
-        Positions::Index => 0,
+        Positions::Index => Ok(0),
         Positions::Host(p) => builder.push_aux(rows.words(p)),
-        Positions::Device => builder.copy_aux(Role::QPositions, rotation.batch * rotation.len),
-    };
-    params.intervals.offsets_at = builder.push_aux(std::iter::repeat_n(
-        rotation.start as u32,
-        rotation.batch as usize,
-    ));
+        Positions::Device => {
+            builder.copy_aux(Role::QPositions, tokens(rotation.batch, rotation.len))
+        }
+    }?;
+    params.intervals.offsets_at = builder.push_per_batch(&params, rotation.start as u32)?;
     bind_table(builder, &mut params, rotary, rows, length)?;
     if rotation.transposed {
         params.rotation.sine = -1.0;

@@ -3,7 +3,7 @@
 use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::kernel::{ListBlocks, ListFrom, Params, ROW_KERNEL_INVOCATIONS};
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::push;
 use crate::plan::{Binding, Cost};
 use crate::problem::{BlockGrid, DeviceBlocks};
@@ -13,9 +13,14 @@ const MATRIX_BYTES: u64 = 32 << 20;
 
 /// Blocks of queries whose matrix of blocks is held at a time.
 pub(in crate::plan) fn matrix_rows(builder: &PlanBuilder<'_>, grid: &BlockGrid) -> u32 {
-    let row = u64::from(grid.batch) * u64::from(grid.heads) * u64::from(grid.kv_blocks()) * 4;
+    let row = product([grid.batch, grid.heads, grid.kv_blocks(), 4].map(u64::from));
     let bytes = MATRIX_BYTES.min(builder.caps.binding_bytes);
     (bytes / row.max(1)).clamp(1, u32::MAX.into()) as u32
+}
+
+/// Lists that a step makes.
+pub(in crate::plan) fn list_rows(params: &Params) -> u64 {
+    product([params.sizes.batch, params.sizes.q_heads, params.work.tiles].map(u64::from))
 }
 
 /// A word for each block of the rows of a step.
@@ -24,10 +29,8 @@ pub(in crate::plan) fn matrix(
     what: &'static str,
     params: &Params,
 ) -> Result<Binding> {
-    let rows = u64::from(params.sizes.batch)
-        * u64::from(params.sizes.q_heads)
-        * u64::from(params.work.tiles);
-    builder.scratch(what, rows * u64::from(params.lists.columns) * 4)
+    let columns = u64::from(params.lists.columns);
+    builder.scratch(what, product([list_rows(params), columns, 4]))
 }
 
 /// Parameters of steps that write these lists.
@@ -47,9 +50,7 @@ pub(in crate::plan) fn list(
     params: &Params,
     matrix: Option<Binding>,
 ) -> Result<()> {
-    let rows = u64::from(params.sizes.batch)
-        * u64::from(params.sizes.q_heads)
-        * u64::from(params.work.tiles);
+    let rows = list_rows(params);
     // How often each block is looked at.
     let rounds = if from == ListFrom::Scores { 18 } else { 2 };
     let invocations = list_invocations(builder, from, params, rounds)?;

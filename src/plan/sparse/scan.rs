@@ -5,14 +5,14 @@ use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{ListFrom, Params, ROW_KERNEL_INVOCATIONS, ScanBlocks};
 use crate::plan::attention::{mask, score};
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::cost::step_flops;
 use crate::plan::dispatch::{cut, push};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::{Mods, Role};
 use crate::task::{BlockScan, Task};
 
-use super::lists::{list, listing, matrix, matrix_rows};
+use super::lists::{list, list_rows, listing, matrix, matrix_rows};
 
 /// What asking about a pair costs beside the user's function, in FLOPs, at a guess.
 const PAIR_FLOPS: u64 = 16;
@@ -71,11 +71,8 @@ pub(in crate::plan) fn scan(
     params: &Params,
 ) -> Result<Binding> {
     let states = matrix(builder, "scratch for scanned blocks", params)?;
-    let rows = u64::from(params.sizes.batch)
-        * u64::from(params.sizes.q_heads)
-        * u64::from(params.work.tiles);
     let (blocks, pairs) = (
-        rows * u64::from(params.lists.columns),
+        product([list_rows(params), params.lists.columns.into()]),
         u64::from(params.lists.side).pow(2),
     );
     // An invocation asks about so many, one after the other.

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::kernel::{Input, ListFrom, MaskKey, Params, Pool, ScanBlocks, ScoreBlocks};
 use crate::plan::attention::inputs::Source;
-use crate::plan::builder::PlanBuilder;
+use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::cut;
 use crate::plan::step::Bindings;
 use crate::plan::{Binding, Cost};
@@ -94,7 +94,7 @@ impl Chooser<'_> {
     ) -> Result<()> {
         let shape = &self.problem.shape;
         let extremes = self.select.by == SelectBy::MinMax;
-        let q_ends = builder.push_aux(std::iter::repeat_n(shape.q_len, shape.batch as usize));
+        let q_ends = builder.push_per_batch(&self.params, shape.q_len)?;
         let queries = Pooled {
             what: "scratch for pooled q",
             heads: shape.q_heads,
@@ -113,7 +113,7 @@ impl Chooser<'_> {
         };
         let q_pool = self.pool(builder, q, &queries)?;
         let k_pool = self.pool(builder, k, &keys)?;
-        let chunks_at = builder.push_aux([shape.head_dim.div_ceil(4)]);
+        let chunks_at = builder.push_aux([shape.head_dim.div_ceil(4)])?;
         let scan_key = ScanBlocks {
             intervals: true,
             mask_mod: self
@@ -150,32 +150,32 @@ impl Chooser<'_> {
     }
 
     /// One pool a block and head: f32 rows of whole 4-vectors.
-    fn pool(&self, builder: &mut PlanBuilder<'_>, rows: &Source, of: &Pooled) -> Result<Binding> {
+    fn pool(&self, builder: &mut PlanBuilder<'_>, source: &Source, of: &Pooled) -> Result<Binding> {
         let dim = self.problem.shape.head_dim;
         let blocks = u64::from(of.blocks.end - of.blocks.start);
         let chunks = u64::from(dim.div_ceil(4));
-        let items = u64::from(self.params.sizes.batch) * u64::from(of.heads) * blocks * chunks;
-        let bytes = items * if of.extremes { 32 } else { 16 };
+        let rows = product([self.params.sizes.batch.into(), of.heads.into()]);
+        let items = product([rows, blocks, chunks]);
+        let bytes = items.saturating_mul(if of.extremes { 32 } else { 16 });
         let pooled = builder.scratch(of.what, bytes)?;
         let key = Pool {
-            input: Input::of(&[&rows.operand], &[dim]),
+            input: Input::of(&[&source.operand], &[dim]),
             extremes: of.extremes,
         };
         let params = self.params.with(|p| {
-            p.x = rows.bound.rows;
+            p.x = source.bound.rows;
             p.sizes.q_heads = of.heads;
             p.sizes.q_len = of.len;
             p.work.tiles = blocks as u32;
             p.choice.first = of.blocks.start;
             p.choice.ends_at = of.ends_at;
         });
-        let bindings = vec![("x", rows.bound.binding), ("pooled", pooled)];
+        let bindings = vec![("x", source.bound.binding), ("pooled", pooled)];
         let count = u64::from(of.len).min(blocks * u64::from(self.select.side));
-        let elements =
-            u64::from(self.params.sizes.batch) * u64::from(of.heads) * count * u64::from(dim);
+        let elements = product([rows, count, dim.into()]);
         let cost = Cost {
-            flops: elements * 2,
-            read_bytes: elements * rows.operand.element.size(),
+            flops: elements.saturating_mul(2),
+            read_bytes: elements.saturating_mul(source.operand.element.size()),
             written_bytes: bytes,
             ..Cost::default()
         };

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::plan::{Declined, PlanOptions, StrategyKind};
 
-use super::{TileChoice, TileRequest, gpu, software};
+use super::{TileChoice, TileRequest, check, gpu, software};
 
 pub(in crate::plan) fn choose(
     tile_request: TileRequest,
@@ -26,7 +26,7 @@ pub(in crate::plan) fn choose(
                     declined,
                 });
             }
-            Err(reason) if options.strategy == Some(StrategyKind::Subgroup) => {
+            Err(reason) if options.asks_for_subgroups() => {
                 return Err(Error::Strategy {
                     strategy: "subgroup",
                     reason,
@@ -53,7 +53,12 @@ pub(in crate::plan) fn choose(
         }),
         Err(reason) => Err(Error::Strategy {
             strategy: "workgroup",
-            reason,
+            reason: match declined.iter().find(|x| x.path == "subgroup") {
+                Some(other) if options.tiling.is_some() => {
+                    format!("{reason}; and not subgroup: {}", other.reason)
+                }
+                _ => reason,
+            },
         }),
     }
 }
@@ -119,14 +124,11 @@ fn subgroup(
     let tiling = options
         .tiling
         .unwrap_or_else(|| subgroup_tiling(tile_request, caps.class, width, max, key_loop));
-    check_invocations(&tiling, caps)?;
-    if tiling.keys != width / tiling.lanes_per_row || tiling.keys != tiling.tile {
-        return Err(format!("{tiling} does not fit a cluster of {width} lanes"));
-    }
     let strategy = Strategy::Subgroup {
         width,
         fixed: min == max && width == min,
     };
+    check::check(strategy, &tiling, &tile_request, caps)?;
     Ok((strategy, tiling))
 }
 
@@ -142,6 +144,7 @@ fn subgroup_tiling(
         AdapterClass::Cpu => software::subgroup(tile_request, width, key_loop),
         _ => gpu::subgroup(tile_request.channels, width, max),
     };
+    let lanes_per_row = lanes_per_row.max(check::least_lanes(width));
     let slots = invocations / lanes_per_row;
     let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
     let keys = width / lanes_per_row;
@@ -163,19 +166,7 @@ fn workgroup(
         Some(tiling) => tiling,
         None => workgroup_tiling(tile_request, caps)?,
     };
-    check_invocations(&tiling, caps)?;
-    let bytes = workgroup_tile_bytes(tiling.tile, tile_request.chunks)
-        + tile_request.sums * tiling.invocations * 4;
-    if bytes > caps.workgroup_memory {
-        return Err(format!(
-            "{tiling} needs {bytes} bytes of workgroup memory; the device grants {} \
-             (max_compute_workgroup_storage_size); request more with wgpu_attention::wanted",
-            caps.workgroup_memory
-        ));
-    }
-    if tiling.lanes_per_row != 1 || tiling.tile > 32 || !tiling.tile.is_multiple_of(tiling.keys) {
-        return Err(format!("{tiling} is no tile of the workgroup strategy"));
-    }
+    check::check(Strategy::Workgroup, &tiling, &tile_request, caps)?;
     Ok(tiling)
 }
 
@@ -207,17 +198,4 @@ fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, St
         keys: table.keys.min(tile),
         tile,
     })
-}
-
-fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
-    let most = caps.invocations_per_workgroup.min(caps.workgroup_size_x);
-    if tiling.invocations > most {
-        return Err(format!(
-            "{tiling} needs {} invocations a workgroup; the device grants {most} \
-             (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x); request more with \
-             wgpu_attention::wanted",
-            tiling.invocations
-        ));
-    }
-    Ok(())
 }

@@ -46,8 +46,7 @@ impl BlockMask {
             tiles: Vec::new(),
         };
         let mut known = vec![None; tiles.len()];
-        for head in 0..grid.batch * grid.heads {
-            let (b, h) = (head / grid.heads, head % grid.heads);
+        for (b, h) in grid.masks() {
             let mut columns = vec![Vec::new(); grid.q_blocks() as usize];
             for i in 0..self.grid.q_blocks() {
                 for block in self.list(b, h, i) {
@@ -87,8 +86,9 @@ impl BlockMask {
             return Err(Error::size("heads of a head's mask", heads, "1"));
         }
         let batch = masks.iter().map(|mask| mask.grid.batch).max().unwrap_or(1);
+        let heads = u32::try_from(masks.len()).unwrap_or(u32::MAX);
         let grid = BlockGrid {
-            heads: masks.len() as u32,
+            heads,
             batch,
             ..first.grid
         };
@@ -126,8 +126,7 @@ impl BlockMask {
             vec![u128::MAX; grid.side as usize],
         );
         let mut builder = Builder::new(grid)?;
-        for head in 0..grid.batch * grid.heads {
-            let (b, h) = (head / grid.heads, head % grid.heads);
+        for (b, h) in grid.masks() {
             for i in 0..grid.q_blocks() {
                 for j in 0..grid.kv_blocks() {
                     let (x, y) = (self.pairs_at(b, h, i, j), other.pairs_at(b, h, i, j));
@@ -143,7 +142,7 @@ impl BlockMask {
                     };
                     builder.push(i, j, pairs);
                 }
-                builder.end_list();
+                builder.end_list()?;
             }
         }
         Ok(builder.finish())

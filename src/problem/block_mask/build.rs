@@ -5,7 +5,10 @@ use std::collections::HashMap;
 use crate::error::{Error, Result};
 
 use super::patterns::{Cover, Placed};
-use super::{BitTile, Block, BlockGrid, BlockMask, Pattern, low_bits};
+use super::{BitTile, Block, BlockGrid, BlockMask, Pattern, low_bits, tokens};
+
+/// Listed blocks of a mask: a word each in a plan, of which it holds a GiB.
+const MOST_LISTED: usize = 1 << 28;
 
 /// The pairs of a block.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,12 +27,7 @@ pub(super) struct Builder {
 
 impl Builder {
     pub fn new(grid: BlockGrid) -> Result<Self> {
-        grid.validate()?;
-        for (what, value) in [("batch", grid.batch), ("heads", grid.heads)] {
-            if value == 0 {
-                return Err(Error::size(what, value, "at least 1"));
-            }
-        }
+        grid.validate_blocks()?;
         Ok(Self {
             mask: BlockMask {
                 grid,
@@ -78,8 +76,18 @@ impl Builder {
         })
     }
 
-    pub fn end_list(&mut self) {
-        self.mask.starts.push(self.mask.blocks.len() as u32);
+    pub fn end_list(&mut self) -> Result<()> {
+        let listed = self.mask.blocks.len();
+        if listed > MOST_LISTED {
+            let allowed = format!("at most {MOST_LISTED}; choose larger blocks or a sparser mask");
+            return Err(Error::size(
+                "the number of listed blocks",
+                listed as u64,
+                allowed,
+            ));
+        }
+        self.mask.starts.push(listed as u32);
+        Ok(())
     }
 
     pub fn finish(self) -> BlockMask {
@@ -94,14 +102,12 @@ impl BlockMask {
         mut pairs: impl FnMut(u32, u32, u32, u32) -> Pairs,
     ) -> Result<Self> {
         let mut builder = Builder::new(grid)?;
-        for b in 0..grid.batch {
-            for h in 0..grid.heads {
-                for i in 0..grid.q_blocks() {
-                    for j in 0..grid.kv_blocks() {
-                        builder.push(i, j, pairs(b, h, i, j));
-                    }
-                    builder.end_list();
+        for (b, h) in grid.masks() {
+            for i in 0..grid.q_blocks() {
+                for j in 0..grid.kv_blocks() {
+                    builder.push(i, j, pairs(b, h, i, j));
                 }
+                builder.end_list()?;
             }
         }
         Ok(builder.finish())
@@ -119,12 +125,14 @@ impl BlockMask {
     /// # Errors
     /// When it has another number of values.
     pub fn from_dense(grid: BlockGrid, visible: &[bool]) -> Result<Self> {
+        grid.validate_blocks()?;
         let (q, k) = (grid.q_len as usize, grid.kv_len as usize);
-        let heads = grid.batch as usize * grid.heads as usize;
-        Error::check_values("the dense mask", visible.len(), heads * q * k)?;
+        let rows = tokens(grid.batch, grid.heads).saturating_mul(grid.q_len.into());
+        let pairs = rows.saturating_mul(grid.kv_len.into());
+        Error::check_values("the dense mask", visible.len(), pairs)?;
         Self::from_fn(grid, |b, h, i, j| {
-            let row = (b * grid.heads + h) as usize * q + i as usize;
-            visible[row * k + j as usize]
+            let head = b as usize * grid.heads as usize + h as usize;
+            visible[(head * q + i as usize) * k + j as usize]
         })
     }
 
@@ -133,12 +141,13 @@ impl BlockMask {
     /// # Errors
     /// When it has another number of values.
     pub fn from_blocks(grid: BlockGrid, blocks: &[u8]) -> Result<Self> {
-        grid.validate()?;
-        let columns = grid.kv_blocks();
-        Error::check_values("blocks", blocks.len(), grid.lists() * columns as usize)?;
+        grid.validate_blocks()?;
+        let columns = grid.kv_blocks() as usize;
+        let expected = grid.lists() as u64 * columns as u64;
+        Error::check_values("blocks", blocks.len(), expected)?;
         Self::from_pairs(grid, |b, h, i, j| {
-            let row = ((b * grid.heads + h) * grid.q_blocks() + i) as usize;
-            match blocks[row * columns as usize + j as usize] {
+            let row = grid.list_number(b, h, i);
+            match blocks[row * columns + j as usize] {
                 0 => Pairs::None,
                 _ => Pairs::All,
             }
@@ -152,7 +161,8 @@ impl BlockMask {
     /// When there are more or fewer lists than the grid has, or a list names a block twice or outside of the matrix.
     pub fn from_lists(grid: BlockGrid, lists: &[Vec<u32>]) -> Result<Self> {
         let mut builder = Builder::new(grid)?;
-        Error::check_values("the lists of blocks", lists.len(), grid.lists())?;
+        Error::check_values("the lists of blocks", lists.len(), grid.lists() as u64)?;
+        let q_blocks = grid.q_blocks() as usize;
         for (list, blocks) in lists.iter().enumerate() {
             let mut sorted = blocks.clone();
             sorted.sort_unstable();
@@ -165,9 +175,9 @@ impl BlockMask {
                         blocks,
                     });
                 }
-                builder.push(list as u32 % grid.q_blocks(), block, Pairs::All);
+                builder.push((list % q_blocks) as u32, block, Pairs::All);
             }
-            builder.end_list();
+            builder.end_list()?;
         }
         Ok(builder.finish())
     }
@@ -182,9 +192,9 @@ impl BlockMask {
     /// # Errors
     /// When there are neither one nor as many patterns as heads, or a pattern does not fit the grid.
     pub fn from_patterns(grid: BlockGrid, patterns: &[Pattern]) -> Result<Self> {
-        grid.validate()?;
+        grid.validate_blocks()?;
         if patterns.len() != 1 {
-            Error::check_values("the patterns of heads", patterns.len(), grid.heads as usize)?;
+            Error::check_values("the patterns of heads", patterns.len(), grid.heads.into())?;
         }
         let placed = patterns
             .iter()

@@ -42,6 +42,7 @@ impl DeviceBlocks {
                 format!("a mask of {:?}", self.grid),
             ));
         }
+        self.check_capacity()?;
         let mut words = Vec::with_capacity(self.words() as usize);
         for list in mask.starts().windows(2) {
             let blocks = &mask.blocks()[list[0] as usize..list[1] as usize];
@@ -58,7 +59,10 @@ impl DeviceBlocks {
     /// partial)`, read as the kernels read them.
     pub fn list(&self, words: &[u32], n: usize) -> Vec<(u32, bool)> {
         let blocks = self.grid.kv_blocks();
-        let Some(list) = words.chunks_exact(1 + self.capacity as usize).nth(n) else {
+        let Some(list) = words
+            .chunks_exact((self.capacity as usize).saturating_add(1))
+            .nth(n)
+        else {
             return Vec::new();
         };
         if list[0] > self.capacity {
@@ -86,7 +90,7 @@ impl DeviceBlocks {
     /// One byte a block, `[batch, heads, ⌈Nq/side⌉, ⌈Nk/side⌉]`: 1 where it is listed.
     pub fn matrix(&self, words: &[u32]) -> Vec<u8> {
         let blocks = self.grid.kv_blocks() as usize;
-        let mut matrix = vec![0; self.grid.lists() * blocks];
+        let mut matrix = vec![0; self.grid.lists().saturating_mul(blocks)];
         for (n, row) in matrix.chunks_exact_mut(blocks.max(1)).enumerate() {
             for (block, _) in self.list(words, n) {
                 row[block as usize] = 1;
@@ -98,6 +102,10 @@ impl DeviceBlocks {
     pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
         self.grid.validate()?;
         self.grid.validate_for(shape)?;
+        self.check_capacity()
+    }
+
+    fn check_capacity(&self) -> Result<()> {
         if self.capacity > self.grid.kv_blocks() {
             let allowed = format!("at most {}, the blocks there are", self.grid.kv_blocks());
             return Err(Error::size(

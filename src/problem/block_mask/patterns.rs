@@ -480,8 +480,8 @@ impl Rule {
                 Ok(())
             }
             Self::Documents { q, k } => {
-                Error::check_values("the documents of queries", q.len(), grid.q_len as usize)?;
-                Error::check_values("the documents of keys", k.len(), grid.kv_len as usize)
+                Error::check_values("the documents of queries", q.len(), grid.q_len.into())?;
+                Error::check_values("the documents of keys", k.len(), grid.kv_len.into())
             }
             _ => Ok(()),
         }

@@ -10,6 +10,7 @@ use crate::error::{Error, Result};
 
 use super::Defined;
 use super::fault::ModFault;
+use super::size;
 use super::text::{Token, declared, tokens, with_depth};
 
 /// The helpers as the user's functions see them. Their bodies here are of no matter, but no constants, so that nothing
@@ -17,6 +18,9 @@ use super::text::{Token, declared, tokens, with_depth};
 const PRELUDE: &str = "fn query_offset(b: u32) -> i32 { return i32(b); }
 fn mod_data(n: u32) -> f32 { return f32(n); }
 ";
+
+/// Makes the front end lay out all types before it.
+const LAYOUT: &str = "\nconst attention_last = array<u32, 2>(1u, 2u);";
 
 /// Brackets inside of each other, and words and signs of a statement: the front end's and drivers' compilers recurse
 /// over both.
@@ -32,6 +36,9 @@ pub(super) fn check(text: &str) -> Result<Defined> {
     let words = tokens(text);
     bounded(text, &words)?;
     directives(text, &words)?;
+    if let Some((at, wrong)) = size::large_structure(&words) {
+        return Err(fault(text, at, wrong));
+    }
     let whole = format!("{PRELUDE}{text}");
     let module = naga::front::wgsl::parse_str(&whole).map_err(|e| {
         let span = e.labels().next().map(|(span, _)| span);
@@ -46,6 +53,7 @@ pub(super) fn check(text: &str) -> Result<Defined> {
         };
         fault(text, place(span), ModFault::Wgsl(message))
     })?;
+    sized(text, &words, &whole, &module)?;
     declarations(text, &words)?;
     calls(text, &words)?;
     let defined = Defined {
@@ -102,6 +110,25 @@ fn else_chains(text: &str, words: &[Token<'_>]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Refuses what is short and becomes large.
+fn sized(text: &str, words: &[Token<'_>], whole: &str, module: &Module) -> Result<()> {
+    // Arrays are types without a place.
+    let array = || {
+        let array = words.iter().find(|word| word.text == "array");
+        array.map_or(0, |word| word.at)
+    };
+    // A type that no value is left of is laid out only where one comes after it, and is in no module.
+    let laid_out = naga::front::wgsl::parse_str(&format!("{whole}{LAYOUT}"));
+    let unseen = laid_out.is_err().then(size::too_large);
+    if let Some(wrong) = size::large_type(module).or(unseen) {
+        return Err(fault(text, array(), wrong));
+    }
+    match size::long_function(module) {
+        Some((span, wrong)) => Err(fault(text, place(Some(span)), wrong)),
+        None => Ok(()),
+    }
 }
 
 /// Directives would have to stand before the prelude; the front end's words for that help nobody.

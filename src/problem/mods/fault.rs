@@ -65,6 +65,27 @@ pub enum ModFault {
         /// How deep they may be.
         allowed: usize,
     },
+    /// A type that is too large.
+    #[error(
+        "this type takes {bytes} bytes or more; allowed is {allowed}, so make it smaller or put tables into mod_data"
+    )]
+    Type {
+        /// How many it takes.
+        bytes: u64,
+        /// How many it may take.
+        allowed: u32,
+    },
+    /// A function that is too long.
+    #[error(
+        "this function has {length} expressions with all that it calls, each as often as it does; allowed is {allowed}, \
+         so call less, or in a loop"
+    )]
+    Inlined {
+        /// How many.
+        length: u64,
+        /// How many there may be.
+        allowed: u64,
+    },
     /// Too many words and signs.
     #[error(
         "this statement has {length} words and signs or more; allowed is {allowed}, so split it"

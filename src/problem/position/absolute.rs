@@ -2,6 +2,8 @@
 
 use crate::error::{Error, Result};
 
+use super::check_count;
+
 /// The sinusoidal table (arXiv 1706.03762, section 3.5) of `len` positions: channel 2i of position p is
 /// sin(p · 10000^(−2i/dim)), channel 2i + 1 the cosine.
 pub fn sinusoidal(len: u32, dim: u32) -> Result<Vec<f32>> {
@@ -19,6 +21,7 @@ pub fn sinusoidal_scaled(len: u32, dim: u32, trained: u32) -> Result<Vec<f32>> {
 }
 
 fn scaled(len: u32, dim: u32, scale: f64) -> Result<Vec<f32>> {
+    check_size(len, dim)?;
     if dim == 0 || !dim.is_multiple_of(2) {
         return Err(Error::size("embedding size", dim, "an even number above 0"));
     }
@@ -43,10 +46,16 @@ pub fn interpolate(learned: &[f32], dim: u32, len: u32) -> Result<Vec<f32>> {
         let allowed = format!("a multiple of the embedding size {dim}, above 0");
         return Err(Error::size("learned table", learned.len() as u64, allowed));
     }
+    check_size(len, dim)?;
     let rows: Vec<&[f32]> = learned.chunks_exact(width).collect();
     let step = (rows.len() - 1) as f64 / f64::from(len.saturating_sub(1).max(1));
     let row = |p: u32| between(&rows, f64::from(p) * step);
     Ok((0..len).flat_map(row).collect())
+}
+
+/// Refuses a table that no shader can index, before there is room for it.
+fn check_size(len: u32, dim: u32) -> Result<()> {
+    check_count("table", len, dim)
 }
 
 fn between(rows: &[&[f32]], at: f64) -> Vec<f32> {

@@ -11,7 +11,7 @@ pub use yarn::{Yarn, mscale};
 
 use crate::error::{Error, Result};
 
-use super::rope::{Precision, Rotary, check_above, check_fraction};
+use super::rope::{Precision, Rotary, check_attention_factor, check_fraction, check_within};
 
 /// How a model's frequencies were stretched beyond its training length; `factor` is the stretch s ≥ 1.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -226,17 +226,23 @@ fn check_ntk(factor: f64, dim: u32) -> Result<()> {
     check_factor(factor)
 }
 
+/// Largest stretch of a context, and number of turns in one. s·T/L0 − (s − 1) stays exact to 10⁻¹⁰ in f64, where 10¹⁹
+/// would cancel to a base of 0, and all that is computed of them stays in f32.
+const MAX_FACTOR: f64 = 1e6;
+
 fn check_factor(factor: f64) -> Result<()> {
-    if factor.is_finite() && factor >= 1.0 {
+    if (1.0..=MAX_FACTOR).contains(&factor) {
         Ok(())
     } else {
-        let allowed = "a finite number of at least 1";
+        let allowed = "a number of at least 1, at most 1e6";
         Err(Error::number("factor", factor as f32, allowed))
     }
 }
 
-fn check_attention_factor(factor: f64) -> Result<()> {
-    check_above("attention_factor", factor, 0.0, "a finite number above 0")
+/// Numbers of turns.
+fn check_turns(what: &'static str, turns: f64) -> Result<()> {
+    let allowed = "a number above 1e-6, at most 1e6";
+    check_within(what, turns, 1e-6, MAX_FACTOR, allowed)
 }
 
 fn check_original(original: u32, least: u32) -> Result<()> {

@@ -157,8 +157,11 @@ impl Rotary {
             return Err(Error::size("head_dim", self.head_dim, allowed));
         }
         self.validate_channels()?;
-        check_above("rope_theta", self.base, 1.0, "a finite number above 1")?;
+        let allowed = "a finite number above 1, at most 1e30";
+        check_within("rope_theta", self.base, 1.0, MAX_BASE, allowed)?;
         self.kind.validate(self.dim)?;
+        // What is computed of other numbers is held to the same.
+        check_attention_factor(self.attention_factor())?;
         self.xpos.map_or(Ok(()), |xpos| xpos.validate())?;
         self.temperature.map_or(Ok(()), |t| t.validate())
     }
@@ -189,14 +192,26 @@ impl PartialEq for Origin {
     }
 }
 
-/// Refuses what is not finite or not above `least`.
-pub(super) fn check_above(
+/// Largest base: its powers stay in f32, in which [`Precision::AsTrained`] computes them.
+const MAX_BASE: f64 = 1e30;
+/// Largest factor on cosines and sines. Both sides of a product have it, so scores have its square: see
+/// [`MAX_SCALE`](crate::problem::MAX_SCALE).
+const MAX_ATTENTION_FACTOR: f64 = 1000.0;
+
+pub(super) fn check_attention_factor(factor: f64) -> Result<()> {
+    let (most, allowed) = (MAX_ATTENTION_FACTOR, "a number above 0, at most 1000");
+    check_within("attention_factor", factor, 0.0, most, allowed)
+}
+
+/// Refuses what is not above `least` and at most `most`.
+pub(super) fn check_within(
     what: &'static str,
     value: f64,
     least: f64,
+    most: f64,
     allowed: &'static str,
 ) -> Result<()> {
-    if value.is_finite() && value > least {
+    if value > least && value <= most {
         Ok(())
     } else {
         Err(Error::number(what, value as f32, allowed))

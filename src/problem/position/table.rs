@@ -172,7 +172,7 @@ fn half_open(positions: &RangeInclusive<i32>) -> Range<i64> {
 }
 
 /// Refuses a range that is empty, too long to index in a shader, or too far from the centre of xPos.
-fn check_range(rotary: &Rotary, positions: &RangeInclusive<i32>) -> Result<()> {
+pub(crate) fn check_range(rotary: &Rotary, positions: &RangeInclusive<i32>) -> Result<()> {
     let (start, end) = (*positions.start(), *positions.end());
     let refuse = |allowed| {
         Err(Error::Positions {

@@ -2,8 +2,14 @@
 
 use std::ops::RangeInclusive;
 
-use super::rope::check_above;
+use super::MAX_POSITION;
+use super::rope::check_within;
 use crate::error::{Error, Result};
+use crate::problem::MAX_LEN;
+
+/// Largest a: its logarithm is at most 22, so τ leaves a score its room in f32, see
+/// [`MAX_SCALE`](crate::problem::MAX_SCALE).
+const MAX_SCALE: f64 = 1e6;
 
 /// τ(p) = 1 + a·ln(1 + ⌊(p + offset)/F⌋), a factor on the scores of the query at p, applied after the rotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -17,16 +23,25 @@ pub struct Temperature {
 }
 
 impl Temperature {
-    /// τ at one position; 1 where p + offset is negative.
+    /// τ at one position; 1 where p + offset is negative. A floor of 0, which no problem may have, counts as 1.
     pub fn at(&self, position: i32) -> f64 {
         let p = (i64::from(position) + i64::from(self.offset)).max(0);
-        let steps = p / i64::from(self.floor);
+        let steps = p / i64::from(self.floor.max(1));
         1.0 + self.scale * (steps as f64).ln_1p()
     }
 
     /// τ for each position of a range.
     pub fn table(&self, positions: RangeInclusive<i32>) -> Result<Vec<f32>> {
         self.validate()?;
+        let (start, end) = (*positions.start(), *positions.end());
+        if end.abs_diff(start) >= MAX_LEN {
+            let allowed = format!("at most {MAX_LEN} positions");
+            return Err(Error::Positions {
+                start,
+                end,
+                allowed,
+            });
+        }
         Ok(positions.map(|p| self.at(p) as f32).collect())
     }
 
@@ -34,7 +49,12 @@ impl Temperature {
         if self.floor == 0 {
             return Err(Error::size("temperature floor", self.floor, "at least 1"));
         }
-        let allowed = "a finite number above 0";
-        check_above("temperature scale", self.scale, 0.0, allowed)
+        let most = MAX_POSITION as u32;
+        if self.offset > most {
+            let allowed = format!("at most {most}");
+            return Err(Error::size("temperature offset", self.offset, allowed));
+        }
+        let allowed = "a number above 0, at most 1e6";
+        check_within("temperature scale", self.scale, 0.0, MAX_SCALE, allowed)
     }
 }

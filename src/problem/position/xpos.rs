@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::rope::check_above;
+use super::rope::check_within;
 use crate::error::Result;
 
 /// ζ_i^((p − centre)/scale_base) on q and its inverse on k, with ζ_i = (2i/d + 0.4)/1.4. The product depends on the
@@ -39,7 +39,8 @@ impl XPos {
     }
 
     pub(super) fn validate(&self) -> Result<()> {
-        let allowed = "a finite number above 0";
-        check_above("xpos scale_base", self.scale_base, 0.0, allowed)
+        // Beyond, the rate of fading is 0 or infinite.
+        let allowed = "a number above 1e-6, at most 1e30";
+        check_within("xpos scale_base", self.scale_base, 1e-6, 1e30, allowed)
     }
 }

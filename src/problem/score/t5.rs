@@ -62,22 +62,20 @@ impl T5 {
 
     /// The bucket of `relative` = p_k − p_q, by these [thresholds](Self::thresholds).
     pub fn bucket(&self, relative: i64, thresholds: &[u32]) -> u32 {
-        let (first, r) = if self.bidirectional && relative > 0 {
-            (self.side(), relative)
+        let after = relative > 0;
+        let first = if self.bidirectional && after {
+            self.side()
         } else {
-            (
-                0,
-                if self.bidirectional {
-                    -relative
-                } else {
-                    (-relative).max(0)
-                },
-            )
+            0
         };
-        if r < i64::from(self.exact()) {
+        let r = match (self.bidirectional, after) {
+            (false, true) => 0,
+            _ => relative.unsigned_abs(),
+        };
+        if r < u64::from(self.exact()) {
             return first + r as u32;
         }
-        let passed = thresholds.partition_point(|&t| i64::from(t) <= r);
+        let passed = thresholds.partition_point(|&t| u64::from(t) <= r);
         first + self.exact() + passed as u32
     }
 

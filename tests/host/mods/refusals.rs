@@ -215,3 +215,40 @@ fn memory_that_is_not_ones_own() {
     let call = body("var a = array<u32, 4>(); if j > 1u { loop { »add(&a[1]); break; } }");
     refused(&format!("{add}{call}"), part, &["whole variable"]);
 }
+
+/// A short text that no compiler gets through is refused, and soon.
+#[test]
+fn texts_that_explode() {
+    let start = std::time::Instant::now();
+    let large = |fault: &ModFault| matches!(fault, ModFault::Type { allowed: 16384, .. });
+    let words = ["allowed is 16384", "mod_data"];
+    // Of the first no value is left, but its type would be laid out in the kernel.
+    for (constant, used) in [
+        ("array<u32, 1000000000>()[5]", "x"),
+        ("array<u32, 1000 * 1000 * 1000>()[5]", "1u"),
+        ("array<u32, 5000>()", "x[i]"),
+        ("array<array<u32, 4000>, 4000>()", "x[i][j]"),
+    ] {
+        let mask = MASK.replace("j <= i", &format!("j <= {used}"));
+        refused(&format!("{mask}\nconst x = »{constant};"), large, &words);
+    }
+    let mut structures = String::from("struct S0 { a: f32, b: u32 }\n");
+    for n in 1..24 {
+        let mark = if n == 13 { "»" } else { "" };
+        let before = n - 1;
+        structures += &format!("struct {mark}S{n} {{ a: S{before}, b: S{before} }}\n");
+    }
+    refused(&format!("{structures}{MASK}"), large, &words);
+    let mut calls = String::from("fn f0(x: u32) -> u32 { return x * x; }\n");
+    for n in 1..24 {
+        let before = n - 1;
+        calls +=
+            &format!("fn f{n}(x: u32) -> u32 {{ return f{before}(x) + f{before}(x + 1u); }}\n");
+    }
+    let (line, _, fault) = fault(&format!("{calls}{MASK}"));
+    assert!(
+        matches!(fault, ModFault::Inlined { .. }) && line > 10,
+        "{line}: {fault}"
+    );
+    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+}

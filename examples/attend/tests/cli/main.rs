@@ -8,6 +8,7 @@ mod golden;
 mod gradients;
 mod mods;
 mod options;
+mod outputs;
 mod positions;
 mod report;
 mod select;

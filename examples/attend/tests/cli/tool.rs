@@ -16,12 +16,19 @@ pub struct Run {
     pub stderr: String,
 }
 
-/// Runs the tool.
-pub fn attend<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Run {
-    let output = Command::new(env!("CARGO_BIN_EXE_attend"))
+/// The tool, not yet run.
+pub fn command<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_attend"));
+    command
         .args(args)
         // Some drivers complain on stderr where this is not set.
-        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_RUNTIME_DIR", env!("CARGO_TARGET_TMPDIR"));
+    command
+}
+
+/// Runs the tool.
+pub fn attend<S: AsRef<std::ffi::OsStr>>(args: &[S]) -> Run {
+    let output = command(args)
         .output()
         .expect("cargo builds the tool for its tests");
     let text = |bytes: Vec<u8>| String::from_utf8_lossy(&bytes).into_owned();

@@ -2,7 +2,7 @@
 
 use std::f64::consts::TAU;
 
-use super::{Powers, check_above, check_factor, check_original};
+use super::{MAX_FACTOR, Powers, check_factor, check_original, check_turns};
 use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "llama3".
@@ -43,9 +43,9 @@ impl Llama3 {
     pub(super) fn validate(&self) -> Result<()> {
         let (low, high) = (self.low_freq_factor, self.high_freq_factor);
         check_factor(self.factor)?;
-        check_above("low_freq_factor", low, 0.0, "a finite number above 0")?;
-        if !(high.is_finite() && high >= low) {
-            let allowed = "a finite number of at least low_freq_factor";
+        check_turns("low_freq_factor", low)?;
+        if !(low..=MAX_FACTOR).contains(&high) {
+            let allowed = "a number of at least low_freq_factor, at most 1e6";
             return Err(Error::number("high_freq_factor", high as f32, allowed));
         }
         check_original(self.original, 1)

@@ -4,7 +4,10 @@
 
 use std::f64::consts::TAU;
 
-use super::{Powers, check_above, check_attention_factor, check_factor, check_original};
+use super::{
+    MAX_FACTOR, Powers, check_attention_factor, check_factor, check_original, check_turns,
+    check_within,
+};
 use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "yarn".
@@ -95,9 +98,9 @@ impl Yarn {
         let (fast, slow) = (self.beta_fast, self.beta_slow);
         check_factor(self.factor)?;
         check_original(self.original, 1)?;
-        check_above("beta_slow", slow, 0.0, "a finite number above 0")?;
-        let allowed = "a finite number above beta_slow";
-        check_above("beta_fast", fast, slow, allowed)?;
+        check_turns("beta_slow", slow)?;
+        let allowed = "a number above beta_slow, at most 1e6";
+        check_within("beta_fast", fast, slow, MAX_FACTOR, allowed)?;
         check_mscale("mscale", self.mscale)?;
         check_mscale("mscale_all_dim", self.mscale_all_dim)?;
         self.attention_factor.map_or(Ok(()), check_attention_factor)
@@ -106,8 +109,8 @@ impl Yarn {
 
 fn check_mscale(what: &'static str, k: Option<f64>) -> Result<()> {
     match k {
-        Some(k) if !(k.is_finite() && k >= 0.0) => {
-            let allowed = "a finite number of at least 0";
+        Some(k) if !(0.0..=1000.0).contains(&k) => {
+            let allowed = "a number of at least 0, at most 1000";
             Err(Error::number(what, k as f32, allowed))
         }
         _ => Ok(()),
