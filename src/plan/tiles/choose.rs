@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::plan::{Declined, PlanOptions, StrategyKind};
 
-use super::{TileChoice, TileRequest, gpu, software};
+use super::{TileChoice, TileRequest, channels, gpu, software};
 
 pub(in crate::plan) fn choose(
     tile_request: TileRequest,
@@ -116,6 +116,9 @@ fn subgroup(
              it must be a power of two, at least 4 and at most the smaller"
         ));
     }
+    if tile_request.decode {
+        return channels::choose(tile_request, (width, min, max), options, caps);
+    }
     let tiling = options
         .tiling
         .unwrap_or_else(|| subgroup_tiling(tile_request, caps.class, width, max, key_loop));
@@ -209,7 +212,7 @@ fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, St
     })
 }
 
-fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
+pub(super) fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
     let most = caps.invocations_per_workgroup.min(caps.workgroup_size_x);
     if tiling.invocations > most {
         return Err(format!(
