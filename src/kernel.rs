@@ -6,6 +6,7 @@ pub mod params;
 mod check;
 mod codec;
 mod combine;
+mod decode;
 mod delta;
 mod grad_bias;
 mod grad_kv;
@@ -30,6 +31,7 @@ use std::fmt;
 pub use check::{CHECK_RUN, Check};
 pub use codec::{Input, Output, whole_vec8s};
 pub use combine::Combine;
+pub use decode::Decode;
 pub use delta::Delta;
 pub use grad_bias::GradBias;
 pub use grad_kv::GradKv;
@@ -137,6 +139,8 @@ macro_rules! variants {
 variants! {
     /// Attention of a tile of query rows.
     Prefill,
+    /// Attention of few queries, whose tiles pack the heads of one KV head.
+    Decode,
     /// Merges partial results; of no partials it makes the result of fully masked rows.
     Combine,
     /// Moves f32 rows to where and how they are to be stored.

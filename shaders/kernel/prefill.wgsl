@@ -1,5 +1,6 @@
 // Exact attention forward (FlashAttention-2's loop order). A workgroup owns a tile of query rows of one head and
-// visits the key tiles that any of them sees.
+// visits the key tiles that any of them sees. As *decode* a tile packs the rows of the heads of one KV head, so that few
+// queries read each key once for all of them.
 
 import part::params;
 import part::numbers;
@@ -51,15 +52,18 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (!work.live) { return; }
     start_strategy(invocation);
 
-    let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
-    let context = row_context(work.b, work.h, rows_of(tile));
-    let stream = stream_of(work.b, work.h);
+    @if(!packed) let head = work.h;
+    @if(!packed) let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
+    @if(packed) let head = work.h * params.work.packed;
+    @if(packed) let tile = row_tile(work.tile, params.range.q_begin * params.work.packed, params.range.q_end * params.work.packed);
+    let context = row_context(work.b, head, rows_of(tile));
+    let stream = stream_of(work.b, head);
     let q_rows = head_load_rows(own_rows(context));
     var o_rows = ValueSum();
     var softmax = softmax_start();
 
     let bounds = query_bounds(work.b, tile);
-    var tiles = kv_tiles(work.b, work.h, tile.first, bounds, work.split);
+    var tiles = kv_tiles(work.b, head, row_query(tile.first), bounds, work.split);
     for (var n = tiles.begin; n < tiles.end; n++) {
         tiles = next(tiles, n);
         let j_tile = tile_key(tiles, n);
@@ -71,8 +75,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var step = begin_step(stream, j, g, masked || HIDING_SCORES);
 
             // S = Q·Kᵀ
-            var s = shape_scores(head_scores(q_rows, &step), context, j);
-            if (masked) { s = mask_step(s, mask, context, j); }
+            let own = own_columns(j);
+            var s = shape_scores(head_scores(q_rows, &step), context, own);
+            if (masked) { s = mask_step(s, mask, context, own); }
 
             // P = exp(S − max)
             let updated = softmax_step(softmax, s);
@@ -85,16 +90,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 
     // O = O / Σ P
-    softmax = softmax_sinks(softmax, work.h);
-    let o_at = o_part(o_place(work.b, work.h), work.split, params.partial.o);
-    let lse_at = lse_part(lse_place(work.b, work.h), work.split, params.partial.lse);
+    softmax = softmax_sinks(softmax_joined(softmax), context);
     var finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (owns(tile, r)) {
-            let start = o_row(o_at, context.rows[r]);
+            let h = row_head(context, r);
+            let start = o_row(o_part(o_place(work.b, h), work.split, params.partial.o), context.rows[r]);
             finished[r] = FinishedRow(true, start, softmax_factor(softmax[r]), softmax[r].nonfinite);
             if (tells_rows()) {
-                let at = lse_row(lse_at, context.rows[r]);
+                let at = lse_row(lse_part(lse_place(work.b, h), work.split, params.partial.lse), context.rows[r]);
                 @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
                 @if(count_tiles) lse[at] = bitcast<u32>(f32(tiles.end - tiles.begin));
             }

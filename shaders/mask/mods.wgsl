@@ -16,8 +16,8 @@ import mask::user;
 @if(mask_mod) fn mask_by_mod(flags: Flags, context: RowContext, column: u32) -> Flags {
     var left = flags;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) {
-            let visible = user_mask_mod(context.b, context.h, pair_query(context.rows[r], column + c), pair_key(context.rows[r], column + c));
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) {
+            let visible = user_mask_mod(context.b, row_head(context, r), pair_query(context.rows[r], column + c), pair_key(context.rows[r], column + c));
             left[r] &= select(~(1u << c), 0xffffffffu, visible);
         }
     }

@@ -15,7 +15,7 @@
 
 @if(segments) fn mask_segments(visible: Flags, context: RowContext, column: u32) -> Flags {
     var flags = visible;
-    @unroll for (var c = 0u; c < KEYS; c++) {
+    @unroll for (var c = 0u; c < OWN_KEYS; c++) {
         @if(!transposed) let segment = key_segment(context.b, column + c);
         @if(transposed) let segment = query_segment(context.b, column + c);
         @unroll for (var r = 0u; r < ROWS; r++) { flags[r] &= ~select(1u << c, 0u, context.segment[r] == segment); }

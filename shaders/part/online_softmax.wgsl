@@ -24,9 +24,10 @@ fn softmax_step(rows: SoftmaxRows, s: Scores) -> SoftmaxStep {
     var next = SoftmaxStep(rows, s, array<f32, ROWS>());
     @unroll for (var r = 0u; r < ROWS; r++) {
         var row_max = rows[r].row_max;
-        @unroll for (var c = 0u; c < KEYS; c++) { row_max = max(row_max, s[r][c]); }
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) { row_max = max(row_max, s[r][c]); }
+        row_max = columns_max(row_max);
         var row_sum = 0.0;
-        @unroll for (var c = 0u; c < KEYS; c++) {
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) {
             let p = weight(s[r][c] - row_max);
             next.p[r][c] = p;
             row_sum += p;
@@ -34,6 +35,16 @@ fn softmax_step(rows: SoftmaxRows, s: Scores) -> SoftmaxStep {
         let rescale = weight(rows[r].row_max - row_max);
         next.rescale[r] = rescale;
         next.rows[r] = Softmax(row_max, rows[r].row_sum * rescale + row_sum, 1.0, rows[r].nonfinite);
+    }
+    return next;
+}
+
+// Of all columns, where the invocations of a row have sums of their own columns each.
+fn softmax_joined(rows: SoftmaxRows) -> SoftmaxRows {
+    var next = rows;
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        next[r].row_sum = columns_sum(rows[r].row_sum);
+        next[r].nonfinite = columns_marks(rows[r].nonfinite);
     }
     return next;
 }
@@ -51,12 +62,11 @@ fn softmax_nonfinite(rows: SoftmaxRows, visible: Flags, columns: u32) -> Softmax
     return next;
 }
 
-// The learned sink of head h, where there are sinks.
-fn softmax_sinks(rows: SoftmaxRows, h: u32) -> SoftmaxRows {
+// The learned sinks of the rows' heads, where there are sinks.
+fn softmax_sinks(rows: SoftmaxRows, context: RowContext) -> SoftmaxRows {
     var next = rows;
     if (params.sinks.at != NOWHERE) {
-        let sink = bitcast<f32>(aux[params.sinks.at + h]);
-        @unroll for (var r = 0u; r < ROWS; r++) { next[r] = softmax_sink(next[r], sink); }
+        @unroll for (var r = 0u; r < ROWS; r++) { next[r] = softmax_sink(next[r], bitcast<f32>(aux[params.sinks.at + row_head(context, r)])); }
     }
     return next;
 }

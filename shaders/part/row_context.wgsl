@@ -7,7 +7,10 @@ struct RowContext {
     // The columns that each sees, as far as intervals go.
     visible: array<Interval, ROWS>,
     @if(positions) p: array<i32, ROWS>,
-    @if(alibi) slope: f32,
+    // Of which query head each is, where a tile packs the rows of several.
+    @if(packed) heads: array<u32, ROWS>,
+    @if(alibi) @if(!packed) slope: f32,
+    @if(alibi) @if(packed) slopes: array<f32, ROWS>,
     @if(segments) segment: array<u32, ROWS>,
 }
 
@@ -38,14 +41,36 @@ fn row_interval(b: u32, n: u32) -> Interval {
     @if(!transposed) return visible_keys(b, n);
 }
 
-fn row_context(b: u32, h: u32, rows: array<u32, ROWS>) -> RowContext {
+// The query that row n of a tile is of: a tile that packs heads has the rows of one query side by side.
+fn row_query(n: u32) -> u32 {
+    @if(!packed) return n;
+    @if(packed) return n / params.work.packed;
+}
+
+// The query head of row r.
+fn row_head(context: RowContext, r: u32) -> u32 {
+    @if(!packed) return context.h;
+    @if(packed) return context.heads[r];
+}
+
+@if(alibi) fn alibi_slope(context: RowContext, r: u32) -> f32 {
+    @if(!packed) return context.slope;
+    @if(packed) return context.slopes[r];
+}
+
+// Of tile rows of head h, or of those of the heads packed from h on.
+fn row_context(b: u32, h: u32, tile_rows: array<u32, ROWS>) -> RowContext {
+    var rows = tile_rows;
+    @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { rows[r] = row_query(tile_rows[r]); }
     var context = RowContext();
     context.b = b;
     context.h = h;
     context.rows = rows;
+    @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { context.heads[r] = h + tile_rows[r] % params.work.packed; }
     @unroll for (var r = 0u; r < ROWS; r++) { context.visible[r] = row_interval(b, rows[r]); }
     @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { context.p[r] = row_position(b, rows[r]); }
-    @if(alibi) context.slope = alibi_slope(h);
+    @if(alibi) @if(!packed) context.slope = head_slope(h);
+    @if(alibi) @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { context.slopes[r] = head_slope(context.heads[r]); }
     @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { context.segment[r] = row_segment(b, rows[r]); }
     return context;
 }
@@ -54,7 +79,7 @@ fn row_context(b: u32, h: u32, rows: array<u32, ROWS>) -> RowContext {
 @if(transposed) fn with_head(context: RowContext, h: u32) -> RowContext {
     var there = context;
     there.h = h;
-    @if(alibi) there.slope = alibi_slope(h);
+    @if(alibi) there.slope = head_slope(h);
     return there;
 }
 

@@ -12,14 +12,12 @@ alias OwnRows = array<OwnRow, ROWS>;
 
 fn own_rows(context: RowContext) -> OwnRows {
     var own = OwnRows();
-    let q_at = q_place(context.b, context.h);
-    @if(gradient) let d_o_at = d_o_place(context.b, context.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
         let i = context.rows[r];
-        own[r].q = q_row(q_at, i);
+        own[r].q = q_row(q_place(context.b, row_head(context, r)), i);
         own[r].rotation = query_rotation(context.b, i);
         own[r].scale = query_scale(context.b, i);
-        @if(gradient) own[r].d_o = d_o_row(d_o_at, i);
+        @if(gradient) own[r].d_o = d_o_row(d_o_place(context.b, row_head(context, r)), i);
     }
     return own;
 }
@@ -62,5 +60,5 @@ fn key_rotation(b: u32, j: u32) -> u32 {
 
 // What the first and the last query of a tile see.
 fn query_bounds(b: u32, tile: Tile) -> Bounds {
-    return Bounds(visible_keys(b, tile.first), visible_keys(b, tile.last));
+    return Bounds(visible_keys(b, row_query(tile.first)), visible_keys(b, row_query(tile.last)));
 }

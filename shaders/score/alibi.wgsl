@@ -1,14 +1,14 @@
 // ALiBi (2108.12409): −slope_h·|p_i − p_j|
 
-@if(alibi) fn alibi_slope(h: u32) -> f32 {
+@if(alibi) fn head_slope(h: u32) -> f32 {
     return bitcast<f32>(aux[params.score.slopes_at + h]);
 }
 
 @if(alibi) fn add_alibi(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    @unroll for (var c = 0u; c < KEYS; c++) {
+    @unroll for (var c = 0u; c < OWN_KEYS; c++) {
         let p = column_position(context.b, column + c);
-        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] -= context.slope * f32(abs(context.p[r] - p)); }
+        @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] -= alibi_slope(context, r) * f32(abs(context.p[r] - p)); }
     }
     return s;
 }

@@ -9,10 +9,10 @@
 
 @if(bias) @if(!bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    let at = bias_place(context.b, context.h);
+    @if(transposed) let at = bias_place(context.b, context.h);
     @unroll for (var r = 0u; r < ROWS; r++) {
-        @if(!transposed) let start = bias_row(at, context.rows[r]);
-        @unroll for (var c = 0u; c < KEYS; c++) {
+        @if(!transposed) let start = bias_row(bias_place(context.b, row_head(context, r)), context.rows[r]);
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) {
             @if(!transposed) let x = bias[start + min(column + c, params.sizes.kv_len - 1u)];
             @if(transposed) let x = bias[bias_row(at, min(column + c, params.sizes.q_len - 1u)) + context.rows[r]];
             s[r][c] = biased(s[r][c], x);
@@ -25,10 +25,9 @@
 // the last key belongs to nobody, and is masked.
 @if(bias) @if(bias_pairs) fn add_bias(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    let at = bias_place(context.b, context.h);
     let last = arrayLength(&bias) - 1u;
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let start = bias_row(at, context.rows[r]) + column;
+        let start = bias_row(bias_place(context.b, row_head(context, r)), context.rows[r]) + column;
         let is_odd = start % 2u == 1u;
         var low = halves(bias[min(start / 2u, last)]);
         @unroll for (var n = 0u; n < KEY_PAIRS; n++) {

@@ -4,7 +4,7 @@ fn cap_scores(scores: Scores) -> Scores {
     @if(!softcap) return scores;
     @if(softcap) var s = scores;
     @if(softcap) @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) { s[r][c] = params.score.softcap * precise_tanh(s[r][c] * params.score.softcap_inverse); }
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) { s[r][c] = params.score.softcap * precise_tanh(s[r][c] * params.score.softcap_inverse); }
     }
     @if(softcap) return s;
 }
@@ -14,7 +14,7 @@ fn cap_scores(scores: Scores) -> Scores {
     @if(!softcap) return gradients;
     @if(softcap) var dx = gradients;
     @if(softcap) @unroll for (var r = 0u; r < ROWS; r++) {
-        @unroll for (var c = 0u; c < KEYS; c++) {
+        @unroll for (var c = 0u; c < OWN_KEYS; c++) {
             let ratio = capped[r][c] * params.score.softcap_inverse;
             dx[r][c] *= 1.0 - ratio * ratio;
         }

@@ -11,10 +11,10 @@
 
 @if(t5) fn add_t5(scores: Scores, context: RowContext, column: u32) -> Scores {
     var s = scores;
-    @unroll for (var c = 0u; c < KEYS; c++) {
+    @unroll for (var c = 0u; c < OWN_KEYS; c++) {
         let p = column_position(context.b, column + c);
         @if(transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, context.p[r] - p); }
-        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(context.h, p - context.p[r]); }
+        @if(!transposed) @unroll for (var r = 0u; r < ROWS; r++) { s[r][c] += t5_bias(row_head(context, r), p - context.p[r]); }
     }
     return s;
 }

@@ -1,19 +1,8 @@
 // Columns live in lanes: each invocation of a cluster of WIDTH holds its part of one column's channels, and the cluster
-// reads them by shuffle. Assumes that a subgroup holds whole clusters (WIDTH ≤ subgroup_min_size) and that invocations
-// of a workgroup are numbered along its subgroups.
+// reads them by shuffle.
 
-struct Invocation {
-    @builtin(local_invocation_index) index: u32,
-    @builtin(subgroup_invocation_id) lane: u32,
-}
-
-var<private> invocation_index: u32 = 0u;
-var<private> lane: u32 = 0u;
-
-fn start_strategy(own: Invocation) {
-    invocation_index = own.index;
-    lane = own.lane;
-}
+import strategy::cluster;
+import strategy::whole_steps;
 
 // What the invocation loads of a step: its column; whether pairs of it may be hidden, and whether what was loaded is no
 // finite number there. What scores were made of and a sum is to have, too, it keeps.

@@ -1,5 +1,7 @@
 // Tiles of columns in workgroup memory.
 
+import strategy::whole_steps;
+
 struct Invocation { @builtin(local_invocation_index) index: u32 }
 
 // Bit n: column n of the tile is no finite number in a step that has masked pairs; it is staged as 0. Two words are used

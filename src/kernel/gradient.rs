@@ -65,6 +65,7 @@ impl Gradient {
         self.score.compose(source, &self.mask, None);
         self.mask.compose(source);
         for (name, value) in [
+            ("packed", false),
             ("count_tiles", self.count_tiles),
             ("gradient", true),
             ("transposed", transposed),

@@ -57,6 +57,8 @@ kinds! {
         tiles: u32,
         heads: u32,
         splits: u32,
+        /// Query heads whose rows a tile has, side by side.
+        packed: u32,
     }
 
     /// The whole problem.

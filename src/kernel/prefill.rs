@@ -46,14 +46,9 @@ impl Prefill {
             key_loop: self.key_loop,
         }
     }
-}
 
-impl Kernel for Prefill {
-    fn entry(&self) -> &'static str {
-        "prefill"
-    }
-
-    fn compose(&self, source: &mut Source) {
+    /// `packed`: tiles have the rows of several heads side by side.
+    pub(super) fn compose_rows(&self, source: &mut Source, packed: bool) {
         self.all_tiles().compose(source);
         for (slot, input) in [
             ("q_rows", &self.input),
@@ -66,6 +61,7 @@ impl Kernel for Prefill {
         self.mask.compose(source);
         source.slot("o_rows", self.output.modules(false));
         for (name, value) in [
+            ("packed", packed),
             ("count_tiles", self.count_tiles),
             ("gradient", false),
             ("transposed", false),
@@ -78,6 +74,34 @@ impl Kernel for Prefill {
         ] {
             source.flag(name, value);
         }
+    }
+
+    /// What the kernel is, behind the name of its family.
+    pub(super) fn name(&self, family: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tiles = self.all_tiles();
+        write!(
+            f,
+            "{family} {} {},{}->{} {}{}{}{}{}",
+            tiles.strategy_name(),
+            self.input,
+            self.value,
+            self.output,
+            Dims(self.chunks, self.value_chunks),
+            self.score,
+            self.mask,
+            if self.rotary.is_some() { " rotary" } else { "" },
+            tiles.ways(),
+        )
+    }
+}
+
+impl Kernel for Prefill {
+    fn entry(&self) -> &'static str {
+        "prefill"
+    }
+
+    fn compose(&self, source: &mut Source) {
+        self.compose_rows(source, false);
     }
 
     fn workgroup(&self) -> Workgroup {
@@ -103,19 +127,6 @@ impl Kernel for Prefill {
 
 impl fmt::Display for Prefill {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let tiles = self.all_tiles();
-        write!(
-            f,
-            "prefill {} {},{}->{} {}{}{}{}{}",
-            tiles.strategy_name(),
-            self.input,
-            self.value,
-            self.output,
-            Dims(self.chunks, self.value_chunks),
-            self.score,
-            self.mask,
-            if self.rotary.is_some() { " rotary" } else { "" },
-            tiles.ways(),
-        )
+        self.name("prefill", f)
     }
 }

@@ -14,6 +14,8 @@ pub enum Strategy {
     /// Keys live in the lanes of a cluster of `width` invocations and are broadcast by shuffle. With `fixed` the
     /// device has this one width, so the source lane is a constant.
     Subgroup { width: u32, fixed: bool },
+    /// Channels live in the lanes of a cluster of `width` invocations, which share their rows; with `fixed` as above.
+    Channels { width: u32, fixed: bool },
     /// Keys live in workgroup memory; needs no feature.
     Workgroup,
 }
@@ -65,7 +67,7 @@ impl Tiles {
     /// The workgroup, with `sums` bytes beside what the strategy keeps.
     pub(super) fn workgroup(&self, sums: u32) -> Workgroup {
         let staged = match self.strategy {
-            Strategy::Subgroup { .. } => 0,
+            Strategy::Subgroup { .. } | Strategy::Channels { .. } => 0,
             Strategy::Workgroup => {
                 workgroup_tile_bytes(self.tiling.tile, self.chunks + self.value_chunks)
             }
@@ -92,6 +94,7 @@ impl Tiles {
             ("ROW_STRIDE", tiling.invocations / lanes),
             ("TILE_ROWS", tiling.tile_rows()),
             ("KEYS", tiling.keys),
+            ("OWN_KEYS", self.own_keys()),
             ("TILE", tiling.tile),
             ("GROUPS", tiling.tile / tiling.keys),
             ("HEAD_CHUNKS", chunks),
@@ -114,6 +117,7 @@ impl Tiles {
             ("lanes_4", 4),
             ("lanes_8", 8),
             ("lanes_16", 16),
+            ("lanes_32", 32),
         ] {
             source.flag(name, lanes >= least);
         }
@@ -133,6 +137,11 @@ impl Tiles {
                 source.constant("WIDTH", width);
                 source.flag("fixed_source", fixed && tiling.lanes_per_row == 1);
             }
+            Strategy::Channels { width, fixed } => {
+                source.slot("strategy", vec!["strategy::subgroup_channels"]);
+                source.constant("WIDTH", width);
+                source.flag("fixed_source", fixed);
+            }
             Strategy::Workgroup => {
                 source.slot("strategy", vec!["strategy::workgroup"]);
                 source.constant("HEAD_TILE_CHUNKS", tiling.tile * chunks);
@@ -141,11 +150,22 @@ impl Tiles {
         }
     }
 
+    /// Columns of a step that an invocation has scores of.
+    fn own_keys(&self) -> u32 {
+        match self.strategy {
+            Strategy::Channels { .. } => 1,
+            Strategy::Subgroup { .. } | Strategy::Workgroup => self.tiling.keys,
+        }
+    }
+
     /// `subgroup 8`, `subgroup 8+` (at least 8 lanes) or `workgroup`.
     pub(super) fn strategy_name(&self) -> String {
         match self.strategy {
             Strategy::Subgroup { width, fixed } => {
                 format!("subgroup {width}{}", if fixed { "" } else { "+" })
+            }
+            Strategy::Channels { width, fixed } => {
+                format!("channels {width}{}", if fixed { "" } else { "+" })
             }
             Strategy::Workgroup => "workgroup".into(),
         }
@@ -172,6 +192,7 @@ impl fmt::Display for Strategy {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Subgroup { .. } => "subgroup",
+            Self::Channels { .. } => "subgroup, by channels",
             Self::Workgroup => "workgroup",
         })
     }

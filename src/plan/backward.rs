@@ -24,6 +24,12 @@ use super::{Binding, Plan, PlanOptions, RotateWhere};
 
 pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     let problem = &*explicit(&request.problem);
+    if options.decode.is_some() {
+        return Err(Error::UnusedOption {
+            option: "decode",
+            task: "a backward pass",
+        });
+    }
     if options.rotate == Some(RotateWhere::Fused) {
         return Err(Error::Strategy {
             strategy: "fused rotation",

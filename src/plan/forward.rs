@@ -1,6 +1,9 @@
 //! Forward attention: families of kernels, asked in turn.
 
-pub(super) mod prefill;
+mod decode;
+mod prefill;
+pub(super) mod splits;
+mod tiled;
 
 use crate::caps::Caps;
 use crate::error::Result;
@@ -29,10 +32,14 @@ struct Family {
 }
 
 /// The families in the order in which they are asked: the last takes every call.
-const FAMILIES: [Family; 2] = [
+const FAMILIES: [Family; 3] = [
     Family {
         name: "fill",
         steps: fill,
+    },
+    Family {
+        name: "decode",
+        steps: decode::steps,
     },
     Family {
         name: "prefill",

@@ -33,6 +33,8 @@ pub struct PlanOptions {
     pub tiling: Option<Tiling>,
     /// Parts into which the visited key tiles are split, at least 1.
     pub splits: Option<u32>,
+    /// Whether few queries are taken by tiles that pack the heads of a KV head; an error where that cannot be.
+    pub decode: Option<bool>,
     /// Query rows of a step at the most, at least 1.
     pub slice_rows: Option<u32>,
     /// Where q and k are rotated.
@@ -54,6 +56,7 @@ setters! {
         with_width(width?: u32);
         with_tiling(tiling?: Tiling);
         with_splits(splits?: u32);
+        with_decode(decode?: bool);
         with_slice_rows(slice_rows?: u32);
         with_rotate(rotate?: RotateWhere);
         with_vec8(vec8?: bool);
@@ -101,6 +104,7 @@ impl PlanOptions {
             ("strategy", self.strategy.is_some()),
             ("width", self.width.is_some()),
             ("tiling", self.tiling.is_some()),
+            ("decode", self.decode.is_some()),
             ("splits", self.splits.is_some()),
             ("slice_rows", self.slice_rows.is_some()),
             ("rotate", self.rotate.is_some()),

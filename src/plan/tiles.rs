@@ -1,5 +1,6 @@
 //! Which strategy and which tiles: a table by adapter class, with the measurements beside it.
 
+mod channels;
 mod check;
 mod choose;
 mod fit;
@@ -51,6 +52,8 @@ pub(super) struct TileRequest {
     pub sums: u32,
     /// A gradient keeps more of a row and multiplies more with it: more code, which is compile time.
     pub gradient: bool,
+    /// Few rows, which meet many keys.
+    pub decode: bool,
     pub flops: u64,
 }
 
@@ -63,7 +66,17 @@ impl TileRequest {
             chunks: d.div_ceil(4) + dv.div_ceil(4),
             sums: 0,
             gradient: false,
+            decode: false,
             flops,
+        }
+    }
+
+    /// Of `rows` packed rows.
+    pub fn decode(shape: &Shape, rows: u32, flops: u64) -> Self {
+        Self {
+            rows,
+            decode: true,
+            ..Self::forward(shape, flops)
         }
     }
 

@@ -10,22 +10,31 @@ use crate::device::{Gpu, Pace, gpu, is_part, left_out, say};
 use crate::run::{check, run, variants};
 use crate::support::cases::{self, Case, Setting};
 use crate::support::inputs::{Data, Inputs};
-use crate::support::variants::forward::{can_run, cases_of, choice, data};
+use crate::support::variants::forward::{self, can_run, cases_of, choice, data};
 
-/// Runs the cases that `key` is the variant of; answers how many, and every variant that took part.
-fn run_variant(gpu: &Gpu, number: usize, key: &Prefill, seen: &mut BTreeSet<Variant>) -> usize {
+/// Runs the cases that `variant` is taken for; answers how many, and every variant that took part.
+fn run_variant(
+    gpu: &Gpu,
+    number: usize,
+    variant: &Variant,
+    (key, decode): (&Prefill, bool),
+    seen: &mut BTreeSet<Variant>,
+) -> usize {
     let varying = gpu.of_varying_width();
-    let is_fixed = !matches!(key.strategy, Strategy::Subgroup { fixed: false, .. });
+    let is_fixed = !matches!(
+        key.strategy,
+        Strategy::Subgroup { fixed: false, .. } | Strategy::Channels { fixed: false, .. }
+    );
     let attention = if is_fixed { &gpu.attention } else { &varying };
-    let (choice, variant) = (choice(key), Variant::Prefill(*key));
+    let choice = choice(key, decode);
     let mut count = 0;
     for (n, case) in cases_of(key).iter().enumerate() {
         let plan = attention
             .plan_with(&case.problem, &choice)
             .unwrap_or_else(|e| panic!("{variant}, {}: {e}", case.name));
         let used = variants(&plan);
-        let forward = used.iter().any(|v| matches!(v, Variant::Prefill(_)));
-        if (forward && !used.contains(&variant)) || (is_part() && n % 5 != number % 5) {
+        let is_forward = used.iter().any(|v| forward::key(v).is_some());
+        if (is_forward && !used.contains(variant)) || (is_part() && n % 5 != number % 5) {
             continue;
         }
         let inputs = Inputs::new(case, data(n, key), n as u64);
@@ -37,7 +46,7 @@ fn run_variant(gpu: &Gpu, number: usize, key: &Prefill, seen: &mut BTreeSet<Vari
             &format!("{}: {variant}\nseed {n}\n{plan}", case.name),
         );
         seen.extend(variants(&plan));
-        count += usize::from(forward);
+        count += usize::from(is_forward);
     }
     count
 }
@@ -52,12 +61,12 @@ fn every_case_with_every_variant_that_can_run_here() {
     let mut pace = Pace::new("forward variants", variants.len());
     for (number, variant) in variants.into_iter().enumerate() {
         pace.at(number);
-        let Variant::Prefill(key) = variant else {
+        let Some((key, decode)) = forward::key(&variant) else {
             continue;
         };
         if can_run(&key, gpu.attention.caps()) {
             let start = Instant::now();
-            let count = run_variant(gpu, number, &key, &mut seen);
+            let count = run_variant(gpu, number, &variant, (&key, decode), &mut seen);
             assert!(count > 0, "no case of the table has the variant {variant}");
             println!(
                 "{variant}, {}: {count} cases in {:.1} s",
@@ -71,7 +80,7 @@ fn every_case_with_every_variant_that_can_run_here() {
     let forward: BTreeSet<_> = seen
         .iter()
         .copied()
-        .filter(|v| matches!(v, Variant::Prefill(_)))
+        .filter(|v| forward::key(v).is_some())
         .collect();
     assert_eq!(
         forward, expected,
@@ -126,6 +135,7 @@ fn every_combine_and_pack_variant() {
             Variant::Combine(_) => true,
             Variant::Pack(key) => key.rows == PackRows::InOrder,
             Variant::Prefill(_)
+            | Variant::Decode(_)
             | Variant::Rotate(_)
             | Variant::Delta(_)
             | Variant::GradQ(_)

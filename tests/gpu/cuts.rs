@@ -5,7 +5,10 @@ use wgpu_attention::problem::{Mask, Slice, Values};
 use wgpu_attention::{Element, Merge, Operands, PlanOptions};
 
 use crate::device::gpu;
-use crate::run::{Buffers, Output, buffer, check, execute, read, run, run_and_check, strategies};
+use crate::run::{
+    Buffers, Output, buffer, check, execute, forward_strategies, read, run, run_and_check,
+    strategies,
+};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::poisoned;
@@ -29,7 +32,7 @@ const CUTS: [std::ops::Range<u32>; 5] = [0..13, 13..14, 14..14, 14..41, 41..67];
 #[test]
 fn slices_of_keys_merge_to_the_whole() {
     let gpu = gpu();
-    for (choice, mask) in strategies(gpu)
+    for (choice, mask) in forward_strategies(gpu)
         .iter()
         .flat_map(|c| masks().into_iter().map(move |m| (c, m)))
     {

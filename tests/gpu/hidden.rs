@@ -7,7 +7,7 @@ use wgpu_attention::problem::{
 use wgpu_attention::reference::{forward, visible};
 
 use crate::device::gpu;
-use crate::run::{run, strategies};
+use crate::run::{forward_strategies, run};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, DenseBias, Inputs};
 use crate::support::tensor::encode;
@@ -155,7 +155,7 @@ fn chosen() -> Way {
 #[test]
 fn what_is_hidden_changes_nothing() {
     for way in ways() {
-        for choice in strategies(gpu()) {
+        for choice in forward_strategies(gpu()) {
             let of = |inputs: &Inputs| run(gpu(), &gpu().attention, &way.case, inputs, &choice);
             let (plan, clean) = of(&way.inputs);
             let finite = clean.forward(&way.case).o.iter().all(|x| x.is_finite());
@@ -202,7 +202,7 @@ fn a_triangular_bias_is_causal() {
         };
         values_of[AT * 16..][..16].fill(poison);
         inputs.buffers[slot] = encode(Element::F32, values_of);
-        for choice in strategies(gpu()) {
+        for choice in forward_strategies(gpu()) {
             let of = |case, inputs: &Inputs| {
                 run(gpu(), &gpu().attention, case, inputs, &choice)
                     .1

@@ -3,6 +3,7 @@
 //! `WGPU_ATTENTION_ADAPTER` names a part of the adapter's or its driver's name. With `WGPU_ATTENTION_PART=1` every
 //! variant gets a part of the case table and the longest tests are left out, said on stderr.
 
+mod decode;
 mod device;
 mod ranges;
 mod run;

@@ -161,6 +161,12 @@ pub fn variants(plan: &Plan) -> Vec<Variant> {
     plan.steps().iter().map(|step| step.variant()).collect()
 }
 
+/// Both strategies, for many queries and for few.
+pub fn forward_strategies(gpu: &Gpu) -> Vec<PlanOptions> {
+    let both = |choice: PlanOptions| [false, true].map(|decode| choice.clone().with_decode(decode));
+    strategies(gpu).into_iter().flat_map(both).collect()
+}
+
 /// Both strategies, where the adapter has them.
 pub fn strategies(gpu: &Gpu) -> Vec<PlanOptions> {
     let of = |strategy| PlanOptions::default().with_strategy(strategy);

@@ -114,6 +114,7 @@ fn strategy(key: &Prefill) -> String {
             width,
             fixed: false,
         } => width.to_string(),
+        Strategy::Channels { .. } => panic!("of decode kernels only"),
         Strategy::Workgroup => "workgroup".into(),
     }
 }
@@ -197,7 +198,10 @@ fn every_possible_pair_is_there() {
 fn there_are_at_most_160_each_once_and_always_the_same() {
     let variants = crate::support::covering::forward();
     println!("{} variants", variants.len());
-    assert!(variants.len() <= 160, "{}", variants.len());
+    let few = variants.iter().filter(|v| matches!(v, Variant::Decode(_)));
+    let few = few.count();
+    assert!(few <= 60, "{few}");
+    assert!(variants.len() - few <= 160, "{}", variants.len());
     assert_eq!(variants, crate::support::covering::forward());
     assert_eq!(
         variants.iter().collect::<BTreeSet<_>>().len(),

@@ -87,14 +87,16 @@ fn options() -> impl Strategy<Value = PlanOptions> {
         prop::option::weighted(0.1, any::<bool>()),
         any::<bool>(),
         any::<bool>(),
+        prop::option::weighted(0.2, any::<bool>()),
     );
     (kinds, numbers, flags).prop_map(|((strategy, rotate), numbers, flags)| {
         let (width, tiling, splits, slice_rows) = numbers;
-        let (vec8, key_loop, shared_outputs, count_tiles) = flags;
+        let (vec8, key_loop, shared_outputs, count_tiles, decode) = flags;
         PlanOptions::default()
             .with_strategy(strategy)
             .with_width(width.or(tiling.and_then(|(width, _)| width)))
             .with_tiling(tiling.map(|(_, tiling)| tiling))
+            .with_decode(decode)
             .with_splits(splits)
             .with_slice_rows(slice_rows)
             .with_rotate(rotate)
@@ -122,6 +124,10 @@ fn runs(strategy: Inner, tiling: &Tiling) -> TestCaseResult {
             prop_assert!(lanes.is_power_of_two() && lanes <= 16);
             prop_assert!(lanes * keys == width && keys == tile);
         }
+        Inner::Channels { width, .. } => {
+            prop_assert!(invocations > 0 && invocations.is_multiple_of(width));
+            prop_assert!(lanes == width && keys == width && tile == width);
+        }
         Inner::Workgroup => {
             prop_assert!(invocations > 0 && lanes == 1 && tile.is_multiple_of(keys))
         }
@@ -138,7 +144,7 @@ fn obeys(plan: &Plan, options: &PlanOptions) -> TestCaseResult {
     {
         runs(tiles.strategy, &tiles.tiling)?;
         let kind = match tiles.strategy {
-            Inner::Subgroup { width, .. } => {
+            Inner::Subgroup { width, .. } | Inner::Channels { width, .. } => {
                 prop_assert!(options.width.is_none_or(|asked| asked == width));
                 StrategyKind::Subgroup
             }

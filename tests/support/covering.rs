@@ -1,6 +1,7 @@
 //! The variants that the test suites run: a pairwise covering array over the compile key.
 
 pub mod backward;
+mod decode;
 
 use std::collections::BTreeSet;
 
@@ -183,6 +184,7 @@ fn is_too_long(row: &[Level]) -> bool {
     for level in row {
         match *level {
             Level::Strategy(Strategy::Subgroup { width, .. }) => narrow = width < 8,
+            Level::Strategy(Strategy::Channels { width, .. }) => lanes = width,
             Level::Dims(d, dv) => channels = d + dv,
             Level::Rows(n) => rows = n,
             Level::Lanes(n) => lanes = n,
@@ -234,8 +236,8 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
     (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
-/// A set of variants in which every two properties that may meet do meet, at most 160 of them, with tiles small
-/// enough to compile fast: what the portability and GPU suites run.
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them and 60 for few queries, with
+/// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();
     let combine = outputs.clone().flat_map(|element| {
@@ -253,6 +255,7 @@ pub fn forward() -> Vec<Variant> {
     forward
         .chain(vec8())
         .map(Variant::Prefill)
+        .chain(decode::decode())
         .chain(combine)
         .chain(pack)
         .chain(rotate)
@@ -419,6 +422,11 @@ fn fit_tile(key: &mut Prefill) {
         tiling.invocations = 2 * width;
         tiling.keys = width / tiling.lanes_per_row;
         tiling.tile = tiling.keys;
+        return;
+    }
+    if let Strategy::Channels { width, .. } = key.strategy {
+        tiling.invocations = 2 * width;
+        (tiling.lanes_per_row, tiling.keys, tiling.tile) = (width, width, width);
         return;
     }
     let chunks = key.chunks + key.value_chunks;

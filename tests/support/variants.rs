@@ -1,7 +1,7 @@
 //! A covering variant as a case: what it is asked of, by which choices, and with which cases of the table.
 
 use wgpu_attention::internal::{
-    GradBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
+    Decode, GradBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
 };
 use wgpu_attention::plan::{RotateWhere, StrategyKind};
 use wgpu_attention::{Caps, Element, PlanOptions};
@@ -23,7 +23,7 @@ pub fn channels(chunks: u32) -> u32 {
 fn fits(strategy: Strategy, vec8: bool, invocations: u32, caps: &Caps) -> bool {
     let has = match strategy {
         Strategy::Workgroup => true,
-        Strategy::Subgroup { width, fixed } => caps
+        Strategy::Subgroup { width, fixed } | Strategy::Channels { width, fixed } => caps
             .subgroups
             .is_some_and(|s| width <= s.min && (!fixed || (width == s.min && width == s.max))),
     };
@@ -32,7 +32,9 @@ fn fits(strategy: Strategy, vec8: bool, invocations: u32, caps: &Caps) -> bool {
 
 fn by_strategy(strategy: Strategy) -> PlanOptions {
     let (strategy, width) = match strategy {
-        Strategy::Subgroup { width, .. } => (StrategyKind::Subgroup, Some(width)),
+        Strategy::Subgroup { width, .. } | Strategy::Channels { width, .. } => {
+            (StrategyKind::Subgroup, Some(width))
+        }
         Strategy::Workgroup => (StrategyKind::Workgroup, None),
     };
     PlanOptions::default()
@@ -51,12 +53,23 @@ fn distance(score: &ScoreKey) -> Option<Distance> {
 pub mod forward {
     use super::*;
 
+    /// The key of a forward variant, and whether it is one for few queries.
+    pub fn key(variant: &Variant) -> Option<(Prefill, bool)> {
+        match *variant {
+            Variant::Prefill(key) => Some((key, false)),
+            Variant::Decode(Decode(key)) => Some((key, true)),
+            _ => None,
+        }
+    }
+
     pub fn can_run(key: &Prefill, caps: &Caps) -> bool {
         fits(key.strategy, key.vec8, key.tiling.invocations, caps)
     }
 
-    pub fn choice(key: &Prefill) -> PlanOptions {
+    /// `decode`: of a decode kernel with this key.
+    pub fn choice(key: &Prefill, decode: bool) -> PlanOptions {
         by_strategy(key.strategy)
+            .with_decode(decode)
             .with_tiling(key.tiling)
             .with_vec8(key.vec8)
             .with_key_loop(key.key_loop)

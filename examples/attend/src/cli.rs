@@ -174,11 +174,6 @@ impl Args {
 
     /// The paths that the options force.
     pub fn choice(&self) -> Result<PlanOptions> {
-        if self.decode == Switch::On {
-            bail!(
-                "--decode on cannot run here: there are no decode kernels yet; use --decode auto"
-            );
-        }
         let strategy = match self.strategy {
             StrategyName::Auto => None,
             StrategyName::Subgroup => Some(StrategyKind::Subgroup),
@@ -187,9 +182,15 @@ impl Args {
                 "--strategy matrix cannot run here: there are no matrix kernels yet; use --strategy auto"
             ),
         };
+        let decode = match self.decode {
+            Switch::Auto => None,
+            Switch::On => Some(true),
+            Switch::Off => Some(false),
+        };
         let (splits, slice_rows) = (self.splits, self.slice_rows);
         Ok(PlanOptions::default()
             .with_strategy(strategy)
+            .with_decode(decode)
             .with_splits(splits)
             .with_slice_rows(slice_rows))
     }

@@ -76,6 +76,8 @@ fn run(args: &Args) -> Result<()> {
     let gpu = Gpu::open(&adapter::choose(args.adapter.as_deref())?)?;
     let mut plans = vec![gpu.attention.plan_with(&problem, &choice)?];
     if let Some(backward) = &backward {
+        // Gradients have no kernels for few queries.
+        let choice = choice.with_decode(None);
         plans.push(gpu.attention.plan_backward_with(backward, &choice)?);
     }
     positions_hint(args, &problem);

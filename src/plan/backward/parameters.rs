@@ -6,7 +6,7 @@ use crate::kernel::{
 };
 use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::tile_steps;
-use crate::plan::forward::prefill::ITERATION_MARGIN;
+use crate::plan::forward::splits::ITERATION_MARGIN;
 use crate::plan::operation::merge::pack;
 use crate::plan::tiles::{self, TileRequest};
 use crate::plan::{Binding, Cost};

@@ -5,7 +5,7 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::plan::builder::{PlanBuilder, product};
 use crate::plan::dispatch::cut;
-use crate::plan::forward::prefill::ITERATION_MARGIN;
+use crate::plan::forward::splits::ITERATION_MARGIN;
 use crate::plan::tiles::{self, TileChoice};
 use crate::problem::{Problem, Slice};
 

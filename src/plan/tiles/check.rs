@@ -31,9 +31,13 @@ pub(super) fn check(
     tile_request: &TileRequest,
     caps: &Caps,
 ) -> Result<(), String> {
+    let most_lanes = match strategy {
+        Strategy::Channels { .. } => MOST_KEYS,
+        Strategy::Subgroup { .. } | Strategy::Workgroup => MOST_LANES,
+    };
     for (what, actual, most) in [
         ("rows per invocation", tiling.rows, MOST_ROWS),
-        ("lanes per row", tiling.lanes_per_row, MOST_LANES),
+        ("lanes per row", tiling.lanes_per_row, most_lanes),
         ("keys per step", tiling.keys, MOST_KEYS),
         ("keys per tile", tiling.tile, MOST_KEYS),
     ] {
@@ -46,6 +50,7 @@ pub(super) fn check(
     check_invocations(tiling, caps)?;
     match strategy {
         Strategy::Subgroup { width, .. } => check_cluster(tiling, width)?,
+        Strategy::Channels { width, .. } => check_channels(tiling, width)?,
         Strategy::Workgroup => check_steps(tiling)?,
     }
     check_text(tiling, tile_request)?;
@@ -81,6 +86,23 @@ fn check_cluster(tiling: &Tiling, width: u32) -> Result<(), String> {
     Err(format!(
         "{tiling} does not fit clusters of {width} lanes; invocations must be a multiple of {width}, lanes per row a \
          power of two, and keys per step and tile {width} / lanes per row"
+    ))
+}
+
+/// Whole clusters whose lanes share rows and have a column of each step.
+fn check_channels(tiling: &Tiling, width: u32) -> Result<(), String> {
+    let Tiling {
+        lanes_per_row,
+        keys,
+        tile,
+        ..
+    } = *tiling;
+    if [lanes_per_row, keys, tile] == [width; 3] && tiling.invocations.is_multiple_of(width) {
+        return Ok(());
+    }
+    Err(format!(
+        "{tiling} does not fit rows whose channels lie in clusters of {width} lanes; invocations must be a multiple of \
+         {width}, and lanes per row, keys per step and keys per tile {width}"
     ))
 }
 
@@ -120,7 +142,7 @@ fn check_memory(
     caps: &Caps,
 ) -> Result<(), String> {
     let staged = match strategy {
-        Strategy::Subgroup { .. } => 0,
+        Strategy::Subgroup { .. } | Strategy::Channels { .. } => 0,
         Strategy::Workgroup => workgroup_tile_bytes(tiling.tile, tile_request.chunks),
     };
     let bytes = staged + tile_request.sums * tiling.invocations * 4;

@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::plan::{Declined, PlanOptions, StrategyKind};
 
-use super::{TileChoice, TileRequest, check, gpu, software};
+use super::{TileChoice, TileRequest, channels, check, gpu, software};
 
 pub(in crate::plan) fn choose(
     tile_request: TileRequest,
@@ -120,6 +120,9 @@ fn subgroup(
             "a cluster of {width} lanes does not fit subgroups of {min} to {max} lanes; \
              it must be a power of two, at least 4 and at most the smaller"
         ));
+    }
+    if tile_request.decode {
+        return channels::choose(tile_request, (width, min, max), options, caps);
     }
     let tiling = options
         .tiling

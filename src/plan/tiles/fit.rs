@@ -43,6 +43,15 @@ pub(in crate::plan) fn fit_block(
                 tiling.invocations /= 2;
             }
         }
+        Strategy::Channels { width, .. } => {
+            if width > most {
+                return Err(Error::Strategy {
+                    strategy: "decode",
+                    reason: format!("a step of {width} keys does not divide blocks of {side}"),
+                });
+            }
+            tiling.rows = tiling.rows.min(most);
+        }
         Strategy::Workgroup => {
             tiling.tile = tiling.tile.min(most);
             while tiling.tile_rows() > most && tiling.rows > 1 {

@@ -31,7 +31,7 @@ pub(in crate::plan) fn iterations(
     let channels = if chosen.vec8 { 8 } else { 4 };
     let loads = |dim: u32| (tiling.tile * dim.div_ceil(channels)).div_ceil(tiling.invocations);
     let own = u64::from(match chosen.strategy {
-        Strategy::Subgroup { .. } => 1,
+        Strategy::Subgroup { .. } | Strategy::Channels { .. } => 1,
         Strategy::Workgroup => {
             tiling.tile / tiling.keys + loads(shape.head_dim) + loads(shape.value_dim) + 4
         }
@@ -55,7 +55,9 @@ pub(in crate::plan) fn iterations(
 /// How often a workgroup reads a key: each cluster of a subgroup kernel loads its own.
 pub(in crate::plan) fn loads(chosen: &TileChoice) -> u64 {
     match chosen.strategy {
-        Strategy::Subgroup { width, .. } => u64::from(chosen.tiling.invocations / width),
+        Strategy::Subgroup { width, .. } | Strategy::Channels { width, .. } => {
+            u64::from(chosen.tiling.invocations / width)
+        }
         Strategy::Workgroup => 1,
     }
 }

@@ -15,8 +15,8 @@ const CASES: usize = 4;
 pub fn experiments(attention: &Attention) -> Vec<Experiment> {
     let mut all = Vec::new();
     for (number, variant) in crate::support::covering::forward().into_iter().enumerate() {
-        if let Variant::Prefill(key) = variant {
-            all.extend(of_forward(attention, number, &key));
+        if let Some(key) = forward::key(&variant) {
+            all.extend(of_forward(attention, number, &variant, key));
         }
     }
     for (number, variant) in crate::support::covering::backward::all()
@@ -40,11 +40,16 @@ fn from(cases: Vec<Case>, number: usize) -> Vec<(usize, Case)> {
     cases
 }
 
-fn of_forward(attention: &Attention, number: usize, key: &Prefill) -> Vec<Experiment> {
-    if !forward::can_run(key, attention.caps()) {
+fn of_forward(
+    attention: &Attention,
+    number: usize,
+    variant: &Variant,
+    (key, decode): (Prefill, bool),
+) -> Vec<Experiment> {
+    if !forward::can_run(&key, attention.caps()) {
         return Vec::new();
     }
-    let (key, variant, choice) = (*key, Variant::Prefill(*key), forward::choice(key));
+    let (variant, choice) = (*variant, forward::choice(&key, decode));
     let plans = |case: &Case| {
         let plan = attention.plan_with(&case.problem, &choice);
         plan.is_ok_and(|plan| uses(&plan, &variant))

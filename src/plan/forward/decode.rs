@@ -1,0 +1,81 @@
+//! Few queries: tiles that pack the rows of the query heads of one KV head, so that each key is read once for all of them.
+
+use crate::error::{Error, Result};
+use crate::kernel::Params;
+use crate::plan::Declined;
+use crate::plan::attention::context::pairs;
+use crate::plan::builder::PlanBuilder;
+use crate::plan::operation::merge::Target;
+use crate::plan::schedule::Schedule;
+use crate::plan::tiles::{self, TileChoice, TileRequest};
+use crate::problem::Problem;
+
+use super::Answer;
+use super::tiled::{Family, Tiled, pair_flops};
+
+/// Queries up to which a call is decode, where nobody says otherwise.
+pub(super) const MOST_QUERIES: u32 = 4;
+
+/// Takes calls of few queries.
+pub(super) fn steps(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: Params,
+    target: &Target,
+) -> Result<Answer> {
+    let slice = problem.slice();
+    let queries = slice.q.end - slice.q.start;
+    let asked = builder.options.decode;
+    if !asked.unwrap_or(queries <= MOST_QUERIES) {
+        return Ok(Answer::NotMine(match asked {
+            Some(_) => Some("the call asks for prefill".into()),
+            None => None,
+        }));
+    }
+    let (packed, reason) = packed_heads(problem, slice.q.end);
+    let chosen = match tiles(builder, problem, queries * packed) {
+        Ok(chosen) => chosen,
+        Err(Error::Strategy { reason, .. }) if asked.is_none() => {
+            return Ok(Answer::NotMine(Some(reason)));
+        }
+        Err(error) => return Err(error),
+    };
+    if let Some(reason) = reason {
+        builder.decline(Declined {
+            path: "packed heads",
+            reason,
+        });
+    }
+    builder.note(match packed {
+        1 => "few queries: keys are split over workgroups".into(),
+        n => format!("few queries: a tile packs the rows of {n} heads, which read each key once"),
+    });
+    let tiled = Tiled::new(builder, problem, params, (Family::Decode, packed), chosen)?;
+    tiled.steps(builder, target)?;
+    Ok(Answer::Planned)
+}
+
+/// How many query heads' rows a tile packs, and why not all that share a KV head.
+fn packed_heads(problem: &Problem, queries_end: u32) -> (u32, Option<String>) {
+    let group = problem.shape.group();
+    let grid = problem.mask.block_grid(&problem.shape);
+    if group > 1 && grid.is_some_and(|grid| grid.heads > 1) {
+        let reason = "the blocks that are visited differ by query head".into();
+        return (1, Some(reason));
+    }
+    if queries_end.checked_mul(group).is_none() {
+        let reason = format!("query {queries_end} of {group} heads is past the range of u32");
+        return (1, Some(reason));
+    }
+    (group, None)
+}
+
+fn tiles(builder: &mut PlanBuilder<'_>, problem: &Problem, rows: u32) -> Result<TileChoice> {
+    let flops = pairs(problem, &Schedule::new(problem)).saturating_mul(pair_flops(problem));
+    let tile_request = TileRequest::decode(&problem.shape, rows, flops);
+    let mut chosen = tiles::choose(tile_request, builder.caps, builder.options)?;
+    if let Some(grid) = problem.mask.block_grid(&problem.shape) {
+        tiles::fit_block(&mut chosen, grid.side, builder)?;
+    }
+    Ok(chosen)
+}

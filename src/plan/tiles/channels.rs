@@ -1,0 +1,51 @@
+//! Tiles of few rows, whose channels lie in lanes.
+
+use crate::caps::Caps;
+use crate::kernel::{Strategy, Tiling};
+use crate::plan::PlanOptions;
+
+use super::{TileRequest, check};
+
+/// Marks of columns are the bits of a word.
+const MOST_WIDTH: u32 = 32;
+/// Words of q and o of all rows that an invocation holds, and scores of a step: half of a GPU's 255 registers each.
+const MOST_WORDS: u32 = 128;
+
+/// One cluster of up to 32 lanes per tile, with up to eight rows.
+pub(super) fn choose(
+    tile_request: TileRequest,
+    (width, min, max): (u32, u32, u32),
+    options: &PlanOptions,
+    caps: &Caps,
+) -> Result<(Strategy, Tiling), String> {
+    if options.key_loop == Some(true) {
+        return Err("lanes that have a part of each channel have no loop over keys".into());
+    }
+    if let Some(asked) = options.width.filter(|&asked| asked > MOST_WIDTH) {
+        return Err(format!(
+            "channels lie in clusters of at most {MOST_WIDTH} lanes; {asked} are asked for"
+        ));
+    }
+    let width = width.min(MOST_WIDTH);
+    let tiling = options
+        .tiling
+        .unwrap_or_else(|| tiling(tile_request, width));
+    let strategy = Strategy::Channels {
+        width,
+        fixed: min == max && width == min,
+    };
+    check::check(strategy, &tiling, &tile_request, caps)?;
+    Ok((strategy, tiling))
+}
+
+fn tiling(tile_request: TileRequest, width: u32) -> Tiling {
+    let most = (MOST_WORDS * width / tile_request.channels).min(MOST_WORDS / width);
+    let needed = tile_request.rows.next_power_of_two();
+    Tiling {
+        invocations: width,
+        lanes_per_row: width,
+        rows: (1 << most.max(1).ilog2()).min(needed).min(8),
+        keys: width,
+        tile: width,
+    }
+}
