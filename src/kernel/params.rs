@@ -160,10 +160,10 @@ kinds! {
     /// What a gradient's step takes, and whether it adds to what the outputs hold.
     Part { group_begin: u32, group_end: u32, accumulate: u32, }
 
-    /// Partial sums: the first of the numbers that a step makes or adds up, and how many lie beside each other.
-    Partials { begin: u32, stride: u32, }
+    /// Partial sums: the first of the numbers that a step makes or adds up, how many, and how many lie beside each other.
+    Partials { begin: u32, count: u32, stride: u32, }
 
-    /// Batches and heads that share one of the bias's.
+    /// Batches and heads that share one of a parameter's.
     Sharing { batches: u32, heads: u32, }
 
     /// Where a packed tensor's rows come from.

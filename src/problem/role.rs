@@ -63,7 +63,7 @@ pub enum Role {
     DK,
     /// The gradient by v, `[B, Hkv, Nk, Dv]`.
     DV,
-    /// f32, contiguous `[B|1, Hq|1, Nq, Nk]`: the sizes that the bias is not broadcast over.
+    /// f32, contiguous `[B|1, Hq|1, Nq|1, Nk]`: 1 on each axis that the bias is broadcast over (by a stride of 0).
     DBias,
     /// `f32 [Hq]`
     DSlopes,

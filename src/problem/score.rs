@@ -53,8 +53,8 @@ pub struct T5Bias {
 pub struct Score {
     /// `c·tanh(x/c)` of the scaled product (Gemma 2).
     pub softcap: Option<f32>,
-    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for a batch or head axis that is broadcast. −∞
-    /// hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it).
+    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
+    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it).
     pub bias: Option<Layout>,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,

@@ -119,7 +119,7 @@ fn pairs(
 /// The gradients of the score's own parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreGradients {
-    /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed.
+    /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed, be it over batches, heads or queries.
     pub dbias: Vec<f64>,
     /// `[Hq]`; zeros without slopes, likewise below.
     pub dslopes: Vec<f64>,

@@ -40,11 +40,9 @@ fn bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) ->
         return 0.0;
     };
     let shape = &problem.shape;
-    let (b, h) = (
-        b.min(bias.batch - 1) as usize,
-        h.min(bias.heads - 1) as usize,
-    );
-    let row = (b * bias.heads as usize + h) * shape.q_len as usize + i as usize;
+    let shared = |n: u32, size: u32| n.min(size - 1) as usize;
+    let (b, h) = (shared(b, bias.batch), shared(h, bias.heads));
+    let row = (b * bias.heads as usize + h) * bias.rows as usize + shared(i, bias.rows);
     match bias.values[row * shape.kv_len as usize + j as usize] {
         x if x < HIDING_BIAS => f64::NEG_INFINITY,
         x => x,

@@ -18,7 +18,7 @@ pub struct Tensors<'a> {
     pub kv_lens: Option<&'a [u32]>,
     /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Offsets::Device`].
     pub q_offset: Option<&'a [i32]>,
-    /// `[B|1, Hq|1, Nq, Nk]`, with its batch and head sizes.
+    /// `[B|1, Hq|1, Nq|1, Nk]`, with its sizes.
     pub bias: Option<Bias<'a>>,
     /// `[Hq]`, what lies in the GPU's buffer for [`crate::problem::Values::Device`]; likewise below.
     pub slopes: Option<&'a [f32]>,
@@ -61,21 +61,24 @@ setters! {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Bias<'a> {
-    /// `[batch, heads, Nq, Nk]`
+    /// `[batch, heads, rows, Nk]`
     pub values: &'a [f64],
     /// B, or 1 where batches share it.
     pub batch: u32,
     /// Hq, or 1 where heads share it.
     pub heads: u32,
+    /// Nq, or 1 where queries share it.
+    pub rows: u32,
 }
 
 impl<'a> Bias<'a> {
-    /// Values `[batch, heads, Nq, Nk]`; a batch or head size of 1 is shared by all.
-    pub fn new(values: &'a [f64], [batch, heads]: [u32; 2]) -> Self {
+    /// Values `[batch, heads, rows, Nk]`; a size of 1 is shared by all batches, heads or queries.
+    pub fn new(values: &'a [f64], [batch, heads, rows]: [u32; 3]) -> Self {
         Self {
             values,
             batch,
             heads,
+            rows,
         }
     }
 }

@@ -34,6 +34,7 @@ modules! {
     "kernel/combine",
     "kernel/delta",
     "kernel/grad_bias",
+    "kernel/grad_key_bias",
     "kernel/grad_kv",
     "kernel/grad_q",
     "kernel/grad_score",

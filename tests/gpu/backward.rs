@@ -6,6 +6,7 @@ mod mods;
 mod properties;
 mod rotations;
 pub mod run;
+mod shared_bias;
 mod sparse;
 
 use wgpu_attention::Element;
@@ -63,7 +64,7 @@ fn the_case_table_backward_in_both_strategies() {
     say(&format!("{count} backward passes"));
 }
 
-/// Sinks in every case, and biases that batches or heads share.
+/// Sinks in every case, and biases that batches, heads or queries share.
 #[test]
 fn the_scores_own_parameters_in_both_strategies() {
     let gpu = gpu();
@@ -76,6 +77,7 @@ fn the_scores_own_parameters_in_both_strategies() {
                 if let Some(bias) = &mut p.score.bias {
                     bias.head = if n % 2 == 0 { 0 } else { bias.head };
                     bias.batch = if n % 3 == 0 { 0 } else { bias.batch };
+                    bias.row = if n % 5 == 0 { 0 } else { bias.row };
                 }
             });
             let inputs = Inputs::new(&case, Data::Normal(1.0), n as u64);

@@ -55,6 +55,20 @@ impl Way {
         self
     }
 
+    /// The bias of a key-padding mask: a number per key.
+    fn with_padding(mut self) -> Self {
+        let row = (0..KEYS).map(|j| match j == HIDDEN {
+            true => f64::NEG_INFINITY,
+            false => 0.1 * f64::from(j % 7),
+        });
+        let row: Vec<f64> = row.collect();
+        self.inputs.bias = Some(DenseBias {
+            buffer: encode(Element::F32, &row),
+            values: row.repeat(QUERIES as usize),
+        });
+        self
+    }
+
     /// The same inputs with `poison` in every channel of the hidden key and value.
     pub fn poisoned(&self, poison: f64) -> Inputs {
         let (mut inputs, shape) = (self.inputs.clone(), &self.case.problem.shape);
@@ -113,6 +127,13 @@ pub fn ways() -> Vec<Way> {
         chosen(),
         Way::new("a bias of −∞", 8, bias).with_bias(f64::NEG_INFINITY),
         Way::new("a low bias", 9, bias).with_bias(-2.5e38),
+        Way::new("a bias of keys", 12, |p| {
+            p.score.bias = Some(Layout {
+                row: 0,
+                ..Layout::heads_first(1, 1, KEYS)
+            });
+        })
+        .with_padding(),
         Way::new("score_mod", 10, |p| {
             p.mods = mods(&format!(
                 "fn score_mod(x: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return select(x, -3e38, j == {HIDDEN}u); }}

@@ -243,6 +243,7 @@ fn the_backward_array_is_small_and_fits_the_least_device() {
     let all = [
         "delta",
         "grad_bias",
+        "grad_key_bias",
         "grad_kv",
         "grad_q",
         "grad_score",

@@ -1,7 +1,7 @@
 //! A covering variant as a case: what it is asked of, by which choices, and with which cases of the table.
 
 use wgpu_attention::internal::{
-    GradBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
+    GradBias, GradKeyBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
 };
 use wgpu_attention::plan::{RotateWhere, StrategyKind};
 use wgpu_attention::{Caps, Element, PlanOptions};
@@ -135,6 +135,7 @@ pub mod backward {
             Variant::GradQ(GradQ(key))
             | Variant::GradKv(GradKv(key))
             | Variant::GradBias(GradBias(key))
+            | Variant::GradKeyBias(GradKeyBias(key))
             | Variant::GradScore(GradScore(key, _)) => Some(key),
             _ => None,
         }
@@ -176,9 +177,18 @@ pub mod backward {
         }
     }
 
-    /// A variant for unaligned rows gets tensors that start one element further on.
-    pub fn cases_of(key: &Gradient) -> Vec<Case> {
+    /// A variant for unaligned rows gets tensors that start one element further on; one for a bias that queries share
+    /// gets such a bias.
+    pub fn cases_of(variant: &Variant, key: &Gradient) -> Vec<Case> {
         let mut cases = cases::all(&setting(key));
+        if matches!(variant, Variant::GradKeyBias(_)) {
+            for bias in cases
+                .iter_mut()
+                .filter_map(|c| c.problem.score.bias.as_mut())
+            {
+                bias.row = 0;
+            }
+        }
         for case in cases.iter_mut().filter(|_| !key.value.aligned) {
             let p = &mut case.problem;
             for operand in [&mut p.q, &mut p.k, &mut p.v, &mut p.o] {

@@ -10,6 +10,7 @@ use wgpu_attention::problem::{Lengths, MAX_LEN, Offsets};
 use wgpu_attention::{Element, Problem, Shape};
 
 use crate::cli::{Args, NotSupported};
+use crate::dense;
 use crate::random;
 use crate::score;
 use crate::sparse;
@@ -89,7 +90,7 @@ impl Input {
         if let Source::File(file) = &self.source
             && let Some(bias) = file.get("bias")
         {
-            operands.push((Role::Bias, score::bias_bytes(&bias)?));
+            operands.push((Role::Bias, dense::bias_bytes(&bias)?));
         }
         Ok(operands)
     }

@@ -200,7 +200,8 @@ fn a_dense_bias_agrees_with_differences() {
         let at = |step: f64| {
             let mut values = bias.values.to_vec();
             values[n] += step;
-            let tensors = tensors.with_bias(Bias::new(&values, [bias.batch, bias.heads]));
+            let tensors =
+                tensors.with_bias(Bias::new(&values, [bias.batch, bias.heads, bias.rows]));
             loss(p, &tensors, &d_o, &dlse)
         };
         assert_near(got, (at(STEP) - at(-STEP)) / (2.0 * STEP), 1e-8);

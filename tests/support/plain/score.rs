@@ -50,7 +50,7 @@ fn bias(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u32, u32)
     let shape = &problem.shape;
     tensors.bias.map_or(0.0, |bias| {
         let (b, h) = (b.min(bias.batch - 1), h.min(bias.heads - 1));
-        let row = (b * bias.heads + h) * shape.q_len + i;
+        let row = (b * bias.heads + h) * bias.rows + i.min(bias.rows - 1);
         bias.values[(row * shape.kv_len + j) as usize] as f32
     })
 }

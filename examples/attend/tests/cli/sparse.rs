@@ -71,7 +71,7 @@ fn check(
     let (input, output) = (Golden::open(&input)?, Golden::open(&output)?);
     let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
     let bias = hiding(sees);
-    let tensors = Tensors::new(&q, &k, &v).with_bias(Bias::new(&bias, [2, 4]));
+    let tensors = Tensors::new(&q, &k, &v).with_bias(Bias::new(&bias, [2, 4, 40]));
     let got = Forward {
         o: output.floats("o")?,
         lse: output.floats("lse")?,
