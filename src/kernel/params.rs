@@ -217,6 +217,8 @@ groups! {
     range: Range,
     intervals: Intervals,
     documents: Documents,
+    /// The words of a boolean mask in `aux`.
+    mask: Strides,
     lists: Lists,
     score: ScoreOf,
     sinks: Place,

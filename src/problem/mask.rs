@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::{BlockGrid, BlockMask, DeviceBlocks, Segments, Select, Shape};
+use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -76,6 +76,8 @@ pub struct Mask {
     pub segments: Option<Segments>,
     /// Blocks of keys that are visited; what is not listed costs nothing.
     pub blocks: Option<Blocks>,
+    /// A bit per pair.
+    pub dense: Option<DenseMask>,
 }
 
 setters! {
@@ -88,6 +90,7 @@ setters! {
         with_q_offset(q_offset: Offsets);
         with_segments(segments?: Segments);
         with_blocks(blocks?: Blocks);
+        with_dense(dense?: DenseMask);
     }
 }
 
@@ -142,6 +145,9 @@ impl Mask {
         }
         if let Some(segments) = &self.segments {
             segments.validate(shape)?;
+        }
+        if let Some(dense) = &self.dense {
+            dense.validate(shape)?;
         }
         match &self.blocks {
             Some(Blocks::Host(mask)) => mask.validate(shape),

@@ -36,6 +36,8 @@ pub enum Role {
     SegmentsQ,
     /// `i32 [B, Nk]`
     SegmentsK,
+    /// `u32` words as laid out by [`super::DenseMask`], for [`super::MaskBits::Device`].
+    Mask,
     /// `f32 [len]`, for [`super::ModData::Device`].
     ModData,
     /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
@@ -92,6 +94,7 @@ impl Role {
             Self::KPositions => "k_positions",
             Self::SegmentsQ => "segments_q",
             Self::SegmentsK => "segments_k",
+            Self::Mask => "mask",
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
             Self::Rows => "rows",
@@ -125,6 +128,7 @@ impl Role {
                 | Self::KPositions
                 | Self::SegmentsQ
                 | Self::SegmentsK
+                | Self::Mask
                 | Self::ModData
                 | Self::BlockLists
         )

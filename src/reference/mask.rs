@@ -1,6 +1,8 @@
 //! Which pairs are visible, in coordinates of the whole problem. A new kind of mask is one more condition here.
 
-use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Problem, Segments, Window};
+use crate::problem::{
+    Blocks, Lengths, MAX_LEN, Mask, MaskBits, Offsets, Problem, Segments, Window,
+};
 
 use super::Tensors;
 
@@ -13,6 +15,18 @@ pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: 
         && window(mask, stand, j)
         && segments(problem, tensors, b, i, j)
         && blocks(problem, tensors, b, h, i, j)
+        && dense(problem, tensors, [b, h, i, j])
+}
+
+/// Pairs whose bit is set.
+fn dense(problem: &Problem, tensors: &Tensors, pair: [u32; 4]) -> bool {
+    let Some(mask) = &problem.mask.dense else {
+        return true;
+    };
+    match &mask.bits {
+        MaskBits::Host(words) => mask.sees(words, pair),
+        MaskBits::Device => mask.sees(device(tensors.mask, "mask"), pair),
+    }
 }
 
 /// Tokens of one document.

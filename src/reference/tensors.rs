@@ -34,6 +34,8 @@ pub struct Tensors<'a> {
     pub segments_q: Option<&'a [i32]>,
     /// `[B, Nk]`
     pub segments_k: Option<&'a [i32]>,
+    /// The words of [`crate::problem::MaskBits::Device`].
+    pub mask: Option<&'a [u32]>,
     /// For [`crate::problem::Blocks::Device`].
     pub block_lists: Option<&'a [u32]>,
 }
@@ -53,6 +55,7 @@ setters! {
         with_k_positions(k_positions?: &'a [i32]);
         with_segments_q(segments_q?: &'a [i32]);
         with_segments_k(segments_k?: &'a [i32]);
+        with_mask(mask?: &'a [u32]);
         with_block_lists(block_lists?: &'a [u32]);
     }
 }
@@ -100,6 +103,7 @@ impl<'a> Tensors<'a> {
             k_positions: None,
             segments_q: None,
             segments_k: None,
+            mask: None,
             block_lists: None,
         }
     }

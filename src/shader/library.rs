@@ -48,6 +48,8 @@ modules! {
     "kernel/scan_blocks",
     "kernel/score_blocks",
     "mask/block_bits",
+    "mask/dense",
+    "mask/dense_bits",
     "mask/interval",
     "mask/mods",
     "mask/segments",

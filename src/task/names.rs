@@ -1,7 +1,7 @@
 //! Which tensors a task names: those that it computes with or writes, be there anything to compute or not.
 
 use crate::problem::{
-    Blocks, Lengths, ModData, Offsets, Positions, Problem, Role, Score, Segments, Values,
+    Blocks, Lengths, MaskBits, ModData, Offsets, Positions, Problem, Role, Score, Segments, Values,
 };
 
 use super::{Backward, Task};
@@ -75,6 +75,10 @@ impl Problem {
             Role::KvLens => mask.kv_lens == Lengths::Device,
             Role::QOffset => mask.q_offset == Offsets::Device,
             Role::SegmentsQ | Role::SegmentsK => mask.segments == Some(Segments::Device),
+            Role::Mask => {
+                let bits = mask.dense.as_ref().map(|dense| &dense.bits);
+                bits == Some(&MaskBits::Device)
+            }
             Role::BlockLists => match &mask.blocks {
                 Some(Blocks::Device(_)) => true,
                 Some(Blocks::Select(select)) => select.written,

@@ -39,6 +39,10 @@ fn settings() -> Vec<Setting> {
             ..base(8, 4, Element::BF16)
         },
         Setting {
+            dense_mask: true,
+            ..base(16, 8, Element::F32)
+        },
+        Setting {
             rotation: Some(RotaryCase {
                 layout: Default::default(),
                 temperature: true,

@@ -71,6 +71,7 @@ fn dimensions() -> Vec<Dimension> {
             "mask",
             &[
                 "",
+                " dense",
                 " list",
                 " list on the device",
                 " list with bits",

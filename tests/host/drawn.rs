@@ -7,8 +7,8 @@ use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::plan::Slot;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, Blocks, DeviceBlocks, Lengths, Mods, Offsets, Pattern, Position,
-    Positions, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
+    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Lengths, Mods, Offsets, Pattern,
+    Position, Positions, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
 };
 use wgpu_attention::{Backward, Caps, Element, Error, Layout, Plan, PlanOptions, Problem, Shape};
 
@@ -70,6 +70,14 @@ fn draw_mask(problem: &mut Problem, mask: u32, [lens, offsets, segments]: [u32; 
         right: Some(mask % 7),
     });
     problem.mask.first = mask % 11;
+    problem.mask.dense = (mask % 5 == 1).then(|| {
+        let rows = if mask.is_multiple_of(2) {
+            1
+        } else {
+            shape.q_len
+        };
+        DenseMask::device([1, shape.q_heads, rows], shape.kv_len)
+    });
     problem.mask.kv_lens = match lens % 3 {
         0 => Lengths::All,
         1 => Lengths::Host(

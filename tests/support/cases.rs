@@ -33,6 +33,8 @@ pub struct Setting {
     pub block_lists: bool,
     /// Documents that do not rise along the sequence.
     pub segments: bool,
+    /// A bit per pair.
+    pub dense_mask: bool,
 }
 
 impl Setting {
@@ -52,6 +54,7 @@ impl Setting {
             bits: false,
             block_lists: false,
             segments: false,
+            dense_mask: false,
         }
     }
 }
@@ -85,6 +88,8 @@ pub struct DeviceValues {
     pub k_positions: Option<Vec<i32>>,
     pub segments_q: Option<Vec<i32>>,
     pub segments_k: Option<Vec<i32>>,
+    /// As [`wgpu_attention::problem::DenseMask`] lays them out.
+    pub mask: Option<Vec<u32>>,
     /// As [`wgpu_attention::problem::DeviceBlocks`] lays them out.
     pub block_lists: Option<Vec<u32>>,
 }
@@ -133,6 +138,7 @@ impl Case {
             .with_k_positions(values.k_positions.as_deref())
             .with_segments_q(values.segments_q.as_deref())
             .with_segments_k(values.segments_k.as_deref())
+            .with_mask(values.mask.as_deref())
             .with_block_lists(values.block_lists.as_deref())
     }
 }

@@ -80,11 +80,16 @@ const NO_MASK: MaskKey = MaskKey {
     list: false,
     bits: false,
     segments: false,
+    dense: false,
     device: false,
     marked: false,
 };
 
-const MASKS: [MaskKey; 5] = [
+const MASKS: [MaskKey; 6] = [
+    MaskKey {
+        dense: true,
+        ..NO_MASK
+    },
     MaskKey {
         list: true,
         bits: true,
@@ -313,6 +318,7 @@ fn listing() -> impl Iterator<Item = Variant> {
         intervals: true,
         mask_mod: false,
         segments: true,
+        dense: true,
     });
     let lists = [
         (ListFrom::Scores, 8),

@@ -88,6 +88,7 @@ pub mod forward {
             bits: key.mask.bits,
             block_lists: key.mask.device,
             segments: key.mask.segments,
+            dense_mask: key.mask.dense,
         }
     }
 
@@ -169,6 +170,7 @@ pub mod backward {
                 temperature: score.temperature,
             }),
             positions: score.q_positions,
+            dense_mask: key.mask.dense,
             ..Setting::new(
                 channels(key.chunks),
                 channels(key.value_chunks),

@@ -29,6 +29,7 @@ const READ: &[&str] = &[
     "t5",
     "q_positions",
     "k_positions",
+    "mask",
     "blocks",
     "segments_q",
     "segments_k",

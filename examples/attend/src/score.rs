@@ -21,7 +21,7 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
     score.t5 = t5(file, args, &shape)?;
     score.bias = file
         .get("bias")
-        .map(|t| dense::layout(&t, &shape, shape.kv_len))
+        .map(|t| dense::layout(&t, &shape))
         .transpose()?;
     position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
     position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;

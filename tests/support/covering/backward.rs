@@ -143,6 +143,10 @@ fn masked() -> impl Iterator<Item = Variant> {
             ..MaskKey::default()
         },
         MaskKey {
+            dense: true,
+            ..MaskKey::default()
+        },
+        MaskKey {
             list: true,
             device: true,
             ..MaskKey::default()

@@ -52,6 +52,13 @@ fn settings() -> Vec<(&'static str, Setting)> {
             },
         ),
         (
+            "a boolean mask",
+            Setting {
+                dense_mask: true,
+                ..base(16, 8, Element::F32)
+            },
+        ),
+        (
             "RoPE",
             Setting {
                 rotation: rotation(Half, false),
