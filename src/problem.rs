@@ -18,7 +18,7 @@ pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
 pub use dense_mask::{DenseMask, MaskBits};
-pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
+pub use mask::{Blocks, Lengths, Mask, Offsets, Prefix, Window};
 pub use mods::{ASSUMED_ITERATIONS, MAX_MODS_BYTES, ModData, ModFault, ModText, Mods};
 pub use operand::{Element, Layout, Operand};
 pub use position::{MAX_POSITION, Position, Positions};

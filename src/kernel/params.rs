@@ -76,11 +76,11 @@ kinds! {
 
     /// Which keys a query sees, as far as intervals tell.
     Intervals {
-        /// Where the lengths and the offsets of the batches lie in `aux`.
+        /// Where the lengths, the offsets and the prefixes of the batches lie in `aux`.
         lens_at: u32,
         offsets_at: u32,
+        prefix_at: u32,
         causal: u32,
-        prefix: u32,
         window_left: u32,
         window_right: u32,
         first: u32,
@@ -290,7 +290,6 @@ impl Params {
             },
             intervals: Intervals {
                 causal: mask.causal.into(),
-                prefix: mask.prefix,
                 window_left: side(left),
                 window_right: side(right),
                 // `first` is an exemption from the window: without one it does nothing.

@@ -20,6 +20,8 @@ pub enum Role {
     KvLens,
     /// `i32 [B]`, for [`super::Offsets::Device`].
     QOffset,
+    /// `u32 [B]`, for [`super::Prefix::Device`].
+    Prefix,
     /// f32, as laid out by [`super::Score::bias`].
     Bias,
     /// `f32 [Hq]`, for [`super::Values::Device`].
@@ -86,6 +88,7 @@ impl Role {
             Self::Lse => "lse",
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
+            Self::Prefix => "prefix",
             Self::Bias => "bias",
             Self::Slopes => "slopes",
             Self::Sinks => "sinks",
@@ -121,6 +124,7 @@ impl Role {
             self,
             Self::KvLens
                 | Self::QOffset
+                | Self::Prefix
                 | Self::Slopes
                 | Self::Sinks
                 | Self::T5

@@ -18,6 +18,8 @@ pub struct Tensors<'a> {
     pub kv_lens: Option<&'a [u32]>,
     /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Offsets::Device`].
     pub q_offset: Option<&'a [i32]>,
+    /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Prefix::Device`].
+    pub prefix: Option<&'a [u32]>,
     /// `[B|1, Hq|1, Nq|1, Nk]`, with its sizes.
     pub bias: Option<Bias<'a>>,
     /// `[Hq]`, what lies in the GPU's buffer for [`crate::problem::Values::Device`]; likewise below.
@@ -47,6 +49,7 @@ setters! {
         with_v(v: &'a [f64]);
         with_kv_lens(kv_lens?: &'a [u32]);
         with_q_offset(q_offset?: &'a [i32]);
+        with_prefix(prefix?: &'a [u32]);
         with_bias(bias?: Bias<'a>);
         with_slopes(slopes?: &'a [f32]);
         with_sinks(sinks?: &'a [f32]);
@@ -95,6 +98,7 @@ impl<'a> Tensors<'a> {
             v,
             kv_lens: None,
             q_offset: None,
+            prefix: None,
             bias: None,
             slopes: None,
             sinks: None,

@@ -8,7 +8,7 @@ use wgpu_attention::plan::Slot;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
     BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Lengths, Mods, Offsets, Pattern,
-    Position, Positions, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
+    Position, Positions, Prefix, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
 };
 use wgpu_attention::{Backward, Caps, Element, Error, Layout, Plan, PlanOptions, Problem, Shape};
 
@@ -64,7 +64,12 @@ fn problem(shape: Shape, draws: Draws) -> Problem {
 fn draw_mask(problem: &mut Problem, mask: u32, [lens, offsets, segments]: [u32; 3]) {
     let shape = problem.shape;
     problem.mask.causal = mask.is_multiple_of(2);
-    problem.mask.prefix = if mask.is_multiple_of(6) { mask % 50 } else { 0 };
+    problem.mask.prefix = match mask % 7 {
+        0 => Prefix::Same(mask % 50),
+        1 => Prefix::Host((0..shape.batch).map(|b| mask % 50 + b).collect()),
+        2 => Prefix::Device,
+        _ => Prefix::default(),
+    };
     problem.mask.window = mask.is_multiple_of(3).then(|| Window {
         left: (!mask.is_multiple_of(5)).then_some(mask % 200),
         right: Some(mask % 7),

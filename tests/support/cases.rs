@@ -78,6 +78,8 @@ pub struct Case {
 /// [`Positions::Device`](wgpu_attention::problem::Positions::Device).
 #[derive(Clone, Debug, Default)]
 pub struct DeviceValues {
+    /// `[B]`
+    pub prefix: Option<Vec<u32>>,
     /// `[Hq]`
     pub slopes: Option<Vec<f32>>,
     pub sinks: Option<Vec<f32>>,
@@ -125,12 +127,18 @@ impl Case {
         self
     }
 
+    /// True where no length, offset or prefix lies on the device, so that a plan's tiles are no guess.
+    pub fn host_knows_intervals(&self) -> bool {
+        self.kv_lens.is_none() && self.q_offset.is_none() && self.values.prefix.is_none()
+    }
+
     /// The reference's view of these operands.
     pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
         let values = &self.values;
         Tensors::new(q, k, v)
             .with_kv_lens(self.kv_lens.as_deref())
             .with_q_offset(self.q_offset.as_deref())
+            .with_prefix(values.prefix.as_deref())
             .with_slopes(values.slopes.as_deref())
             .with_sinks(values.sinks.as_deref())
             .with_t5(values.t5.as_deref())

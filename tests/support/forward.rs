@@ -96,5 +96,8 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
     let mask = values.mask.as_deref().into_iter();
     let mask = mask.map(|words| (Role::Mask, bytemuck::cast_slice(words)));
-    floats.chain(positions).chain(lists).chain(mask)
+    let prefix = values.prefix.as_deref().into_iter();
+    let prefix = prefix.map(|keys| (Role::Prefix, bytemuck::cast_slice(keys)));
+    let masks = lists.chain(mask).chain(prefix);
+    floats.chain(positions).chain(masks)
 }
