@@ -75,13 +75,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var step = begin_step(stream, i, g, false);
 
             // Sᵀ = K·Qᵀ, dPᵀ = V·dOᵀ
-            let biased = add_biases(cap_scores(head_scores(k_rows, &step)), context, i);
+            let capped = capped_scores(head_scores(k_rows, &step), context, i);
+            let biased = add_biases(capped, context, i);
             let dp = value_scores(v_rows, &step);
             let s = mask_step(modify_scores(biased, context, i), mask, context, i);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(s, stats_columns);
-            let ds = modify_gradients(score_gradients(p, dp, stats_columns), biased, context, i);
+            let ds = bias_gradients(modify_gradients(score_gradients(p, dp, stats_columns), biased, context, i), capped);
             sums = add_columns(sums, hide(ds, visible_scores(s)));
         }
     }

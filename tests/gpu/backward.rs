@@ -39,6 +39,12 @@ fn settings() -> Vec<Setting> {
             ..base(8, 4, Element::BF16)
         },
         Setting {
+            softcap: Some(3.0),
+            bias: true,
+            bias_first: true,
+            ..base(12, 8, Element::F32)
+        },
+        Setting {
             dense_mask: true,
             ..base(16, 8, Element::F32)
         },

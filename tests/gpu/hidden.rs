@@ -141,6 +141,12 @@ pub fn ways() -> Vec<Way> {
             });
         })
         .with_padding(),
+        Way::new("a bias before softcap", 15, |p| {
+            bias(p);
+            p.score.softcap = Some(4.0);
+            p.score.bias_before_softcap = true;
+        })
+        .with_bias(f64::NEG_INFINITY),
         Way::new("score_mod", 10, |p| {
             p.mods = mods(&format!(
                 "fn score_mod(x: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return select(x, -3e38, j == {HIDDEN}u); }}

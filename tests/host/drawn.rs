@@ -147,6 +147,7 @@ fn draw_score(problem: &mut Problem, [softcap, bias, distance, rest]: [u32; 4]) 
         },
         ..Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)
     });
+    score.bias_before_softcap = score.bias.is_some() && score.softcap.is_some() && bias % 4 < 2;
     score.slopes = distance
         .is_multiple_of(4)
         .then(|| Values::Host(alibi_slopes(shape.q_heads)));

@@ -22,6 +22,8 @@ pub struct Setting {
     pub softcap: Option<f32>,
     /// With a dense bias, some of it −∞.
     pub bias: bool,
+    /// It comes before the softcap.
+    pub bias_first: bool,
     pub distance: Option<Distance>,
     pub rotation: Option<RotaryCase>,
     /// Positions are given token by token.
@@ -47,6 +49,7 @@ impl Setting {
             output: element,
             softcap: None,
             bias: false,
+            bias_first: false,
             distance: None,
             rotation: None,
             positions: false,

@@ -75,6 +75,7 @@ pub mod forward {
             output: key.output.element,
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns(key).then_some(RotaryCase {
                 layout: key.rotary.unwrap_or_default(),
@@ -164,6 +165,7 @@ pub mod backward {
         Setting {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns.then_some(RotaryCase {
                 layout: Default::default(),

@@ -67,6 +67,9 @@ pub struct Args {
     /// Caps scores smoothly at ±C
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     softcap: Option<f32>,
+    /// The tensor bias is added before --softcap and not after it (ONNX's Attention of opset 24)
+    #[arg(long, requires = "softcap")]
+    bias_before_softcap: bool,
     #[command(flatten)]
     pub positions: PositionArgs,
     #[command(flatten)]
@@ -162,6 +165,11 @@ impl Args {
         }
         problem.scale = self.scale;
         problem.score.softcap = self.softcap;
+        ensure!(
+            !self.bias_before_softcap || problem.score.bias.is_some(),
+            "--bias-before-softcap says where a bias joins; give a file with a tensor bias, or leave the option out"
+        );
+        problem.score.bias_before_softcap = self.bias_before_softcap;
         if let Some(OutputName::F32) = self.output {
             problem.o.element = Element::F32;
         }

@@ -303,6 +303,14 @@ fn biases_of_every_shape() -> Result<()> {
                 p.score.bias = Some(bias_layout([batch, heads, rows]));
             })?;
     }
+    let bias = Tensor::normal("bias", Element::F32, &[1, 4, 9, 21], 9);
+    Setup::new("bias-first", "--softcap 1.5 --bias-before-softcap")
+        .with(bias.hiding(|n| n % 5 == 2))
+        .check(|p| {
+            p.score.softcap = Some(1.5);
+            p.score.bias = Some(bias_layout([1, 4, 9]));
+            p.score.bias_before_softcap = true;
+        })?;
     let whole: Vec<i32> = (0..9 * 21).map(|n| n % 4 - 2).collect();
     Setup::new("bias-i32", "")
         .with(Tensor::integers("bias", &whole).shaped(&[1, 1, 9, 21]))
