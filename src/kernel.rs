@@ -9,6 +9,7 @@ mod combine;
 mod decode;
 mod delta;
 mod grad_bias;
+mod grad_key_bias;
 mod grad_kv;
 mod grad_q;
 mod grad_score;
@@ -34,6 +35,7 @@ pub use combine::Combine;
 pub use decode::Decode;
 pub use delta::Delta;
 pub use grad_bias::GradBias;
+pub use grad_key_bias::GradKeyBias;
 pub use grad_kv::GradKv;
 pub use grad_q::GradQ;
 pub use grad_score::{GradScore, ScoreNumbers, T5_PARTS};
@@ -157,6 +159,8 @@ variants! {
     GradScore,
     /// The gradient of a dense bias, by tiles of rows and keys.
     GradBias,
+    /// The gradient of a dense bias that queries share, by tiles of key rows.
+    GradKeyBias,
     /// Partials of the gradients of learned sinks.
     GradSinks,
     /// Adds up partials.

@@ -4,6 +4,7 @@
 //! the crate's front page; [`crate::reference`] is their definition in code.
 
 mod block_mask;
+mod dense_mask;
 mod mask;
 mod mods;
 mod operand;
@@ -16,7 +17,8 @@ mod select;
 pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
-pub use mask::{Blocks, Lengths, Mask, Offsets, Window};
+pub use dense_mask::{DenseMask, MaskBits};
+pub use mask::{Blocks, Lengths, Mask, Offsets, Prefix, Window};
 pub use mods::{
     ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
 };

@@ -74,13 +74,14 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var step = begin_step(stream, j, 0u, false);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), context, j);
+            let capped = capped_scores(head_scores(q_rows, &step), context, j);
+            let biased = add_biases(capped, context, j);
             let dp = value_scores(d_o_rows, &step);
             let s = mask_step(modify_scores(biased, context, j), mask, context, j);
 
             // dS = P∘(dP − Δ), P = exp(S − lse)
             let p = probabilities(s, stats_rows);
-            let ds = modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j);
+            let ds = bias_gradients(modify_gradients(score_gradients(p, dp, stats_rows), biased, context, j), capped);
             sum = sum_of_scores(sum, hide(ds, visible_scores(s)), found.listed);
         }
     }

@@ -93,7 +93,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
                 var step = begin_step(stream, i, g, masked || HIDING_SCORES);
 
                 // Sᵀ = K·Qᵀ, dPᵀ = V·dOᵀ
-                let capped = cap_scores(head_scores(k_rows, &step));
+                let capped = capped_scores(head_scores(k_rows, &step), context, i);
                 let dp = value_scores(v_rows, &step);
                 let biased = add_biases(capped, context, i);
                 var s = modify_scores(biased, context, i);

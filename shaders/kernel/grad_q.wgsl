@@ -79,7 +79,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var step = begin_step(stream, j, g, masked || HIDING_SCORES);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            let capped = cap_scores(head_scores(q_rows, &step));
+            let capped = capped_scores(head_scores(q_rows, &step), context, j);
             let dp = value_scores(d_o_rows, &step);
             let biased = add_biases(capped, context, j);
             var s = modify_scores(biased, context, j);

@@ -77,7 +77,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             var step = begin_step(stream, j, g, false);
 
             // S = Q·Kᵀ, dP = dO·Vᵀ
-            let biased = add_biases(cap_scores(head_scores(q_rows, &step)), context, j);
+            let biased = add_biases(capped_scores(head_scores(q_rows, &step), context, j), context, j);
             let dp = value_scores(d_o_rows, &step);
             let s = mask_step(modify_scores(biased, context, j), mask, context, j);
 

@@ -12,6 +12,11 @@ fn diagonal(b: u32, i: u32) -> i32 {
     return offset + i32(i);
 }
 
+// The keys of batch b that are exempt from causal.
+fn prefix_end(b: u32) -> u32 {
+    return aux[params.intervals.prefix_at + b];
+}
+
 // What one query sees: keys j with begin ≤ j < end, and those with first_begin ≤ j < first_end.
 struct Interval { begin: u32, end: u32, first_end: u32, first_begin: u32 }
 
@@ -19,7 +24,7 @@ fn visible_keys(b: u32, i: u32) -> Interval {
     let d = diagonal(b, i);
     var end = keys_end(b);
     if (params.intervals.causal != 0u) {
-        end = min(end, max(u32(max(d + 1, 0)), params.intervals.prefix));
+        end = min(end, max(u32(max(d + 1, 0)), prefix_end(b)));
     }
     var first_begin = params.range.k_begin;
     if (params.documents.keys_at != NOWHERE) {
@@ -43,7 +48,7 @@ fn is_visible(visible: Interval, j: u32) -> bool {
     let d = i32(j) - diagonal(b, 0u);
     var begin = params.range.q_begin;
     var end = select(begin, params.range.q_end, j >= params.range.k_begin && j < keys_end(b));
-    if (params.intervals.causal != 0u && j >= params.intervals.prefix) {
+    if (params.intervals.causal != 0u && j >= prefix_end(b)) {
         begin = max(begin, u32(max(d, 0)));
     }
     if (j >= params.intervals.first) {

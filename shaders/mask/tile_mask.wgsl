@@ -2,6 +2,7 @@
 
 import mask::block_bits;
 import mask::segments;
+import mask::dense;
 
 // A dense bias and a score_mod may hide any pair, by its score: then nothing behind it may matter, in any tile.
 @if(hiding_scores) const HIDING_SCORES = true;
@@ -17,6 +18,7 @@ fn tile_mask(tiles: KvTiles) -> TileMask {
     @if(block_bits) mask.partial = mask.bits != NOWHERE;
     @if(marked_list) mask.partial = tiles.run.partial;
     @if(segments) mask.partial = true;
+    @if(dense_mask) mask.partial = true;
     @if(asked_everywhere) mask.partial = true;
     return mask;
 }
@@ -36,6 +38,7 @@ fn mask_pairs(visible: Flags, mask: TileMask, context: RowContext, j: u32) -> Fl
     var flags = visible;
     @if(block_bits) flags = mask_block_bits(flags, mask.bits, context, j);
     @if(segments) flags = mask_segments(flags, context, j);
+    @if(dense_mask) flags = mask_dense(flags, context, j);
     return flags;
 }
 
@@ -50,6 +53,7 @@ struct OwnedTileMask { listed: bool, partial: bool, bits: u32 }
     @if(block_bits) mask.partial = mask.bits != NOWHERE;
     @if(marked_list) if (mask.listed) { mask.partial = tiles.run.partial; }
     @if(segments) mask.partial = true;
+    @if(dense_mask) mask.partial = true;
     @if(asked_everywhere) mask.partial = true;
     return mask;
 }

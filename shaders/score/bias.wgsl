@@ -1,4 +1,4 @@
-// A dense additive bias [B, Hq, Nq, Nk]; what lies below HIDING, as −∞ does, hides a pair.
+// A dense additive bias [B, Hq, Nq, Nk], broadcast along axes of stride 0; what lies below HIDING, as −∞ does, hides a pair.
 
 @if(bias) import slot::address for bias;
 

@@ -13,6 +13,8 @@ pub struct MaskKey {
     pub bits: bool,
     /// Documents are compared pair by pair.
     pub segments: bool,
+    /// A boolean mask is asked pair by pair.
+    pub dense: bool,
     /// The lists lie on the device: each behind its length, with room for as many blocks.
     pub device: bool,
     /// Listed blocks say whether mask_mod is asked; else it is asked everywhere.
@@ -30,6 +32,7 @@ impl MaskKey {
         source.flag("list", self.list);
         source.flag("block_bits", self.bits);
         source.flag("segments", self.segments);
+        source.flag("dense_mask", self.dense);
         source.flag("device_list", self.device);
         source.flag("marked_list", self.marked);
     }
@@ -41,6 +44,7 @@ impl fmt::Display for MaskKey {
             (" list", self.list),
             (" with bits", self.bits),
             (" segments", self.segments),
+            (" dense", self.dense),
             (" on the device", self.device),
             (" marked", self.marked),
         ] {

@@ -78,11 +78,11 @@ kinds! {
 
     /// Which keys a query sees, as far as intervals tell.
     Intervals {
-        /// Where the lengths and the offsets of the batches lie in `aux`.
+        /// Where the lengths, the offsets and the prefixes of the batches lie in `aux`.
         lens_at: u32,
         offsets_at: u32,
+        prefix_at: u32,
         causal: u32,
-        prefix: u32,
         window_left: u32,
         window_right: u32,
         first: u32,
@@ -162,10 +162,10 @@ kinds! {
     /// What a gradient's step takes, and whether it adds to what the outputs hold.
     Part { group_begin: u32, group_end: u32, accumulate: u32, }
 
-    /// Partial sums: the first of the numbers that a step makes or adds up, and how many lie beside each other.
-    Partials { begin: u32, stride: u32, }
+    /// Partial sums: the first of the numbers that a step makes or adds up, how many, and how many lie beside each other.
+    Partials { begin: u32, count: u32, stride: u32, }
 
-    /// Batches and heads that share one of the bias's.
+    /// Batches and heads that share one of a parameter's.
     Sharing { batches: u32, heads: u32, }
 
     /// Where a packed tensor's rows come from.
@@ -219,6 +219,8 @@ groups! {
     range: Range,
     intervals: Intervals,
     documents: Documents,
+    /// The words of a boolean mask in `aux`.
+    mask: Strides,
     lists: Lists,
     score: ScoreOf,
     sinks: Place,
@@ -290,7 +292,6 @@ impl Params {
             },
             intervals: Intervals {
                 causal: mask.causal.into(),
-                prefix: mask.prefix,
                 window_left: side(left),
                 window_right: side(right),
                 // `first` is an exemption from the window: without one it does nothing.

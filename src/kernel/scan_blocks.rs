@@ -15,6 +15,8 @@ pub struct ScanBlocks {
     pub mask_mod: bool,
     /// Documents are compared pair by pair.
     pub segments: bool,
+    /// A boolean mask takes part.
+    pub dense: bool,
 }
 
 impl Kernel for ScanBlocks {
@@ -28,6 +30,7 @@ impl Kernel for ScanBlocks {
         source.flag("mods", self.mask_mod);
         source.flag("mask_mod", self.mask_mod);
         source.flag("segments", self.segments);
+        source.flag("dense_mask", self.dense);
         source.flag("transposed", false);
         source.slot("mods", Vec::new());
     }
@@ -54,10 +57,11 @@ impl fmt::Display for ScanBlocks {
         let of = |set: bool, name| if set { name } else { "" };
         write!(
             f,
-            "scan_blocks{}{}{}",
+            "scan_blocks{}{}{}{}",
             of(self.intervals, " intervals"),
             of(self.mask_mod, " mask_mod"),
             of(self.segments, " segments"),
+            of(self.dense, " dense"),
         )
     }
 }

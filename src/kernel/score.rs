@@ -14,6 +14,8 @@ pub struct ScoreKey {
     pub bias: bool,
     /// Its rows are loaded two numbers at a time, as one of 64 bits.
     pub bias_pairs: bool,
+    /// It joins before the softcap.
+    pub bias_first: bool,
     pub alibi: bool,
     pub t5: bool,
     /// Positions are given per token (for the score or for a fused rotation), not told by indices.
@@ -28,11 +30,12 @@ pub struct ScoreKey {
 
 impl ScoreKey {
     /// The conditions of the shader, and whether each is met.
-    fn flags(&self) -> [(&'static str, bool); 10] {
+    fn flags(&self) -> [(&'static str, bool); 11] {
         [
             ("softcap", self.softcap),
             ("bias", self.bias),
             ("bias_pairs", self.bias_pairs),
+            ("bias_first", self.bias_first),
             ("alibi", self.alibi),
             ("t5", self.t5),
             ("q_positions", self.q_positions),

@@ -1,11 +1,14 @@
 //! The backward pass: delta, then dK and dV by tiles of keys, then dQ by tiles of queries. P is recomputed from lse.
 
+mod bias;
 mod delta;
 mod grad_kv;
 mod grad_q;
 mod parameters;
 mod target;
 mod visits;
+
+use std::cell::OnceCell;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
@@ -15,6 +18,7 @@ use crate::task::{Backward, Task};
 
 use self::delta::delta;
 use super::attention::context::Context;
+use super::attention::mask::push_transposed;
 use super::attention::positions::explicit;
 use super::builder::{Bound, PlanBuilder};
 use super::operation::rotate;
@@ -50,6 +54,8 @@ struct Pass<'a> {
     d_o: Bound,
     /// (lse, Δ)
     stats: Binding,
+    /// What a pass over keys walks, once one is planned.
+    by_keys: OnceCell<Params>,
 }
 
 /// What brings a gradient from scratch to the caller's buffer. It comes after every kernel that reads an operand, for the
@@ -83,6 +89,7 @@ impl<'a> Pass<'a> {
             context,
             d_o,
             stats,
+            by_keys: OnceCell::new(),
         })
     }
 
@@ -117,6 +124,16 @@ impl<'a> Pass<'a> {
 
     fn params(&self) -> Params {
         self.context.params
+    }
+
+    /// The parameters of a pass over keys: lists and documents are transposed once.
+    fn by_keys(&self, builder: &mut PlanBuilder<'_>) -> Result<Params> {
+        if let Some(params) = self.by_keys.get() {
+            return Ok(*params);
+        }
+        let mut params = self.params();
+        push_transposed(builder, self.problem(), &mut params)?;
+        Ok(*self.by_keys.get_or_init(|| params))
     }
 
     fn key(&self, builder: &PlanBuilder<'_>, chosen: &TileChoice) -> Gradient {

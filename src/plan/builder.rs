@@ -5,7 +5,9 @@ use std::ops::Range;
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Strides, Variant};
-use crate::problem::{Element, Lengths, Mods, Offsets, Operand, Problem, Role, Values};
+use crate::problem::{
+    Element, Lengths, Mask, Mods, Offsets, Operand, Prefix, Problem, Role, Shape, Values,
+};
 use crate::task::Task;
 
 use super::cost::step_flops;
@@ -273,7 +275,7 @@ impl<'a> PlanBuilder<'a> {
         });
     }
 
-    /// Lengths and offsets of every batch: always there, so that no variant depends on who knows them.
+    /// Lengths, offsets and prefixes of every batch: always there, so that no variant depends on who knows them.
     pub fn push_lengths(&mut self, problem: &Problem, params: &mut Params) -> Result<()> {
         let shape = &problem.shape;
         let batches = 0..shape.batch;
@@ -304,7 +306,18 @@ impl<'a> PlanBuilder<'a> {
             offsets: matches!(problem.mask.q_offset, Offsets::Host(_))
                 .then_some(params.intervals.offsets_at),
         };
+        params.intervals.prefix_at = self.push_prefixes(&problem.mask, shape)?;
         Ok(())
+    }
+
+    fn push_prefixes(&mut self, mask: &Mask, shape: &Shape) -> Result<u32> {
+        if mask.prefix != Prefix::Device {
+            return self.push_aux((0..shape.batch).map(|b| mask.prefix_of(b).unwrap_or_default()));
+        }
+        if mask.causal {
+            self.note("prefixes lie on the device; costs are those without a causal mask".into());
+        }
+        self.copy_aux(Role::Prefix, shape.batch.into())
     }
 
     /// The workgroups of a step, folded into two dimensions where one does not hold them.

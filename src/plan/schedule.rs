@@ -83,6 +83,12 @@ impl<'a> Schedule<'a> {
         self.blocks.map_or(1, |mask| mask.grid().heads)
     }
 
+    /// Keys of a batch that are exempt from causal; all where only the device knows, so that a cost is the most it may be.
+    fn prefix(&self, b: u32) -> i64 {
+        let keys = self.problem.mask.prefix_of(b);
+        keys.unwrap_or(self.problem.shape.kv_len).into()
+    }
+
     /// What query `i` of batch `b` sees, block lists aside.
     pub fn visible(&self, b: u32, i: u32) -> Interval {
         let (shape, mask) = (&self.problem.shape, &self.problem.mask);
@@ -92,7 +98,7 @@ impl<'a> Schedule<'a> {
         let mut begin = i64::from(self.slice.k.start);
         let mut end = i64::from(len.min(self.slice.k.end));
         if mask.causal {
-            end = end.min((diagonal + 1).max(i64::from(mask.prefix)));
+            end = end.min((diagonal + 1).max(self.prefix(b)));
         }
         if let Some(segments) = &self.segments {
             let [first, last] = segments[b as usize * shape.q_len as usize + i as usize];
@@ -259,7 +265,7 @@ impl Transposed<'_> {
         if j >= len.min(slice.k.end) || j < slice.k.start {
             return begin..begin;
         }
-        if mask.causal && j >= mask.prefix {
+        if mask.causal && i64::from(j) >= self.by_query.prefix(b) {
             begin = begin.max(d);
         }
         if let Some(window) = mask.window.filter(|_| j >= mask.first) {

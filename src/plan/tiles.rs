@@ -94,6 +94,15 @@ impl TileRequest {
         }
     }
 
+    /// k and v of a row, and q and dO of a lane.
+    pub fn grad_key_bias(shape: &Shape, flops: u64) -> Self {
+        Self {
+            rows: shape.kv_len,
+            gradient: true,
+            ..Self::forward(shape, flops)
+        }
+    }
+
     /// k, v, dk and dv of a row, and q and dO of a lane.
     pub fn grad_kv(shape: &Shape, flops: u64) -> Self {
         let forward = Self::forward(shape, flops);

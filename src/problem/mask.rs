@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::{BlockGrid, BlockMask, DeviceBlocks, Segments, Select, Shape};
+use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -39,6 +39,29 @@ pub enum Offsets {
     Device,
 }
 
+/// How many keys of each batch are exempt from a causal mask: a prompt that every query sees (prefix-LM).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Prefix {
+    /// As many in every batch.
+    Same(u32),
+    /// One number a batch; one past the keys stands for all of them.
+    Host(Vec<u32>),
+    /// `u32 [B]` in the buffer `prefix` of the operands.
+    Device,
+}
+
+impl Default for Prefix {
+    fn default() -> Self {
+        Self::Same(0)
+    }
+}
+
+impl From<u32> for Prefix {
+    fn from(keys: u32) -> Self {
+        Self::Same(keys)
+    }
+}
+
 /// Which blocks of keys each block of queries sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Blocks {
@@ -62,8 +85,8 @@ impl From<BlockMask> for Blocks {
 pub struct Mask {
     /// A query sees no key after its own.
     pub causal: bool,
-    /// Keys before this one are exempt from `causal` (prefix-LM).
-    pub prefix: u32,
+    /// Keys before this one are exempt from `causal` (prefix-LM), per batch.
+    pub prefix: Prefix,
     /// A sliding window around the key at which a query stands.
     pub window: Option<Window>,
     /// Keys before this one are exempt from `window` (attention sinks, StreamingLLM).
@@ -76,22 +99,31 @@ pub struct Mask {
     pub segments: Option<Segments>,
     /// Blocks of keys that are visited; what is not listed costs nothing.
     pub blocks: Option<Blocks>,
+    /// A bit per pair.
+    pub dense: Option<DenseMask>,
 }
 
 setters! {
     Mask {
         with_causal(causal: bool);
-        with_prefix(prefix: u32);
         with_window(window?: Window);
         with_first(first: u32);
         with_kv_lens(kv_lens: Lengths);
         with_q_offset(q_offset: Offsets);
         with_segments(segments?: Segments);
         with_blocks(blocks?: Blocks);
+        with_dense(dense?: DenseMask);
     }
 }
 
 impl Mask {
+    /// With this [`prefix`](field@Self::prefix): one number for all batches, or any [`Prefix`].
+    #[must_use]
+    pub fn with_prefix(mut self, prefix: impl Into<Prefix>) -> Self {
+        self.prefix = prefix.into();
+        self
+    }
+
     /// A query sees keys up to the one at which it stands.
     pub fn causal() -> Self {
         Self {
@@ -126,6 +158,9 @@ impl Mask {
                 }
             }
         }
+        if let Prefix::Host(prefixes) = &self.prefix {
+            Error::check_count("prefix", prefixes.len(), batch)?;
+        }
         if let Offsets::Host(offsets) = &self.q_offset {
             Error::check_count("q_offset", offsets.len(), batch)?;
             let limit = super::MAX_LEN as i32;
@@ -142,6 +177,9 @@ impl Mask {
         }
         if let Some(segments) = &self.segments {
             segments.validate(shape)?;
+        }
+        if let Some(dense) = &self.dense {
+            dense.validate(shape)?;
         }
         match &self.blocks {
             Some(Blocks::Host(mask)) => mask.validate(shape),
@@ -190,6 +228,15 @@ impl Mask {
             Offsets::BottomRight => Some(i64::from(shape.kv_len) - i64::from(shape.q_len)),
             Offsets::Host(offsets) => offsets.get(b as usize).map(|&x| i64::from(x)),
             Offsets::Device => None,
+        }
+    }
+
+    /// The keys of batch `b` that are exempt from `causal`, where the host knows them.
+    pub fn prefix_of(&self, b: u32) -> Option<u32> {
+        match &self.prefix {
+            Prefix::Same(keys) => Some(*keys),
+            Prefix::Host(prefixes) => prefixes.get(b as usize).copied(),
+            Prefix::Device => None,
         }
     }
 

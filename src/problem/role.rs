@@ -20,6 +20,8 @@ pub enum Role {
     KvLens,
     /// `i32 [B]`, for [`super::Offsets::Device`].
     QOffset,
+    /// `u32 [B]`, for [`super::Prefix::Device`].
+    Prefix,
     /// f32, as laid out by [`super::Score::bias`].
     Bias,
     /// `f32 [Hq]`, for [`super::Values::Device`].
@@ -36,6 +38,8 @@ pub enum Role {
     SegmentsQ,
     /// `i32 [B, Nk]`
     SegmentsK,
+    /// `u32` words as laid out by [`super::DenseMask`], for [`super::MaskBits::Device`].
+    Mask,
     /// `f32 [len]`, for [`super::ModData::Device`].
     ModData,
     /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
@@ -63,7 +67,7 @@ pub enum Role {
     DK,
     /// The gradient by v, `[B, Hkv, Nk, Dv]`.
     DV,
-    /// f32, contiguous `[B|1, Hq|1, Nq, Nk]`: the sizes that the bias is not broadcast over.
+    /// f32, contiguous `[B|1, Hq|1, Nq|1, Nk]`: 1 on each axis that the bias is broadcast over (by a stride of 0).
     DBias,
     /// `f32 [Hq]`
     DSlopes,
@@ -84,6 +88,7 @@ impl Role {
             Self::Lse => "lse",
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
+            Self::Prefix => "prefix",
             Self::Bias => "bias",
             Self::Slopes => "slopes",
             Self::Sinks => "sinks",
@@ -92,6 +97,7 @@ impl Role {
             Self::KPositions => "k_positions",
             Self::SegmentsQ => "segments_q",
             Self::SegmentsK => "segments_k",
+            Self::Mask => "mask",
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
             Self::Rows => "rows",
@@ -118,6 +124,7 @@ impl Role {
             self,
             Self::KvLens
                 | Self::QOffset
+                | Self::Prefix
                 | Self::Slopes
                 | Self::Sinks
                 | Self::T5
@@ -125,6 +132,7 @@ impl Role {
                 | Self::KPositions
                 | Self::SegmentsQ
                 | Self::SegmentsK
+                | Self::Mask
                 | Self::ModData
                 | Self::BlockLists
         )

@@ -94,10 +94,13 @@ pub struct T5Bias {
 pub struct Score {
     /// `c·tanh(x/c)` of the scaled product (Gemma 2), c within [`SOFTCAPS`].
     pub softcap: Option<f32>,
-    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for a batch or head axis that is broadcast. −∞
-    /// hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it); above [`MAX_SCORE`] a number may
-    /// make NaN of its row.
+    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
+    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it); above
+    /// [`MAX_SCORE`] a number may make NaN of its row.
     pub bias: Option<Layout>,
+    /// The bias joins the product before the softcap and not after it: `c·tanh((x + bias)/c)`, as in ONNX's Attention of
+    /// opset 24. What it hides stays hidden.
+    pub bias_before_softcap: bool,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,
     /// T5's relative bias (1910.10683).
@@ -111,6 +114,7 @@ setters! {
     Score {
         with_softcap(softcap?: f32);
         with_bias(bias?: Layout);
+        with_bias_before_softcap(bias_before_softcap: bool);
         with_slopes(slopes?: Values);
         with_t5(t5?: T5Bias);
         with_sinks(sinks?: Values);
@@ -140,6 +144,18 @@ impl Score {
                 [shape.batch, shape.q_heads, shape.q_len],
                 shape.kv_len.max(1),
             )?;
+        }
+        let parts = [
+            ("bias", self.bias.is_some()),
+            ("softcap", self.softcap.is_some()),
+        ];
+        for (parameter, there) in parts {
+            if self.bias_before_softcap && !there {
+                return Err(Error::NoParameter {
+                    what: "bias_before_softcap",
+                    parameter,
+                });
+            }
         }
         let heads = u64::from(shape.q_heads);
         if let Some(slopes) = &self.slopes {

@@ -119,7 +119,7 @@ fn pairs(
 /// The gradients of the score's own parameters.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ScoreGradients {
-    /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed.
+    /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed, be it over batches, heads or queries.
     pub dbias: Vec<f64>,
     /// `[Hq]`; zeros without slopes, likewise below.
     pub dslopes: Vec<f64>,
@@ -164,7 +164,12 @@ pub fn score_gradients(
         for pair in pairs(problem, rotated, (b, h, i), given) {
             let relative = position::key_position(problem, rotated, b, pair.j)
                 - position::query_position(problem, rotated, b, i);
-            out.dbias[row * kv_len + pair.j as usize] = pair.ds;
+            let by_bias = if problem.score.bias_before_softcap {
+                pair.slope
+            } else {
+                1.0
+            };
+            out.dbias[row * kv_len + pair.j as usize] = pair.ds * by_bias;
             out.dslopes[h as usize] -= pair.ds * relative.abs() as f64;
             if let Some(t5) = t5 {
                 let thresholds = t5.thresholds().expect("a validated problem");

@@ -1,6 +1,8 @@
 //! Which pairs are visible, in coordinates of the whole problem. A new kind of mask is one more condition here.
 
-use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Problem, Segments, Window};
+use crate::problem::{
+    Blocks, Lengths, MAX_LEN, Mask, MaskBits, Offsets, Prefix, Problem, Segments, Window,
+};
 
 use super::Tensors;
 
@@ -9,10 +11,22 @@ pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: 
     let mask = &problem.mask;
     let stand = diagonal(problem, tensors, b, i);
     j < len(problem, tensors, b)
-        && causal(mask, stand, j)
+        && (!mask.causal || i64::from(j) <= stand || j < prefix(problem, tensors, b))
         && window(mask, stand, j)
         && segments(problem, tensors, b, i, j)
         && blocks(problem, tensors, b, h, i, j)
+        && dense(problem, tensors, [b, h, i, j])
+}
+
+/// Pairs whose bit is set.
+fn dense(problem: &Problem, tensors: &Tensors, pair: [u32; 4]) -> bool {
+    let Some(mask) = &problem.mask.dense else {
+        return true;
+    };
+    match &mask.bits {
+        MaskBits::Host(words) => mask.sees(words, pair),
+        MaskBits::Device => mask.sees(device(tensors.mask, "mask"), pair),
+    }
 }
 
 /// Tokens of one document.
@@ -44,9 +58,13 @@ fn blocks(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) 
     }
 }
 
-/// No key after the query's own, except for those of the prefix.
-fn causal(mask: &Mask, stand: i64, j: u32) -> bool {
-    !mask.causal || i64::from(j) <= stand || j < mask.prefix
+/// Keys that every query sees beneath a causal mask: those of batch `b`.
+fn prefix(problem: &Problem, tensors: &Tensors, b: u32) -> u32 {
+    match &problem.mask.prefix {
+        Prefix::Same(keys) => *keys,
+        Prefix::Host(prefixes) => prefixes[b as usize],
+        Prefix::Device => device(tensors.prefix, "prefix")[b as usize],
+    }
 }
 
 /// Keys near the query's own, both ends inclusive, and the first ones.

@@ -12,7 +12,7 @@ pub(super) struct Score {
 }
 
 /// `x = scale·⟨q_i, k_j⟩` of q and k as they are rotated already, `t = c·tanh(x/c)` under a softcap c, else `t = x`;
-/// `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`.
+/// `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`. A bias before the softcap joins x instead of t.
 ///
 /// −∞ of a pair that the bias hides, whatever q and k are there.
 pub(super) fn score(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) -> Score {
@@ -27,8 +27,13 @@ pub(super) fn score(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32
         tensors.query(problem, b, h, i),
         tensors.key(problem, b, h, j),
     );
-    let capped = softcap(problem, scale(problem) * product);
-    let value = capped.value + bias + distance_bias(problem, tensors, b, h, i, j);
+    let x = scale(problem) * product;
+    let (before, after) = match problem.score.bias_before_softcap {
+        true => (bias, 0.0),
+        false => (0.0, bias),
+    };
+    let capped = softcap(problem, x + before);
+    let value = capped.value + after + distance_bias(problem, tensors, b, h, i, j);
     Score { value, ..capped }
 }
 
@@ -40,11 +45,9 @@ fn bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: u32) ->
         return 0.0;
     };
     let shape = &problem.shape;
-    let (b, h) = (
-        b.min(bias.batch - 1) as usize,
-        h.min(bias.heads - 1) as usize,
-    );
-    let row = (b * bias.heads as usize + h) * shape.q_len as usize + i as usize;
+    let shared = |n: u32, size: u32| n.min(size - 1) as usize;
+    let (b, h) = (shared(b, bias.batch), shared(h, bias.heads));
+    let row = (b * bias.heads as usize + h) * bias.rows as usize + shared(i, bias.rows);
     match bias.values[row * shape.kv_len as usize + j as usize] {
         x if x < HIDING_BIAS => f64::NEG_INFINITY,
         x => x,

@@ -18,7 +18,9 @@ pub struct Tensors<'a> {
     pub kv_lens: Option<&'a [u32]>,
     /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Offsets::Device`].
     pub q_offset: Option<&'a [i32]>,
-    /// `[B|1, Hq|1, Nq, Nk]`, with its batch and head sizes.
+    /// `[B]`, what lies in the GPU's buffer for [`crate::problem::Prefix::Device`].
+    pub prefix: Option<&'a [u32]>,
+    /// `[B|1, Hq|1, Nq|1, Nk]`, with its sizes.
     pub bias: Option<Bias<'a>>,
     /// `[Hq]`, what lies in the GPU's buffer for [`crate::problem::Values::Device`]; likewise below.
     pub slopes: Option<&'a [f32]>,
@@ -34,6 +36,8 @@ pub struct Tensors<'a> {
     pub segments_q: Option<&'a [i32]>,
     /// `[B, Nk]`
     pub segments_k: Option<&'a [i32]>,
+    /// The words of [`crate::problem::MaskBits::Device`].
+    pub mask: Option<&'a [u32]>,
     /// For [`crate::problem::Blocks::Device`].
     pub block_lists: Option<&'a [u32]>,
 }
@@ -45,6 +49,7 @@ setters! {
         with_v(v: &'a [f64]);
         with_kv_lens(kv_lens?: &'a [u32]);
         with_q_offset(q_offset?: &'a [i32]);
+        with_prefix(prefix?: &'a [u32]);
         with_bias(bias?: Bias<'a>);
         with_slopes(slopes?: &'a [f32]);
         with_sinks(sinks?: &'a [f32]);
@@ -53,6 +58,7 @@ setters! {
         with_k_positions(k_positions?: &'a [i32]);
         with_segments_q(segments_q?: &'a [i32]);
         with_segments_k(segments_k?: &'a [i32]);
+        with_mask(mask?: &'a [u32]);
         with_block_lists(block_lists?: &'a [u32]);
     }
 }
@@ -61,21 +67,24 @@ setters! {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Bias<'a> {
-    /// `[batch, heads, Nq, Nk]`
+    /// `[batch, heads, rows, Nk]`
     pub values: &'a [f64],
     /// B, or 1 where batches share it.
     pub batch: u32,
     /// Hq, or 1 where heads share it.
     pub heads: u32,
+    /// Nq, or 1 where queries share it.
+    pub rows: u32,
 }
 
 impl<'a> Bias<'a> {
-    /// Values `[batch, heads, Nq, Nk]`; a batch or head size of 1 is shared by all.
-    pub fn new(values: &'a [f64], [batch, heads]: [u32; 2]) -> Self {
+    /// Values `[batch, heads, rows, Nk]`; a size of 1 is shared by all batches, heads or queries.
+    pub fn new(values: &'a [f64], [batch, heads, rows]: [u32; 3]) -> Self {
         Self {
             values,
             batch,
             heads,
+            rows,
         }
     }
 }
@@ -89,6 +98,7 @@ impl<'a> Tensors<'a> {
             v,
             kv_lens: None,
             q_offset: None,
+            prefix: None,
             bias: None,
             slopes: None,
             sinks: None,
@@ -97,6 +107,7 @@ impl<'a> Tensors<'a> {
             k_positions: None,
             segments_q: None,
             segments_k: None,
+            mask: None,
             block_lists: None,
         }
     }

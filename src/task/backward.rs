@@ -22,7 +22,8 @@ pub struct Backward {
     pub dk: Operand,
     /// `[B, Hkv, Nk, Dv]`
     pub dv: Operand,
-    /// Also the gradient of the dense bias, f32, contiguous, of the sizes that the bias is not broadcast over.
+    /// Also the gradient of the dense bias, f32 `[B|1, Hq|1, Nq|1, Nk]`, contiguous: the sum over each axis that the bias
+    /// is broadcast over, which has size 1.
     pub dbias: bool,
     /// Also that of ALiBi's slopes, f32 `[Hq]`.
     pub dslopes: bool,

@@ -1,7 +1,8 @@
 //! Which tensors a task names: those that it computes with or writes, be there anything to compute or not.
 
 use crate::problem::{
-    Blocks, Lengths, ModData, Offsets, Positions, Problem, Role, Score, Segments, Values,
+    Blocks, Lengths, MaskBits, ModData, Offsets, Positions, Prefix, Problem, Role, Score, Segments,
+    Values,
 };
 
 use super::{Backward, Task};
@@ -74,7 +75,12 @@ impl Problem {
         match role {
             Role::KvLens => mask.kv_lens == Lengths::Device,
             Role::QOffset => mask.q_offset == Offsets::Device,
+            Role::Prefix => mask.prefix == Prefix::Device,
             Role::SegmentsQ | Role::SegmentsK => mask.segments == Some(Segments::Device),
+            Role::Mask => {
+                let bits = mask.dense.as_ref().map(|dense| &dense.bits);
+                bits == Some(&MaskBits::Device)
+            }
             Role::BlockLists => match &mask.blocks {
                 Some(Blocks::Device(_)) => true,
                 Some(Blocks::Select(select)) => select.written,

@@ -6,6 +6,7 @@ mod mods;
 mod properties;
 mod rotations;
 pub mod run;
+mod shared_bias;
 mod sparse;
 
 use wgpu_attention::Element;
@@ -38,6 +39,16 @@ fn settings() -> Vec<Setting> {
             ..base(8, 4, Element::BF16)
         },
         Setting {
+            softcap: Some(3.0),
+            bias: true,
+            bias_first: true,
+            ..base(12, 8, Element::F32)
+        },
+        Setting {
+            dense_mask: true,
+            ..base(16, 8, Element::F32)
+        },
+        Setting {
             rotation: Some(RotaryCase {
                 layout: Default::default(),
                 temperature: true,
@@ -63,7 +74,7 @@ fn the_case_table_backward_in_both_strategies() {
     say(&format!("{count} backward passes"));
 }
 
-/// Sinks in every case, and biases that batches or heads share.
+/// Sinks in every case, and biases that batches, heads or queries share.
 #[test]
 fn the_scores_own_parameters_in_both_strategies() {
     let gpu = gpu();
@@ -76,6 +87,7 @@ fn the_scores_own_parameters_in_both_strategies() {
                 if let Some(bias) = &mut p.score.bias {
                     bias.head = if n % 2 == 0 { 0 } else { bias.head };
                     bias.batch = if n % 3 == 0 { 0 } else { bias.batch };
+                    bias.row = if n % 5 == 0 { 0 } else { bias.row };
                 }
             });
             let inputs = Inputs::new(&case, Data::Normal(1.0), n as u64);

@@ -141,6 +141,7 @@ fn every_combine_and_pack_variant() {
             | Variant::GradQ(_)
             | Variant::GradKv(_)
             | Variant::GradBias(_)
+            | Variant::GradKeyBias(_)
             | Variant::GradScore(..)
             | Variant::GradSinks(_)
             | Variant::Reduce(_)

@@ -2,7 +2,7 @@
 
 use wgpu_attention::internal::Variant;
 use wgpu_attention::problem::position::{RopeKind, Rotary};
-use wgpu_attention::problem::{Mask, Position, Score, Segments, Values, alibi_slopes};
+use wgpu_attention::problem::{Mask, Position, Prefix, Score, Segments, Values, alibi_slopes};
 use wgpu_attention::{Element, PlanOptions, Problem};
 
 use crate::device::gpu;
@@ -126,7 +126,11 @@ fn token_by_token_is_one_prefill() {
             for i in KEYS - LAST..KEYS {
                 // The same operands, of which one query and the keys up to it are taken.
                 let one = all.clone().with(|p| {
-                    let k = 0..if p.mask.prefix > 0 { KEYS } else { i + 1 };
+                    let k = 0..if p.mask.prefix == Prefix::Same(40) {
+                        KEYS
+                    } else {
+                        i + 1
+                    };
                     p.slice = Some(wgpu_attention::problem::Slice { q: i..i + 1, k });
                 });
                 let choice = strategy.clone().with_decode(true);

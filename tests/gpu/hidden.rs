@@ -2,7 +2,7 @@
 
 use wgpu_attention::Element;
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, Layout, Lengths, Mask, Mods, Offsets, Segments, Select,
+    BlockGrid, BlockMask, DenseMask, Layout, Lengths, Mask, Mods, Offsets, Segments, Select,
 };
 use wgpu_attention::reference::{forward, visible};
 
@@ -52,6 +52,20 @@ impl Way {
         let values: Vec<f64> = (0..QUERIES * KEYS).map(hides).collect();
         let buffer = encode(Element::F32, &values);
         self.inputs.bias = Some(DenseBias { values, buffer });
+        self
+    }
+
+    /// The bias of a key-padding mask: a number per key.
+    fn with_padding(mut self) -> Self {
+        let row = (0..KEYS).map(|j| match j == HIDDEN {
+            true => f64::NEG_INFINITY,
+            false => 0.1 * f64::from(j % 7),
+        });
+        let row: Vec<f64> = row.collect();
+        self.inputs.bias = Some(DenseBias {
+            buffer: encode(Element::F32, &row),
+            values: row.repeat(QUERIES as usize),
+        });
         self
     }
 
@@ -110,9 +124,29 @@ pub fn ways() -> Vec<Way> {
         Way::new("a block", 6, |p| {
             p.mask.blocks = Some(blocks(&|j| j / 16 != HIDDEN / 16).into())
         }),
+        Way::new("a boolean mask", 13, |p| {
+            let sees: Vec<bool> = (0..QUERIES * KEYS)
+                .map(|n| n % KEYS != HIDDEN && (n % KEYS < 2 || n % 7 != 3))
+                .collect();
+            p.mask.dense = DenseMask::from_bools([1, 1, QUERIES], KEYS, &sees).ok();
+        }),
+        device_mask(),
         chosen(),
         Way::new("a bias of −∞", 8, bias).with_bias(f64::NEG_INFINITY),
         Way::new("a low bias", 9, bias).with_bias(-2.5e38),
+        Way::new("a bias of keys", 12, |p| {
+            p.score.bias = Some(Layout {
+                row: 0,
+                ..Layout::heads_first(1, 1, KEYS)
+            });
+        })
+        .with_padding(),
+        Way::new("a bias before softcap", 15, |p| {
+            bias(p);
+            p.score.softcap = Some(4.0);
+            p.score.bias_before_softcap = true;
+        })
+        .with_bias(f64::NEG_INFINITY),
         Way::new("score_mod", 10, |p| {
             p.mods = mods(&format!(
                 "fn score_mod(x: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return select(x, -3e38, j == {HIDDEN}u); }}
@@ -129,6 +163,16 @@ fn score_mod_grad(x: f32, b: u32, h: u32, i: u32, j: u32) -> f32 {{ return 1.0; 
 
 fn bias(problem: &mut wgpu_attention::Problem) {
     problem.score.bias = Some(Layout::heads_first(1, QUERIES, KEYS));
+}
+
+/// A number of keys for all queries, in a buffer.
+fn device_mask() -> Way {
+    let mut way = Way::new("a boolean mask of keys", 14, |p| {
+        p.mask.dense = Some(DenseMask::device([1, 1, 1], KEYS));
+    });
+    let sees: Vec<bool> = (0..KEYS).map(|j| j != HIDDEN).collect();
+    way.case.values.mask = Some(DenseMask::pack(KEYS, &sees));
+    way
 }
 
 /// Blocks that queries choose, of which the hidden key's scores least.

@@ -65,12 +65,13 @@ fn dimensions() -> Vec<Dimension> {
         dimension("softcap", &["true", "false"], |key| {
             key.score.softcap.to_string()
         }),
-        dimension("bias", &["true", "false"], |key| key.score.bias.to_string()),
+        dimension("bias", &["none", "after", "before"], bias),
         dimension("scheme", &SCHEMES, scheme),
         dimension(
             "mask",
             &[
                 "",
+                " dense",
                 " list",
                 " list on the device",
                 " list with bits",
@@ -93,6 +94,15 @@ const SCHEMES: [&str; 10] = [
     "Interleaved",
     "Interleaved given",
 ];
+
+fn bias(key: &Prefill) -> String {
+    let order = match (key.score.bias, key.score.bias_first) {
+        (false, _) => "none",
+        (true, false) => "after",
+        (true, true) => "before",
+    };
+    order.into()
+}
 
 fn scheme(key: &Prefill) -> String {
     let score = &key.score;
@@ -119,10 +129,11 @@ fn strategy(key: &Prefill) -> String {
     }
 }
 
-/// The pairs that cannot meet, by the beginning of their words: (33, 17) and (1, 1) are never aligned nor is their
+/// The pairs that cannot meet, by the beginning of their words: no bias comes before a softcap that is not there, (33, 17) and (1, 1) are never aligned nor is their
 /// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy has one lane and no key loop, two rows
 /// of many channels would take long to compile, and what a rotation pass leaves is f32 and not rotated again.
-const IMPOSSIBLE: [(&str, &str); 23] = [
+const IMPOSSIBLE: [(&str, &str); 24] = [
+    ("softcap false", "bias before"),
     ("chunks 1,1", "aligned true"),
     ("chunks 9,5", "aligned true"),
     ("chunks 1,1", "elements f16,f16>f16"),
@@ -247,6 +258,7 @@ fn the_backward_array_is_small_and_fits_the_least_device() {
     let all = [
         "delta",
         "grad_bias",
+        "grad_key_bias",
         "grad_kv",
         "grad_q",
         "grad_score",

@@ -7,8 +7,8 @@ use wgpu_attention::caps::{AdapterClass, Subgroups};
 use wgpu_attention::plan::Slot;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, Blocks, DeviceBlocks, Lengths, Mods, Offsets, Pattern, Position,
-    Positions, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
+    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Lengths, Mods, Offsets, Pattern,
+    Position, Positions, Prefix, Segments, Select, T5, T5Bias, Values, Window, alibi_slopes,
 };
 use wgpu_attention::{Backward, Caps, Element, Error, Layout, Plan, PlanOptions, Problem, Shape};
 
@@ -64,12 +64,25 @@ pub fn problem(shape: Shape, draws: Draws) -> Problem {
 fn draw_mask(problem: &mut Problem, mask: u32, [lens, offsets, segments]: [u32; 3]) {
     let shape = problem.shape;
     problem.mask.causal = mask.is_multiple_of(2);
-    problem.mask.prefix = if mask.is_multiple_of(6) { mask % 50 } else { 0 };
+    problem.mask.prefix = match mask % 7 {
+        0 => Prefix::Same(mask % 50),
+        1 => Prefix::Host((0..shape.batch).map(|b| mask % 50 + b).collect()),
+        2 => Prefix::Device,
+        _ => Prefix::default(),
+    };
     problem.mask.window = mask.is_multiple_of(3).then(|| Window {
         left: (!mask.is_multiple_of(5)).then_some(mask % 200),
         right: Some(mask % 7),
     });
     problem.mask.first = mask % 11;
+    problem.mask.dense = (mask % 5 == 1).then(|| {
+        let rows = if mask.is_multiple_of(2) {
+            1
+        } else {
+            shape.q_len
+        };
+        DenseMask::device([1, shape.q_heads, rows], shape.kv_len)
+    });
     problem.mask.kv_lens = match lens % 3 {
         0 => Lengths::All,
         1 => Lengths::Host(
@@ -134,6 +147,7 @@ fn draw_score(problem: &mut Problem, [softcap, bias, distance, rest]: [u32; 4]) 
         },
         ..Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)
     });
+    score.bias_before_softcap = score.bias.is_some() && score.softcap.is_some() && bias % 4 < 2;
     score.slopes = distance
         .is_multiple_of(4)
         .then(|| Values::Host(alibi_slopes(shape.q_heads)));

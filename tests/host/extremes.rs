@@ -355,7 +355,7 @@ fn drawn_sizes_are_plans_or_typed_errors() {
             operand.layout = layout.unwrap_or(operand.layout);
         }
         problem.mask.causal = flags[0];
-        (problem.mask.prefix, problem.mask.first) = (a, b);
+        (problem.mask.prefix, problem.mask.first) = (a.into(), b);
         problem.mask.window = flags[1].then(|| wgpu_attention::problem::Window {
             left: Some(c),
             right: flags[0].then_some(d),

@@ -8,6 +8,7 @@ mod binding;
 mod check;
 mod composition;
 mod covering;
+mod dense_mask;
 mod drawn;
 mod extremes;
 mod forced;

@@ -8,7 +8,7 @@ use naga::back::{glsl, hlsl, msl, spv};
 use naga::proc::BoundsCheckPolicies;
 use naga::valid::ModuleInfo;
 use naga::{Module, ShaderStage};
-use wgpu_attention::internal::{GradBias, GradKv, GradQ, GradScore, Variant};
+use wgpu_attention::internal::{GradBias, GradKeyBias, GradKv, GradQ, GradScore, Variant};
 use wgpu_attention::problem::ModText;
 
 use crate::tools;
@@ -81,6 +81,7 @@ fn with_mods(mut variant: Variant, (mask, score): (bool, bool)) -> Option<Varian
         Variant::GradQ(GradQ(key))
         | Variant::GradKv(GradKv(key))
         | Variant::GradBias(GradBias(key))
+        | Variant::GradKeyBias(GradKeyBias(key))
         | Variant::GradScore(GradScore(key, _)) => (&mut key.score, &mut key.mask),
         Variant::ScanBlocks(key) => {
             key.mask_mod = true;
@@ -99,6 +100,7 @@ fn lists_on_the_device(variant: &Variant) -> bool {
         Variant::GradQ(GradQ(key))
         | Variant::GradKv(GradKv(key))
         | Variant::GradBias(GradBias(key))
+        | Variant::GradKeyBias(GradKeyBias(key))
         | Variant::GradScore(GradScore(key, _)) => key.mask.device,
         _ => false,
     }
@@ -111,7 +113,14 @@ fn users_functions_meet_every_kernel_in_both_strategies() {
         .filter(|(_, text)| text.is_some())
         .map(|(variant, _)| (variant.entry(), variant.needs().subgroups))
         .collect();
-    let kernels = ["grad_bias", "grad_kv", "grad_q", "grad_score", "prefill"];
+    let kernels = [
+        "grad_bias",
+        "grad_key_bias",
+        "grad_kv",
+        "grad_q",
+        "grad_score",
+        "prefill",
+    ];
     let all = kernels.map(|kernel| [(kernel, false), (kernel, true)]);
     let scan = [("scan_blocks", false)];
     assert_eq!(with, all.into_iter().flatten().chain(scan).collect());

@@ -22,6 +22,8 @@ pub struct Setting {
     pub softcap: Option<f32>,
     /// With a dense bias, some of it −∞.
     pub bias: bool,
+    /// It comes before the softcap.
+    pub bias_first: bool,
     pub distance: Option<Distance>,
     pub rotation: Option<RotaryCase>,
     /// Positions are given token by token.
@@ -33,6 +35,8 @@ pub struct Setting {
     pub block_lists: bool,
     /// Documents that do not rise along the sequence.
     pub segments: bool,
+    /// A bit per pair.
+    pub dense_mask: bool,
 }
 
 impl Setting {
@@ -45,6 +49,7 @@ impl Setting {
             output: element,
             softcap: None,
             bias: false,
+            bias_first: false,
             distance: None,
             rotation: None,
             positions: false,
@@ -52,6 +57,7 @@ impl Setting {
             bits: false,
             block_lists: false,
             segments: false,
+            dense_mask: false,
         }
     }
 }
@@ -75,6 +81,8 @@ pub struct Case {
 /// [`Positions::Device`](wgpu_attention::problem::Positions::Device).
 #[derive(Clone, Debug, Default)]
 pub struct DeviceValues {
+    /// `[B]`
+    pub prefix: Option<Vec<u32>>,
     /// `[Hq]`
     pub slopes: Option<Vec<f32>>,
     pub sinks: Option<Vec<f32>>,
@@ -85,6 +93,8 @@ pub struct DeviceValues {
     pub k_positions: Option<Vec<i32>>,
     pub segments_q: Option<Vec<i32>>,
     pub segments_k: Option<Vec<i32>>,
+    /// As [`wgpu_attention::problem::DenseMask`] lays them out.
+    pub mask: Option<Vec<u32>>,
     /// As [`wgpu_attention::problem::DeviceBlocks`] lays them out.
     pub block_lists: Option<Vec<u32>>,
 }
@@ -120,12 +130,18 @@ impl Case {
         self
     }
 
+    /// True where no length, offset or prefix lies on the device, so that a plan's tiles are no guess.
+    pub fn host_knows_intervals(&self) -> bool {
+        self.kv_lens.is_none() && self.q_offset.is_none() && self.values.prefix.is_none()
+    }
+
     /// The reference's view of these operands.
     pub fn tensors<'a>(&'a self, q: &'a [f64], k: &'a [f64], v: &'a [f64]) -> Tensors<'a> {
         let values = &self.values;
         Tensors::new(q, k, v)
             .with_kv_lens(self.kv_lens.as_deref())
             .with_q_offset(self.q_offset.as_deref())
+            .with_prefix(values.prefix.as_deref())
             .with_slopes(values.slopes.as_deref())
             .with_sinks(values.sinks.as_deref())
             .with_t5(values.t5.as_deref())
@@ -133,6 +149,7 @@ impl Case {
             .with_k_positions(values.k_positions.as_deref())
             .with_segments_q(values.segments_q.as_deref())
             .with_segments_k(values.segments_k.as_deref())
+            .with_mask(values.mask.as_deref())
             .with_block_lists(values.block_lists.as_deref())
     }
 }

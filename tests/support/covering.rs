@@ -28,6 +28,8 @@ enum Level {
     Softcap(bool),
     Bias(bool),
     BiasPairs,
+    /// Before the softcap.
+    BiasFirst,
     Scheme(Scheme),
     /// Which gradient, in the array of the backward pass.
     Gradient(backward::Kernel),
@@ -81,11 +83,16 @@ const NO_MASK: MaskKey = MaskKey {
     list: false,
     bits: false,
     segments: false,
+    dense: false,
     device: false,
     marked: false,
 };
 
-const MASKS: [MaskKey; 5] = [
+const MASKS: [MaskKey; 6] = [
+    MaskKey {
+        dense: true,
+        ..NO_MASK
+    },
     MaskKey {
         list: true,
         bits: true,
@@ -144,7 +151,7 @@ fn dimensions() -> Vec<Vec<Level>> {
         [1, 2].map(Level::Rows).to_vec(),
         [false, true].map(Level::KeyLoop).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
-        [true, false].map(Level::Bias).to_vec(),
+        vec![Level::Bias(true), Level::Bias(false), Level::BiasFirst],
         SCHEMES.map(Level::Scheme).to_vec(),
         MASKS.map(Level::Mask).to_vec(),
     ]
@@ -165,6 +172,7 @@ fn excludes(a: Level, b: Level) -> bool {
         (Level::Strategy(Strategy::Workgroup), Level::KeyLoop(key_loop)) => key_loop,
         // Two rows of so many channels take seconds to compile and add nothing.
         (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
+        (Level::Softcap(softcap), Level::BiasFirst) => !softcap,
         // No pair of channels to turn.
         (Level::Dims(d, _), Level::Scheme(Scheme::Fused { .. } | Scheme::Temperature)) => d < 8,
         // Only a pass makes f32 of other q and k, and no kernel turns them again.
@@ -217,6 +225,9 @@ fn set(key: &mut Prefill, level: Level) {
         Level::KeyLoop(key_loop) => key.key_loop = key_loop,
         Level::Softcap(softcap) => key.score.softcap = softcap,
         Level::Bias(bias) => key.score.bias = bias,
+        Level::BiasFirst => {
+            (key.score.softcap, key.score.bias, key.score.bias_first) = (true, true, true);
+        }
         Level::BiasPairs => (key.score.bias, key.score.bias_pairs) = (true, true),
         Level::Scheme(scheme) => set_scheme(key, scheme),
         Level::Gradient(_) => {}
@@ -316,6 +327,7 @@ fn listing() -> impl Iterator<Item = Variant> {
         intervals: true,
         mask_mod: false,
         segments: true,
+        dense: true,
     });
     let lists = [
         (ListFrom::Scores, 8),

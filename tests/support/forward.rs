@@ -94,5 +94,10 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
         .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
     let lists = values.block_lists.as_deref().into_iter();
     let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
-    floats.chain(positions).chain(lists)
+    let mask = values.mask.as_deref().into_iter();
+    let mask = mask.map(|words| (Role::Mask, bytemuck::cast_slice(words)));
+    let prefix = values.prefix.as_deref().into_iter();
+    let prefix = prefix.map(|keys| (Role::Prefix, bytemuck::cast_slice(keys)));
+    let masks = lists.chain(mask).chain(prefix);
+    floats.chain(positions).chain(masks)
 }

@@ -103,7 +103,7 @@ impl Inputs {
         case.tensors(&self.q, &self.k, &self.v).with_bias(
             self.bias
                 .as_ref()
-                .map(|bias| Bias::new(&bias.values, [shape.batch, shape.q_heads])),
+                .map(|bias| Bias::new(&bias.values, [shape.batch, shape.q_heads, shape.q_len])),
         )
     }
 }

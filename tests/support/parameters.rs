@@ -70,17 +70,16 @@ impl Expected {
 /// `[B, Hq, Nq, Nk]` summed over the axes that the bias is broadcast over.
 fn shared(case: &Case, values: &[f64]) -> Vec<f64> {
     let s = &case.problem.shape;
-    let matrix = (s.q_len * s.kv_len) as usize;
     let layout = case.problem.score.bias.expect("a bias");
-    let batches = if layout.batch == 0 { 1 } else { s.batch };
-    let heads = if layout.head == 0 { 1 } else { s.q_heads };
-    let mut sum = vec![0.0; matrix * (batches * heads) as usize];
+    let size = |stride: u64, size: u32| if stride == 0 { size.min(1) } else { size };
+    let (batches, heads) = (size(layout.batch, s.batch), size(layout.head, s.q_heads));
+    let rows = size(layout.row, s.q_len);
+    let mut sum = vec![0.0; (batches * heads * rows * s.kv_len) as usize];
     for (n, x) in values.iter().enumerate() {
-        let (b, h) = (
-            (n / matrix) as u32 / s.q_heads % batches,
-            (n / matrix) as u32 % s.q_heads % heads,
-        );
-        sum[(b * heads + h) as usize * matrix + n % matrix] += x;
+        let (row, j) = (n as u32 / s.kv_len, n as u32 % s.kv_len);
+        let (head, i) = (row / s.q_len, row % s.q_len % rows);
+        let (b, h) = (head / s.q_heads % batches, head % s.q_heads % heads);
+        sum[(((b * heads + h) * rows + i) * s.kv_len + j) as usize] += x;
     }
     sum
 }
@@ -88,9 +87,10 @@ fn shared(case: &Case, values: &[f64]) -> Vec<f64> {
 /// Pairs outside of a slice are not written: they are still poisoned, and count as 0 from here on.
 fn outside_the_slice(case: &Case, dbias: &mut [f64]) -> Result<(), String> {
     let (s, slice) = (&case.problem.shape, case.problem.slice());
+    let rows_are_shared = case.problem.score.bias.is_some_and(|bias| bias.row == 0);
     for (n, x) in dbias.iter_mut().enumerate() {
-        let (j, i) = (n as u32 % s.kv_len, n as u32 / s.kv_len % s.q_len);
-        if !slice.k.contains(&j) || !slice.q.contains(&i) {
+        let (j, i) = (n as u32 % s.kv_len, n as u32 / s.kv_len % s.q_len.max(1));
+        if !slice.k.contains(&j) || !(rows_are_shared || slice.q.contains(&i)) {
             if !x.is_nan() {
                 return Err(format!("dbias[{n}] is not of the slice and was written"));
             }

@@ -22,8 +22,8 @@ struct Key {
     j: u32,
     k: Vec<f32>,
     v: Vec<f32>,
-    /// What joins the capped score: biases.
-    added: f32,
+    /// What joins the score before the softcap, and after it: biases.
+    added: [f32; 2],
 }
 
 /// As [`wgpu_attention::reference::forward`], in f32: o is not rounded to its storage type.
@@ -144,11 +144,22 @@ impl Given {
         }
     }
 
-    fn weigh(&self, problem: &Problem, q: &[f32], Key { k, v, added, .. }: &Key) -> Pair {
-        let s = capped(problem, dot(q, k));
-        let p = (s.value + added - self.lse).exp();
+    fn weigh(
+        &self,
+        problem: &Problem,
+        q: &[f32],
+        Key {
+            k,
+            v,
+            added: [before, after],
+            ..
+        }: &Key,
+    ) -> Pair {
+        let s = capped(problem, dot(q, k), *before);
+        let p = (s.value + after - self.lse).exp();
         // What is rounded in an exponent is relative in the exponential.
-        let exponent = problem.scale() * dot(&absolute(q), &absolute(k)) + added.abs();
+        let exponent =
+            problem.scale() * dot(&absolute(q), &absolute(k)) + before.abs() + after.abs();
         let p_terms = p * (1.0 + exponent + self.lse.abs());
         let d_p = dot(&self.d_o, v);
         let d_p_terms = dot(&absolute(&self.d_o), &absolute(v));
@@ -190,7 +201,12 @@ pub fn score_gradients(
                 key_position(problem, tensors, b, key.j) - query_position(problem, tensors, b, i);
             let distance = relative.abs() as f32;
             let at = row * problem.shape.kv_len as usize + key.j as usize;
-            (value.bias[at], terms.bias[at]) = (pair.ds, pair.ds_terms);
+            let by_bias = if problem.score.bias_before_softcap {
+                pair.slope
+            } else {
+                1.0
+            };
+            (value.bias[at], terms.bias[at]) = (pair.ds * by_bias, pair.ds_terms * by_bias);
             value.slopes[h as usize] -= pair.ds * distance;
             terms.slopes[h as usize] += pair.ds_terms * distance;
             if let Some(t5) = &problem.score.t5 {
@@ -243,7 +259,7 @@ fn forward_row(problem: &Problem, Row { q, keys, sink }: &Row) -> (Vec<f32>, f32
     let mut o = vec![0.0; problem.shape.value_dim as usize];
     let scores: Vec<f32> = keys
         .iter()
-        .map(|key| capped(problem, dot(q, &key.k)).value + key.added)
+        .map(|key| capped(problem, dot(q, &key.k), key.added[0]).value + key.added[1])
         .collect();
     let all = scores.iter().chain(sink).copied();
     let largest = all.clone().fold(f32::NEG_INFINITY, f32::max);
@@ -280,7 +296,7 @@ fn load(
             .k
             .filter(|&j| visible(problem, tensors, b, h, i, j))
             .map(load_key)
-            .filter(|key| key.added != f32::NEG_INFINITY)
+            .filter(|key| !key.added.contains(&f32::NEG_INFINITY))
             .collect(),
         sink: sink(problem, tensors, h),
     }

@@ -1,7 +1,8 @@
 //! A covering variant as a case: what it is asked of, by which choices, and with which cases of the table.
 
 use wgpu_attention::internal::{
-    Decode, GradBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy, Variant,
+    Decode, GradBias, GradKeyBias, GradKv, GradQ, GradScore, Gradient, Prefill, ScoreKey, Strategy,
+    Variant,
 };
 use wgpu_attention::plan::{RotateWhere, StrategyKind};
 use wgpu_attention::{Caps, Element, PlanOptions};
@@ -88,6 +89,7 @@ pub mod forward {
             output: key.output.element,
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns(key).then_some(RotaryCase {
                 layout: key.rotary.unwrap_or_default(),
@@ -101,6 +103,7 @@ pub mod forward {
             bits: key.mask.bits,
             block_lists: key.mask.device,
             segments: key.mask.segments,
+            dense_mask: key.mask.dense,
         }
     }
 
@@ -148,6 +151,7 @@ pub mod backward {
             Variant::GradQ(GradQ(key))
             | Variant::GradKv(GradKv(key))
             | Variant::GradBias(GradBias(key))
+            | Variant::GradKeyBias(GradKeyBias(key))
             | Variant::GradScore(GradScore(key, _)) => Some(key),
             _ => None,
         }
@@ -175,12 +179,14 @@ pub mod backward {
         Setting {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns.then_some(RotaryCase {
                 layout: Default::default(),
                 temperature: score.temperature,
             }),
             positions: score.q_positions,
+            dense_mask: key.mask.dense,
             ..Setting::new(
                 channels(key.chunks),
                 channels(key.value_chunks),
@@ -189,9 +195,18 @@ pub mod backward {
         }
     }
 
-    /// A variant for unaligned rows gets tensors that start one element further on.
-    pub fn cases_of(key: &Gradient) -> Vec<Case> {
+    /// A variant for unaligned rows gets tensors that start one element further on; one for a bias that queries share
+    /// gets such a bias.
+    pub fn cases_of(variant: &Variant, key: &Gradient) -> Vec<Case> {
         let mut cases = cases::all(&setting(key));
+        if matches!(variant, Variant::GradKeyBias(_)) {
+            for bias in cases
+                .iter_mut()
+                .filter_map(|c| c.problem.score.bias.as_mut())
+            {
+                bias.row = 0;
+            }
+        }
         for case in cases.iter_mut().filter(|_| !key.value.aligned) {
             let p = &mut case.problem;
             for operand in [&mut p.q, &mut p.k, &mut p.v, &mut p.o] {

@@ -5,16 +5,17 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use wgpu_attention::plan::StrategyKind;
-use wgpu_attention::problem::Window;
+use wgpu_attention::problem::{Prefix, Window};
 use wgpu_attention::{Element, PlanOptions, Problem, Shape};
 
 use crate::position::PositionArgs;
 use crate::sparse::SelectArgs;
 
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
-/// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], q_positions [B, Nq],
-/// k_positions [B, Nk], bias [B|1, Hq|1, Nq, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
-/// segments_k [B, Nk], where a query sees keys of its own segment; blocks (U8), see --block-size. Writes o and lse.
+/// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], prefix [B], q_positions [B, Nq],
+/// k_positions [B, Nk], bias [B|1, Hq|1, Nq|1, Nk], slopes [Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
+/// segments_k [B, Nk], where a query sees keys of its own segment; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
+/// hide; blocks (U8), see --block-size. Writes o and lse.
 /// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]
 #[command(
@@ -53,14 +54,9 @@ pub struct Args {
         allow_negative_numbers = true
     )]
     first: u32,
-    /// Keys before this one are exempt from causal
-    #[arg(
-        long,
-        value_name = "N",
-        default_value_t = 0,
-        allow_negative_numbers = true
-    )]
-    prefix: u32,
+    /// Keys before this one are exempt from causal [default: 0, or as the tensor prefix says per batch]
+    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    prefix: Option<u32>,
     /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide, or of --top-k (there 64
     /// if not given): a multiple of 16 to 128
     #[arg(long, value_name = "b", allow_negative_numbers = true)]
@@ -71,6 +67,9 @@ pub struct Args {
     /// Caps scores smoothly at ±C
     #[arg(long, value_name = "C", allow_negative_numbers = true)]
     softcap: Option<f32>,
+    /// The tensor bias is added before --softcap and not after it (ONNX's Attention of opset 24)
+    #[arg(long, requires = "softcap")]
+    bias_before_softcap: bool,
     #[command(flatten)]
     pub positions: PositionArgs,
     #[command(flatten)]
@@ -157,9 +156,20 @@ impl Args {
         problem.mask.causal = self.causal;
         problem.mask.window = self.window;
         problem.mask.first = self.first;
-        problem.mask.prefix = self.prefix;
+        if let Some(keys) = self.prefix {
+            ensure!(
+                problem.mask.prefix == Prefix::default(),
+                "--prefix gives one prefix for all batches, and the tensor prefix one for each; leave one of the two out"
+            );
+            problem.mask.prefix = Prefix::Same(keys);
+        }
         problem.scale = self.scale;
         problem.score.softcap = self.softcap;
+        ensure!(
+            !self.bias_before_softcap || problem.score.bias.is_some(),
+            "--bias-before-softcap says where a bias joins; give a file with a tensor bias, or leave the option out"
+        );
+        problem.score.bias_before_softcap = self.bias_before_softcap;
         if let Some(OutputName::F32) = self.output {
             problem.o.element = Element::F32;
         }

@@ -6,10 +6,11 @@ use std::ops::RangeInclusive;
 use anyhow::{Context, Result, bail, ensure};
 use safetensors::tensor::Dtype;
 use wgpu_attention::Role;
-use wgpu_attention::problem::{Lengths, MAX_LEN, Offsets};
+use wgpu_attention::problem::{Lengths, MAX_LEN, Offsets, Prefix};
 use wgpu_attention::{Element, Problem, Shape};
 
 use crate::cli::{Args, NotSupported};
+use crate::dense;
 use crate::random;
 use crate::score;
 use crate::sparse;
@@ -22,12 +23,14 @@ const READ: &[&str] = &[
     "v",
     "kv_lens",
     "q_offset",
+    "prefix",
     "bias",
     "slopes",
     "sinks",
     "t5",
     "q_positions",
     "k_positions",
+    "mask",
     "blocks",
     "segments_q",
     "segments_k",
@@ -89,7 +92,7 @@ impl Input {
         if let Source::File(file) = &self.source
             && let Some(bias) = file.get("bias")
         {
-            operands.push((Role::Bias, score::bias_bytes(&bias)?));
+            operands.push((Role::Bias, dense::bias_bytes(&bias)?));
         }
         Ok(operands)
     }
@@ -137,6 +140,9 @@ fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
     let reach = i64::from(MAX_LEN);
     if let Some(offsets) = batches(file, "q_offset", -reach..=reach)? {
         problem.mask.q_offset = Offsets::Host(offsets.into_iter().map(|x| x as i32).collect());
+    }
+    if let Some(prefixes) = batches(file, "prefix", 0..=u32::MAX.into())? {
+        problem.mask.prefix = Prefix::Host(prefixes.into_iter().map(|x| x as u32).collect());
     }
     score::configure(&mut problem, file, &args.positions)?;
     sparse::configure(

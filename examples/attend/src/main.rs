@@ -10,6 +10,7 @@ mod adapter;
 #[path = "../../support/calls.rs"]
 mod calls;
 mod cli;
+mod dense;
 #[path = "../../support/device.rs"]
 mod device;
 mod gradient;

@@ -2,11 +2,12 @@
 
 use std::borrow::Cow;
 
-use anyhow::{Result, bail, ensure};
+use anyhow::{Result, ensure};
 use safetensors::tensor::Dtype;
-use wgpu_attention::problem::{Layout, MAX_POSITION, MAX_SCORE, Positions, T5Bias, Values};
+use wgpu_attention::problem::{MAX_POSITION, Positions, T5Bias, Values};
 use wgpu_attention::{Problem, Shape};
 
+use crate::dense;
 use crate::input::integers;
 use crate::position::PositionArgs;
 use crate::tensors::{Tensor, TensorFile};
@@ -20,24 +21,11 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
     score.t5 = t5(file, args, &shape)?;
     score.bias = file
         .get("bias")
-        .map(|t| bias_layout(&t, &shape))
+        .map(|t| dense::layout(&t, &shape))
         .transpose()?;
     position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
     position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;
     Ok(())
-}
-
-/// The bias as f32: as it lies in the file, or converted.
-pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
-    let values = tensor.numbers()?;
-    let most = f64::from(MAX_SCORE);
-    if let Some(n) = values.iter().position(|&x| x > most) {
-        bail!(
-            "bias[{n}] is {:e}; give numbers up to {most:e}, or -inf where a pair is to be hidden",
-            values[n]
-        );
-    }
-    f32_bytes(tensor)
 }
 
 /// The numbers of an F32 or I32 tensor as f32: as they lie in the file, or converted.
@@ -47,27 +35,6 @@ pub fn f32_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
         _ => (tensor.numbers()?.into_iter())
             .flat_map(|x| (x as f32).to_le_bytes())
             .collect(),
-    })
-}
-
-/// Strides of a `[B|1, Hq|1, Nq, Nk]`.
-fn bias_layout(tensor: &Tensor, shape: &Shape) -> Result<Layout> {
-    let sizes = [shape.batch, shape.q_heads, shape.q_len, shape.kv_len].map(|n| n as usize);
-    let fits = tensor.shape.len() == 4
-        && (tensor.shape[..2].iter().zip(sizes)).all(|(&n, size)| n == size || n == 1)
-        && tensor.shape[2..] == sizes[2..];
-    let [b, h, q, k] = sizes;
-    ensure!(
-        fits,
-        "bias has shape {:?}, which does not broadcast; give [{b} or 1, {h} or 1, {q}, {k}], [B|1, Hq|1, Nq, Nk]",
-        tensor.shape
-    );
-    let whole = Layout::heads_first(tensor.shape[1] as u32, shape.q_len, shape.kv_len);
-    let stride = |axis: usize, stride| if tensor.shape[axis] == 1 { 0 } else { stride };
-    Ok(Layout {
-        batch: stride(0, whole.batch),
-        head: stride(1, whole.head),
-        ..whole
     })
 }
 

@@ -11,6 +11,7 @@ use wgpu_attention::problem::{
 use wgpu_attention::{Plan, Problem, Shape};
 
 use crate::calls::Calls;
+use crate::dense;
 use crate::device::Gpu;
 use crate::input::integers;
 use crate::output;
@@ -111,7 +112,7 @@ pub fn coverage(
     Ok(Coverage::of(&floats(lse), &floats(&whole))?)
 }
 
-/// Puts blocks of this side and documents into a problem's mask. `chooses` says that the side is that of a choice.
+/// Puts blocks of this side, documents and a boolean mask into a problem's mask. `chooses` says that the side is that of a choice.
 pub fn configure(
     problem: &mut Problem,
     file: &TensorFile,
@@ -125,6 +126,10 @@ pub fn configure(
     );
     problem.mask.blocks = blocks(file, side.filter(|_| !chooses), &shape)?;
     problem.mask.segments = segments(file, &shape)?;
+    problem.mask.dense = file
+        .get("mask")
+        .map(|t| dense::mask(&t, &shape))
+        .transpose()?;
     Ok(())
 }
 

@@ -17,6 +17,7 @@ pub struct Inputs {
     /// `[Hq, Nq, Nk]` of one batch, where the problem has a dense bias.
     pub bias: Option<Vec<f64>>,
     heads: u32,
+    rows: u32,
 }
 
 impl Inputs {
@@ -46,6 +47,7 @@ impl Inputs {
                 values
             }),
             heads: shape.q_heads,
+            rows: shape.q_len,
         }
     }
 
@@ -54,7 +56,7 @@ impl Inputs {
         let bias = self
             .bias
             .as_deref()
-            .map(|values| Bias::new(values, [1, self.heads]));
+            .map(|values| Bias::new(values, [1, self.heads, self.rows]));
         Tensors::new(&self.q, &self.k, &self.v).with_bias(bias)
     }
 }

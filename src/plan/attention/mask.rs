@@ -1,10 +1,12 @@
 //! Masks beyond intervals as a step sees them: which need code, and where lists, bits and documents lie.
 
 use crate::error::Result;
-use crate::kernel::{ListFrom, MaskKey, NOTHING, Params};
+use crate::kernel::{ListFrom, MaskKey, NOTHING, Params, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::sparse::lists::list;
-use crate::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Role, Segments, tokens};
+use crate::problem::{
+    BlockGrid, BlockMask, Blocks, DeviceBlocks, MaskBits, Problem, Role, Segments, tokens,
+};
 
 /// Lays out block lists and documents among the small operands.
 pub(in crate::plan) fn push_mask(
@@ -14,6 +16,7 @@ pub(in crate::plan) fn push_mask(
 ) -> Result<MaskKey> {
     let mut key = MaskKey {
         segments: push_segments(builder, problem, params)?,
+        dense: push_dense(builder, problem, params)?,
         ..MaskKey::default()
     };
     if let Some(Blocks::Host(mask)) = &problem.mask.blocks {
@@ -146,6 +149,28 @@ pub(in crate::plan) fn push_lists(
     params.lists.rows_at =
         builder.push_aux(rows.flat_map(|list| [at + list[0], list[1] - list[0]]))?;
     Ok(())
+}
+
+/// The words of a boolean mask. Answers whether there is one.
+fn push_dense(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &mut Params,
+) -> Result<bool> {
+    let Some(mask) = &problem.mask.dense else {
+        return Ok(false);
+    };
+    // Validated: they are numbered by u32.
+    let words = mask.words(&problem.shape).unwrap_or_default();
+    builder.check_binding(Role::Mask.name(), words * 4)?;
+    let at = match &mask.bits {
+        MaskBits::Host(bits) => builder.push_aux(bits[..words as usize].iter().copied())?,
+        MaskBits::Device => builder.copy_aux(Role::Mask, words)?,
+    };
+    params.mask = Strides::of(&mask.layout);
+    params.mask.start += at;
+    builder.note("the mask is asked pair by pair, in every tile".into());
+    Ok(true)
 }
 
 /// Documents as intervals where they are; else by token. Answers whether pairs are to be compared.

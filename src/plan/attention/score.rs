@@ -62,6 +62,7 @@ pub(in crate::plan) fn plan(
         softcap: score.softcap.is_some(),
         bias: bias.is_some(),
         bias_pairs: false,
+        bias_first: score.bias_before_softcap,
         alibi: score.slopes.is_some(),
         t5: score.t5.is_some(),
         q_positions: given(

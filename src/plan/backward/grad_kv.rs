@@ -5,7 +5,6 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::kernel::{GradKv, Gradient};
 use crate::plan::Cost;
-use crate::plan::attention::mask::push_transposed;
 use crate::plan::builder::{PlanBuilder, check_parts};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
@@ -44,10 +43,9 @@ impl Pass<'_> {
                 Target::of(builder, self, &dv, &self.request.dv)?,
             )
         };
-        let mut params = self.params();
+        let mut params = self.by_keys(builder)?;
         (params.dk, params.dv, params.work.heads) =
             (dk_target.rows, dv_target.rows, shape.kv_heads);
-        push_transposed(builder, self.problem(), &mut params)?;
         let key = GradKv(Gradient {
             score: self.context.score.key,
             ..self.key(builder, &chosen)

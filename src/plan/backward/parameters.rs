@@ -1,13 +1,12 @@
-//! The gradients of the score's own parameters: dense bias, ALiBi's slopes, T5's table, learned sinks.
+//! The gradients of the score's own parameters: ALiBi's slopes, T5's table, learned sinks; of the dense bias elsewhere.
 
 use crate::error::{Error, Result};
 use crate::kernel::{
-    GradBias, GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
+    GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
 };
-use crate::plan::builder::{PlanBuilder, product};
+use crate::plan::builder::PlanBuilder;
 use crate::plan::dispatch::tile_steps;
 use crate::plan::forward::splits::ITERATION_MARGIN;
-use crate::plan::operation::merge::pack;
 use crate::plan::tiles::{self, TileRequest};
 use crate::plan::{Binding, Cost};
 use crate::problem::{Element, Layout, Operand, Role};
@@ -44,106 +43,8 @@ impl Pass<'_> {
     }
 
     /// S and dP.
-    fn recompute_flops(&self) -> u64 {
+    pub(super) fn recompute_flops(&self) -> u64 {
         2 * u64::from(self.problem().shape.head_dim + self.problem().shape.value_dim)
-    }
-
-    fn grad_bias<'p>(
-        &'p self,
-        builder: &mut PlanBuilder<'_>,
-        last: &mut Vec<Last<'p>>,
-    ) -> Result<()> {
-        let (shape, slice) = (&self.problem().shape, self.problem().slice());
-        let Some(layout) = &self.problem().score.bias else {
-            return Ok(());
-        };
-        let shared = |stride: u64, size: u32| stride == 0 && size > 1;
-        let batches = if shared(layout.batch, shape.batch) {
-            1
-        } else {
-            shape.batch
-        };
-        let heads = if shared(layout.head, shape.q_heads) {
-            1
-        } else {
-            shape.q_heads
-        };
-        let operand = Operand::new(
-            Element::F32,
-            Layout::heads_first(heads, shape.q_len, shape.kv_len),
-        );
-        let sizes = [batches, heads, shape.q_len];
-        let target = builder.output(Role::DBias, &operand, sizes, shape.kv_len)?;
-        if slice.q.is_empty() || slice.k.is_empty() {
-            return Ok(());
-        }
-        let shared_buffer = builder.options.shared_outputs;
-        if shared_buffer && slice.k != (0..shape.kv_len) {
-            return Err(Error::Strategy {
-                strategy: "dbias by a slice of the keys",
-                reason: "it shares its buffer with another operand; give it one of its own".into(),
-            });
-        }
-        let (binding, rows) = if shared_buffer {
-            let bytes = u64::from(batches) * u64::from(heads) * slice.q.len() as u64;
-            let scratch =
-                builder.scratch("scratch for dbias", bytes * u64::from(shape.kv_len) * 4)?;
-            let count = slice.q.len() as u32;
-            (
-                scratch,
-                Strides::contiguous(heads, count, shape.kv_len, slice.q.start),
-            )
-        } else {
-            (target.binding, target.rows)
-        };
-        let mut chosen = self.choose(
-            builder,
-            TileRequest::grad_q(
-                shape,
-                self.context.pairs().saturating_mul(self.recompute_flops()),
-            ),
-        )?;
-        // A tile is one step of keys.
-        chosen.tiling.tile = chosen.tiling.keys;
-        let tiling = chosen.tiling;
-        let first = slice.q.start / tiling.tile_rows();
-        let tiles = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
-        let params = self.params().with(|p| {
-            p.d_bias = rows;
-            p.sizes.batch = batches;
-            p.work.heads = heads;
-            p.work.splits = tiles;
-            p.work.tiles = slice.q.end.div_ceil(tiling.tile_rows()) - first;
-            p.sharing.batches = shape.batch / batches;
-            p.sharing.heads = shape.q_heads / heads;
-        });
-        let key = GradBias(self.key(builder, &chosen));
-        let bindings = self.bindings(builder, vec![("d_bias", binding)]);
-        let shares = product([params.sharing.batches, params.sharing.heads].map(u64::from));
-        let visited = product([shares, tiles.into()]);
-        let pairs = product([visited, tiling.tile.into(), tiling.tile_rows().into()]);
-        let cost = Cost {
-            visited,
-            of: visited,
-            flops: pairs.saturating_mul(self.recompute_flops()),
-            read_bytes: pairs.saturating_mul(4),
-            written_bytes: u64::from(tiling.tile_rows()) * u64::from(shape.kv_len) * 4,
-        };
-        tile_steps(builder, key, &bindings, &params, |_, _, _| cost)?;
-        // A workgroup has one tile of keys; it loads its rows anew for each that shares the bias.
-        let turn = tiles::iterations(&chosen, self.problem(), builder.caps)?
-            + tiles::row_loads(&chosen, shape)
-            + tiles::searches(self.problem())
-            + 2;
-        within_iterations(builder, shares.saturating_mul(turn))?;
-        if shared_buffer {
-            let params = params.with(|p| p.sizes.q_heads = heads);
-            let dim = shape.kv_len;
-            last.push(Box::new(move |builder| {
-                pack(builder, (&params, dim), binding, &target, Element::F32)
-            }));
-        }
-        Ok(())
     }
 
     /// A few f32 numbers of each head.
@@ -158,7 +59,10 @@ impl Pass<'_> {
         )?;
         Ok(Reduced {
             binding: target.binding,
-            rows: target.rows,
+            rows: Strides {
+                head: 1,
+                ..target.rows
+            },
         })
     }
 
@@ -193,7 +97,10 @@ impl Pass<'_> {
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
             p.partials.begin = begin;
+            p.partials.count = count;
             p.partials.stride = stride;
+            p.sharing.batches = shape.batch;
+            p.sharing.heads = 1;
         });
         if tiles > 0 {
             let key = GradScore(self.key(builder, &chosen), numbers);
@@ -226,7 +133,7 @@ impl Pass<'_> {
                 walked.saturating_add(tiles::searches(self.problem())),
             )?;
         }
-        reduce(builder, params, partials, count, target)
+        reduce(builder, params, partials, target)
     }
 
     fn grad_sinks(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
@@ -241,7 +148,10 @@ impl Pass<'_> {
         let sinks_at = builder.push_values(Role::Sinks, sinks, shape.q_heads.into())?;
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
+            p.partials.count = 1;
             p.partials.stride = 1;
+            p.sharing.batches = shape.batch;
+            p.sharing.heads = 1;
             p.sinks.at = sinks_at;
         });
         if items > 0 {
@@ -254,26 +164,27 @@ impl Pass<'_> {
             };
             builder.item_steps(GradSinks, params, bindings, items, cost)?;
         }
-        reduce(builder, params, partials, 1, target)
+        reduce(builder, params, partials, target)
     }
 }
 
-/// Where the sums of partials go.
+/// Where the sums of partials go: a row per number.
 #[derive(Clone, Copy)]
-struct Reduced {
-    binding: Binding,
-    rows: Strides,
+pub(super) struct Reduced {
+    pub binding: Binding,
+    pub rows: Strides,
 }
 
-/// Adds up the partials of `count` numbers a head.
-fn reduce(
+/// Adds up partials over the batches and heads that share a number.
+pub(super) fn reduce(
     builder: &mut PlanBuilder<'_>,
     mut params: Params,
     partials: Binding,
-    count: u32,
     target: Reduced,
 ) -> Result<()> {
-    let turns = u64::from(params.sizes.batch) * u64::from(params.work.tiles);
+    let (sizes, sharing) = (params.sizes, params.sharing);
+    let shares = u64::from(sharing.batches) * u64::from(sharing.heads);
+    let turns = shares * u64::from(params.work.tiles.max(1));
     if let Some(allowed) = builder.caps.iterations.filter(|&cap| turns >= cap) {
         return Err(Error::Limit {
             what: "the partial sums of a parameter's gradient",
@@ -285,7 +196,8 @@ fn reduce(
     }
     params.y = target.rows;
     params.bound.at = builder.push_per_batch(&params, params.work.tiles)?;
-    let items = u64::from(count) * u64::from(params.sizes.q_heads);
+    let sums = u64::from(sizes.batch / sharing.batches) * u64::from(sizes.q_heads / sharing.heads);
+    let items = sums * u64::from(params.partials.count);
     let bindings = vec![("partials", partials), ("sums", target.binding)];
     let cost = Cost {
         read_bytes: partials.size,
@@ -296,7 +208,7 @@ fn reduce(
 }
 
 /// Refuses visits in which a software adapter would stop a workgroup on the way.
-fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
+pub(super) fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
     let actual = walked.saturating_add(ITERATION_MARGIN);
     match builder.caps.iterations.filter(|&cap| actual > cap) {
         Some(allowed) => Err(Error::Limit {

@@ -42,6 +42,7 @@ pub(in crate::plan) fn plan(
         intervals: false,
         mask_mod: true,
         segments: false,
+        dense: false,
     };
     if grid.kv_len > 0 {
         for rows in cut(0..grid.q_blocks(), matrix_rows(&builder, grid)) {

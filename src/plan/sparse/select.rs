@@ -122,8 +122,9 @@ impl Chooser<'_> {
                 .as_ref()
                 .is_some_and(|mods| mods.text.has_mask()),
             segments: mask.segments,
+            dense: mask.dense,
         };
-        let scanned = scan_key.mask_mod || scan_key.segments;
+        let scanned = scan_key.mask_mod || scan_key.segments || scan_key.dense;
         for rows in cut(self.blocks.clone(), matrix_rows(builder, &self.lists.grid)) {
             let params = listing(&self.params, &self.lists).with(|p| {
                 p.work.tiles = rows.end - rows.start;

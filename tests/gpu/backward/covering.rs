@@ -19,7 +19,7 @@ fn run_variant(gpu: &Gpu, number: usize, variant: &Variant, key: &Gradient) -> u
     let is_fixed = !matches!(key.strategy, Strategy::Subgroup { fixed: false, .. });
     let attention = if is_fixed { &gpu.attention } else { &varying };
     let mut count = 0;
-    for (n, case) in cases_of(key).iter().enumerate() {
+    for (n, case) in cases_of(variant, key).iter().enumerate() {
         if n % PART != number % PART && count > 0 {
             continue;
         }

@@ -20,6 +20,7 @@ fn what_is_hidden_changes_no_gradient() {
             p.mods = None;
             p.mask = Mask::default();
             p.score.bias = None;
+            p.score.bias_before_softcap = false;
         });
         let kept = Inputs {
             bias: None,

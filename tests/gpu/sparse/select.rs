@@ -4,7 +4,8 @@ use wgpu_attention::Role;
 use wgpu_attention::plan::RotateWhere;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
-    Blocks, DeviceBlocks, Lengths, Mask, Mods, Offsets, Segments, Select, SelectBy, Slice,
+    Blocks, DenseMask, DeviceBlocks, Lengths, Mask, Mods, Offsets, Segments, Select, SelectBy,
+    Slice,
 };
 use wgpu_attention::reference::{selected, selection};
 use wgpu_attention::{Element, Plan, PlanOptions};
@@ -79,9 +80,16 @@ fn masks() -> Vec<Mask> {
             k: ids(sizes.kv_len),
         })
     };
+    let sees: Vec<bool> = (0..sizes.q_heads * sizes.kv_len)
+        .map(|n| n / 16 % 3 != 1 && n % 7 < 5)
+        .collect();
+    let of_keys = [1, sizes.q_heads, 1];
+    let dense = DenseMask::from_bools(of_keys, sizes.kv_len, &sees).ok();
+    let dense = Mask::causal().with_dense(dense);
     vec![
         Mask::default(),
         Mask::causal(),
+        dense,
         Mask::window(60, 9).with_first(5),
         Mask::causal().with_kv_lens(Lengths::Host(vec![71, 0])),
         Mask::causal()

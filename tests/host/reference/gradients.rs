@@ -179,10 +179,19 @@ fn the_scores_own_numbers_agree_with_differences() {
 
 #[test]
 fn a_dense_bias_agrees_with_differences() {
-    let setting = Setting {
+    let after = Setting {
+        softcap: Some(2.0),
         bias: true,
         ..Setting::new(8, 3, Element::F32)
     };
+    bias_agrees_with_differences(after);
+    bias_agrees_with_differences(Setting {
+        bias_first: true,
+        ..after
+    });
+}
+
+fn bias_agrees_with_differences(setting: Setting) {
     let case =
         Case::new("bias", &setting, Sizes::two(2, 1, 5, 7)).with(|p| p.mask = Mask::causal());
     let (p, inputs) = (&case.problem, Inputs::new(&case, Data::Normal(1.0), 7));
@@ -200,7 +209,8 @@ fn a_dense_bias_agrees_with_differences() {
         let at = |step: f64| {
             let mut values = bias.values.to_vec();
             values[n] += step;
-            let tensors = tensors.with_bias(Bias::new(&values, [bias.batch, bias.heads]));
+            let tensors =
+                tensors.with_bias(Bias::new(&values, [bias.batch, bias.heads, bias.rows]));
             loss(p, &tensors, &d_o, &dlse)
         };
         assert_near(got, (at(STEP) - at(-STEP)) / (2.0 * STEP), 1e-8);

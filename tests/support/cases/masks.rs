@@ -1,6 +1,6 @@
 //! Masks, alone and combined.
 
-use wgpu_attention::problem::{Lengths, MAX_LEN, Mask, Offsets, Window};
+use wgpu_attention::problem::{Lengths, MAX_LEN, Mask, Offsets, Prefix, Window};
 
 use super::{Case, Setting, Sizes};
 
@@ -21,8 +21,14 @@ fn masked(name: &str, setting: &Setting, sizes: Sizes, mask: Mask) -> Case {
 
 fn causal(setting: &Setting) -> Vec<Case> {
     let case = |name, q, k, mask| masked(name, setting, Sizes::two(2, 1, q, k), mask);
-    let prefix = |prefix| Mask::causal().with_prefix(prefix);
+    let prefix = |prefix: u32| Mask::causal().with_prefix(prefix);
+    let on_device = Mask::causal().with_prefix(Prefix::Device);
+    let mut device = case("prefixes on the device", 40, 45, on_device);
+    device.values.prefix = Some(vec![u32::MAX, 17]);
+    let per_batch = Mask::causal().with_prefix(Prefix::Host(vec![23, 0]));
     vec![
+        device,
+        case("a prefix per batch", 50, 40, per_batch),
         case("causal", 40, 40, Mask::causal()),
         case("causal, more keys", 21, 67, Mask::causal()),
         case("causal, fully masked rows", 67, 21, Mask::causal()),
@@ -120,17 +126,19 @@ fn offsets(setting: &Setting) -> Vec<Case> {
 fn combined(setting: &Setting) -> Vec<Case> {
     let everything = Mask::window(10, 2)
         .with_causal(true)
-        .with_prefix(6)
+        .with_prefix(Prefix::Host(vec![6, 2]))
         .with_first(3)
         .with_kv_lens(Lengths::Host(vec![52, 9]))
         .with_q_offset(Offsets::Host(vec![11, -4]));
     let bottom_right = everything.clone().with_q_offset(Offsets::BottomRight);
     let device = everything
         .clone()
+        .with_prefix(Prefix::Device)
         .with_kv_lens(Lengths::Device)
         .with_q_offset(Offsets::Device);
     let case = |name, mask| masked(name, setting, Sizes::two(4, 2, 43, 58), mask);
     let mut on_device = case("everything on the device", device);
+    on_device.values.prefix = Some(vec![9, 4]);
     on_device.kv_lens = Some(vec![0, 44]);
     on_device.q_offset = Some(vec![i32::MIN, 5]);
     vec![

@@ -1,6 +1,8 @@
-//! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents.
+//! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents, a bit per pair.
 
-use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, DeviceBlocks, Problem, Segments};
+use wgpu_attention::problem::{
+    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Problem, Segments,
+};
 
 use super::{Case, Setting};
 
@@ -22,6 +24,29 @@ pub fn apply(setting: &Setting, case: &mut Case) {
             k: ids(shape.kv_len),
         });
     }
+    if setting.dense_mask {
+        dense(case);
+    }
+}
+
+/// About two pairs of three; the axes that are broadcast go by the case's sizes, as does who holds the bits.
+fn dense(case: &mut Case) {
+    let shape = case.problem.shape;
+    let shared = |shares: bool, size: u32| if shares { 1 } else { size };
+    let sizes = [
+        shared(shape.kv_len.is_multiple_of(3), shape.batch),
+        shared(shape.kv_len % 3 == 1, shape.q_heads),
+        shared(shape.kv_len.is_multiple_of(5), shape.q_len),
+    ];
+    let pairs = sizes.iter().product::<u32>() * shape.kv_len;
+    let visible: Vec<bool> = (0..pairs).map(|n| n * n % 11 % 3 != 1).collect();
+    case.problem.mask.dense = Some(match shape.q_len.is_multiple_of(2) {
+        true => {
+            case.values.mask = Some(DenseMask::pack(shape.kv_len, &visible));
+            DenseMask::device(sizes, shape.kv_len)
+        }
+        false => DenseMask::from_bools(sizes, shape.kv_len, &visible).expect("as many bools"),
+    });
 }
 
 /// Some blocks full, some empty, the others partial where there are to be bits; a list a head where heads are even.

@@ -2,8 +2,8 @@
 //! changes their code.
 
 use wgpu_attention::internal::{
-    Delta, GradBias, GradKv, GradQ, GradScore, GradSinks, Gradient, Input, MaskKey, Prefill,
-    Reduce, ScoreNumbers, Strategy, Variant, workgroup_tile_bytes,
+    Delta, GradBias, GradKeyBias, GradKv, GradQ, GradScore, GradSinks, Gradient, Input, MaskKey,
+    Prefill, Reduce, ScoreNumbers, Strategy, Variant, workgroup_tile_bytes,
 };
 use wgpu_attention::{Caps, Element};
 
@@ -15,6 +15,7 @@ pub(super) enum Kernel {
     Kv,
     Q,
     Bias,
+    KeyBias,
     Slopes,
     T5,
 }
@@ -42,6 +43,7 @@ fn dimensions() -> Vec<Vec<Level>> {
             Kernel::T5,
             Kernel::Slopes,
             Kernel::Bias,
+            Kernel::KeyBias,
             Kernel::Q,
             Kernel::Kv,
         ]
@@ -72,7 +74,7 @@ fn dimensions() -> Vec<Vec<Level>> {
 /// A gradient needs the parameter it is of.
 pub(super) fn excludes(a: Level, b: Level) -> bool {
     match (a, b) {
-        (Level::Gradient(Kernel::Bias), Level::Bias(bias)) => !bias,
+        (Level::Gradient(Kernel::Bias | Kernel::KeyBias), Level::Bias(bias)) => !bias,
         (Level::Gradient(Kernel::Slopes), Level::Scheme(scheme)) => {
             !matches!(scheme, Scheme::Alibi { .. })
         }
@@ -128,7 +130,8 @@ fn long() -> impl Iterator<Item = Variant> {
     })
 }
 
-/// Every gradient over lists with bits and over documents, in both strategies.
+/// Every gradient over lists with bits, and over documents and a boolean mask, one in each strategy; a bias comes before
+/// the softcap.
 fn masked() -> impl Iterator<Item = Variant> {
     let masks = [
         MaskKey {
@@ -138,6 +141,7 @@ fn masked() -> impl Iterator<Item = Variant> {
         },
         MaskKey {
             segments: true,
+            dense: true,
             ..MaskKey::default()
         },
         MaskKey {
@@ -157,6 +161,7 @@ fn masked() -> impl Iterator<Item = Variant> {
         Kernel::Kv,
         Kernel::Q,
         Kernel::Bias,
+        Kernel::KeyBias,
         Kernel::Slopes,
         Kernel::T5,
     ];
@@ -172,10 +177,10 @@ fn masked() -> impl Iterator<Item = Variant> {
                     Level::Mask(mask),
                 ];
                 levels.extend(match kernel {
-                    Kernel::Bias => Some(Level::Bias(true)),
+                    Kernel::Bias | Kernel::KeyBias | Kernel::Q => Some(Level::BiasFirst),
                     Kernel::Slopes => Some(Level::Scheme(Scheme::Alibi { positions: false })),
                     Kernel::T5 => Some(Level::Scheme(Scheme::T5 { positions: false })),
-                    Kernel::Kv | Kernel::Q => None,
+                    Kernel::Kv => None,
                 });
                 variant(levels)
             })
@@ -191,6 +196,7 @@ fn variant(levels: Vec<Level>) -> Variant {
     match kernel.unwrap_or(Kernel::Q) {
         Kernel::Q => GradQ(key).into(),
         Kernel::Kv => GradKv(key).into(),
+        Kernel::KeyBias => GradKeyBias(key).into(),
         Kernel::Slopes => GradScore(key, ScoreNumbers::Slopes).into(),
         Kernel::T5 => GradScore(with_room(key), ScoreNumbers::T5).into(),
         Kernel::Bias => {

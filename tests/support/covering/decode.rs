@@ -32,6 +32,7 @@ fn dimensions() -> Vec<Vec<Level>> {
             list: true,
             bits: true,
             segments: true,
+            dense: true,
             ..NO_MASK
         },
         MaskKey {

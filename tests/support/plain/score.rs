@@ -11,9 +11,9 @@ pub struct Score {
     pub slope: f32,
 }
 
-/// `scale·⟨q, k⟩` under the softcap.
-pub fn capped(problem: &Problem, product: f32) -> Score {
-    let x = problem.scale() * product;
+/// `scale·⟨q, k⟩`, and what joins it `before`, under the softcap.
+pub fn capped(problem: &Problem, product: f32, before: f32) -> Score {
+    let x = problem.scale() * product + before;
     let Some(c) = problem.score.softcap else {
         return Score {
             value: x,
@@ -27,10 +27,19 @@ pub fn capped(problem: &Problem, product: f32) -> Score {
     }
 }
 
-/// What is added to the capped score of a pair: −∞ where the bias hides it.
-pub fn added(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u32, u32)) -> f32 {
+/// What is added to the score of a pair before the softcap and after it: −∞ where the bias hides it.
+pub fn added(problem: &Problem, tensors: &Tensors, pair: (u32, u32, u32, u32)) -> [f32; 2] {
+    let bias = bias(problem, tensors, pair);
+    let distance = by_distance(problem, tensors, pair);
+    match problem.score.bias_before_softcap {
+        true => [bias, distance],
+        false => [0.0, bias + distance],
+    }
+}
+
+fn by_distance(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u32, u32)) -> f32 {
     let (score, heads) = (&problem.score, problem.shape.q_heads);
-    let mut sum = bias(problem, tensors, (b, h, i, j));
+    let mut sum = 0.0;
     if score.uses_positions() {
         let relative =
             key_position(problem, tensors, b, j) - query_position(problem, tensors, b, i);
@@ -50,7 +59,7 @@ fn bias(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u32, u32)
     let shape = &problem.shape;
     tensors.bias.map_or(0.0, |bias| {
         let (b, h) = (b.min(bias.batch - 1), h.min(bias.heads - 1));
-        let row = (b * bias.heads + h) * shape.q_len + i;
+        let row = (b * bias.heads + h) * bias.rows + i.min(bias.rows - 1);
         bias.values[(row * shape.kv_len + j) as usize] as f32
     })
 }

@@ -126,6 +126,9 @@ fn lengths_and_offsets_out_of_range() {
             t.push(Tensor::floats("kv_lens", &[1.0, value]))
         });
     }
+    refused("prefix", 1, &["prefix[1] is -3"], |t| {
+        t.push(Tensor::integers("prefix", &[2, -3]))
+    });
     refused("offset", 1, &["q_offset[0]"], |t| {
         t.push(Tensor::floats("q_offset", &[1e10, 0.0]))
     });
@@ -133,6 +136,11 @@ fn lengths_and_offsets_out_of_range() {
 
 #[test]
 fn values_of_options() {
+    let (directory, input) = with("prefixes", |t| {
+        t.push(Tensor::integers("prefix", &[2, 3]));
+    });
+    run(&directory, &input, &["--causal", "--prefix", "2"])
+        .refused(1, &["--prefix", "tensor prefix", "leave one"]);
     let (directory, input) = with("values", |_| {});
     run(&directory, &input, &["--scale", "nan"]).refused(1, &["scale"]);
     run(&directory, &input, &["--softcap", "-2"]).refused(1, &["softcap"]);

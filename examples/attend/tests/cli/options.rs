@@ -1,7 +1,7 @@
 //! Every option that changes the answer, against the reference.
 
 use anyhow::Result;
-use wgpu_attention::problem::{Element, Lengths, Offsets, Problem, Shape, Window};
+use wgpu_attention::problem::{Element, Lengths, Offsets, Prefix, Problem, Shape, Window};
 use wgpu_attention::reference::{Forward, Tensors};
 
 use super::support::compare::assert_forward;
@@ -57,7 +57,12 @@ fn causal_and_prefix() -> Result<()> {
     check_f32("causal", &["--causal"], |p| p.mask.causal = true)?;
     check_f32("prefix", &["--causal", "--prefix", "17"], |p| {
         p.mask.causal = true;
-        p.mask.prefix = 17;
+        p.mask.prefix = Prefix::Same(17);
+    })?;
+    let per_batch = vec![Tensor::integers("prefix", &[17, 4])];
+    check("prefixes", Element::F32, per_batch, &["--causal"], |p| {
+        p.mask.causal = true;
+        p.mask.prefix = Prefix::Host(vec![17, 4]);
     })
 }
 

@@ -76,7 +76,7 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
     };
     let tensors = Tensors::new(&q, &k, &v).with_bias(
         bias.as_ref()
-            .map(|(values, sizes)| Bias::new(values, [sizes[0], sizes[1]])),
+            .map(|(values, sizes)| Bias::new(values, [sizes[0], sizes[1], sizes[2]])),
     );
     let got = Forward {
         o: output.floats("o")?,
@@ -292,27 +292,37 @@ fn t5_of_either_direction() -> Result<()> {
 
 #[test]
 fn biases_of_every_shape() -> Result<()> {
-    for (batch, heads) in [(1, 1), (2, 1), (1, 4), (2, 4)] {
-        let name = format!("bias-{batch}-{heads}");
-        let bias = Tensor::normal("bias", Element::F32, &[batch, heads, 9, 21], 9);
+    let shapes = [9, 1].map(|rows| [(1, 1), (2, 1), (1, 4), (2, 4)].map(|(b, h)| [b, h, rows]));
+    for [batch, heads, rows] in shapes.into_iter().flatten() {
+        let name = format!("bias-{batch}-{heads}-{rows}");
+        let bias = Tensor::normal("bias", Element::F32, &[batch, heads, rows, 21], 9);
         Setup::new(&name, "--causal --splits 2")
-            .with(bias.hiding(|n| n % 5 == 2 || n < 21))
+            .with(bias.hiding(|n| n % 5 == 2 || n < 10))
             .check(|p| {
                 p.mask = Mask::causal();
-                p.score.bias = Some(bias_layout(batch, heads));
+                p.score.bias = Some(bias_layout([batch, heads, rows]));
             })?;
     }
+    let bias = Tensor::normal("bias", Element::F32, &[1, 4, 9, 21], 9);
+    Setup::new("bias-first", "--softcap 1.5 --bias-before-softcap")
+        .with(bias.hiding(|n| n % 5 == 2))
+        .check(|p| {
+            p.score.softcap = Some(1.5);
+            p.score.bias = Some(bias_layout([1, 4, 9]));
+            p.score.bias_before_softcap = true;
+        })?;
     let whole: Vec<i32> = (0..9 * 21).map(|n| n % 4 - 2).collect();
     Setup::new("bias-i32", "")
         .with(Tensor::integers("bias", &whole).shaped(&[1, 1, 9, 21]))
-        .check(|p| p.score.bias = Some(bias_layout(1, 1)))
+        .check(|p| p.score.bias = Some(bias_layout([1, 1, 9])))
 }
 
-fn bias_layout(batch: usize, heads: usize) -> Layout {
-    let layout = Layout::heads_first(heads as u32, 9, 21);
+fn bias_layout([batch, heads, rows]: [usize; 3]) -> Layout {
+    let layout = Layout::heads_first(heads as u32, rows as u32, 21);
     Layout {
         batch: if batch == 1 { 0 } else { layout.batch },
         head: if heads == 1 { 0 } else { layout.head },
+        row: if rows == 1 { 0 } else { layout.row },
         ..layout
     }
 }
@@ -352,7 +362,7 @@ fn everything_together() -> Result<()> {
     .check(|p| {
         p.mask = Mask::window(6, 0).with_causal(true).with_first(2);
         p.score.softcap = Some(5.0);
-        p.score.bias = Some(bias_layout(1, 4));
+        p.score.bias = Some(bias_layout([1, 4, 9]));
         p.score.slopes = Some(Values::Host(alibi_slopes(4)));
         p.score.sinks = Some(Values::Host(vec![1.0, 2.0, -1.0, 0.0]));
         p.score.t5 = Some(T5Bias {

@@ -71,7 +71,7 @@ fn check(
     let (input, output) = (Golden::open(&input)?, Golden::open(&output)?);
     let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
     let bias = hiding(sees);
-    let tensors = Tensors::new(&q, &k, &v).with_bias(Bias::new(&bias, [2, 4]));
+    let tensors = Tensors::new(&q, &k, &v).with_bias(Bias::new(&bias, [2, 4, 40]));
     let got = Forward {
         o: output.floats("o")?,
         lse: output.floats("lse")?,
@@ -162,6 +162,58 @@ fn blocks_with_documents_causal_and_lengths() -> Result<()> {
         p.mask.causal = true;
         p.mask.kv_lens = Lengths::Host(vec![70, 43]);
     })
+}
+
+fn mask(dtype: Dtype, shape: &[usize]) -> Tensor {
+    Tensor {
+        name: "mask",
+        dtype,
+        shape: shape.to_vec(),
+        bytes: (0..shape.iter().product()).map(sees_byte).collect(),
+    }
+}
+
+/// 0 hides; of the bytes that do not, a bool has one.
+fn sees_byte(n: usize) -> u8 {
+    u8::from(n * n % 11 % 3 != 1)
+}
+
+#[test]
+fn boolean_masks_of_every_broadcast() -> Result<()> {
+    for [batch, heads, rows] in [[1, 1, 40], [2, 1, 1], [1, 4, 1], [2, 4, 40]] {
+        let sees = |b: usize, h: usize, i: usize, j| {
+            let head = b % batch * heads + h % heads;
+            sees_byte((head * rows + i % rows) * 70 + j) != 0
+        };
+        for dtype in [Dtype::BOOL, Dtype::U8] {
+            let name = format!("mask-{batch}-{heads}-{rows}-{dtype}");
+            let tensor = mask(dtype, &[batch, heads, rows, 70]);
+            check(&name, vec![tensor], "--causal", &sees, |p| {
+                p.mask.causal = true
+            })?;
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn bad_boolean_masks() {
+    for shape in [&[1, 1, 40, 71][..], &[3, 1, 40, 70], &[40, 70]] {
+        let words = [
+            &format!("mask has shape {shape:?}"),
+            "[2 or 1, 4 or 1, 40 or 1, 70]",
+        ];
+        refused("mask-shape", vec![mask(Dtype::U8, shape)], &[], &words);
+    }
+    let floats = Tensor::floats("mask", &[0.0; 70]).shaped(&[1, 1, 1, 70]);
+    let words = ["mask is of type F32", "BOOL or U8", "bias"];
+    refused("mask-type", vec![floats], &[], &words);
+    let bools = Tensor {
+        name: "bias",
+        ..mask(Dtype::BOOL, &[1, 1, 1, 70])
+    };
+    let words = ["bias is of type BOOL", "tensor mask", "-inf where hidden"];
+    refused("bias-type", vec![bools], &[], &words);
 }
 
 /// What is not listed is not visited.

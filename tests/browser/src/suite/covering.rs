@@ -85,7 +85,7 @@ fn of_backward(attention: &Attention, number: usize, variant: &Variant) -> Optio
         let plan = attention.plan_backward_with(&request(case, &given(case, *n)), &choice);
         plan.is_ok_and(|plan| uses(&plan, variant))
     };
-    let (n, case) = from(backward::cases_of(&key), number)
+    let (n, case) = from(backward::cases_of(variant, &key), number)
         .into_iter()
         .find(plans)?;
     let name = format!("{variant}, {}", case.name);

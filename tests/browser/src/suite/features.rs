@@ -52,6 +52,22 @@ fn settings() -> Vec<(&'static str, Setting)> {
             },
         ),
         (
+            "a bias before softcap",
+            Setting {
+                softcap: Some(3.0),
+                bias: true,
+                bias_first: true,
+                ..base(12, 8, Element::F32)
+            },
+        ),
+        (
+            "a boolean mask",
+            Setting {
+                dense_mask: true,
+                ..base(16, 8, Element::F32)
+            },
+        ),
+        (
             "RoPE",
             Setting {
                 rotation: rotation(Half, false),

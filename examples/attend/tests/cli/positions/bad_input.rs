@@ -87,16 +87,19 @@ fn tensors_that_do_not_fit() {
     for shape in [
         &[3, 1, 9, 21][..],
         &[1, 2, 9, 21],
-        &[1, 1, 1, 21],
+        &[1, 1, 3, 21],
         &[1, 1, 9, 1],
         &[9, 21],
     ] {
         with(
             zeros("bias", shape),
             "",
-            &["bias has shape", "[2 or 1, 4 or 1, 9, 21]"],
+            &["bias has shape", "[2 or 1, 4 or 1, 9 or 1, 21]"],
         );
     }
+    let first = "--softcap 2 --bias-before-softcap";
+    let words = ["--bias-before-softcap", "tensor bias"];
+    with(Tensor::floats("sinks", &[0.0; 4]), first, &words);
     let infinite = Tensor::floats("bias", &[f32::INFINITY; 9 * 21]).shaped(&[1, 1, 9, 21]);
     with(infinite, "", &["bias[0] is inf", "-inf"]);
     with(zeros("slopes", &[2]), "", &["slopes has shape [2]", "[4]"]);
