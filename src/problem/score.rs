@@ -90,7 +90,8 @@ impl Score {
         if let Some(c) = self.softcap
             && !(c.is_finite() && c > 0.0)
         {
-            return Err(Error::number("softcap", c, "a finite number above 0"));
+            let allowed = "a finite number above 0; leave it out where nothing is capped";
+            return Err(Error::number("softcap", c, allowed));
         }
         if let Some(bias) = self.bias_operand() {
             bias.validate(

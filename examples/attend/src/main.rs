@@ -13,6 +13,7 @@ mod cli;
 #[path = "../../support/device.rs"]
 mod device;
 mod gradient;
+mod hints;
 mod input;
 mod mods;
 mod output;
@@ -26,6 +27,7 @@ mod sparse;
 mod tensors;
 #[path = "../../support/timing.rs"]
 mod timing;
+mod values;
 
 use std::process::ExitCode;
 
