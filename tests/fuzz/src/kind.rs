@@ -34,6 +34,8 @@ pub struct Bench {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Done {
     Held,
+    /// Backward too.
+    WithGradients,
     /// By a typed error.
     Refused,
 }

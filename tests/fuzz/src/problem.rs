@@ -87,9 +87,9 @@ impl Drawn {
         let listed = self.with_chosen_blocks(gpu)?;
         let (own, own_inputs) = (listed.as_ref().unwrap_or(&self.own), &self.own_inputs);
         self.forward(gpu, own, own_inputs)?;
-        self.backward(gpu, own, own_inputs, seed)?;
+        let done = self.backward(gpu, own, own_inputs, seed)?;
         gpu.is_content()?;
-        Ok(Done::Held)
+        Ok(done)
     }
 
     /// The reference's case over the blocks that the device chose, where it chooses.
@@ -158,29 +158,24 @@ impl Drawn {
         Ok(())
     }
 
-    fn backward(
-        &self,
-        gpu: &Gpu,
-        own: &Case,
-        own_inputs: &Inputs,
-        seed: u64,
-    ) -> Result<(), String> {
+    /// With the drawn options, or where gradients have no use for them with the strategy alone.
+    fn backward(&self, gpu: &Gpu, own: &Case, own_inputs: &Inputs, seed: u64) -> Outcome {
         let Some(given) = self.given.as_ref().filter(|_| self.amplitude <= 3.0) else {
-            return Ok(());
+            return Ok(Done::Held);
         };
         let pass = request(&self.case, given);
-        if gpu
-            .attention
-            .plan_backward_with(&pass, &self.options)
-            .is_err()
-        {
-            return Ok(());
-        }
+        let alone = PlanOptions::default().with_strategy(self.options.strategy);
+        let plans =
+            |options: &&PlanOptions| gpu.attention.plan_backward_with(&pass, options).is_ok();
+        let Some(options) = [&self.options, &alone].into_iter().find(plans) else {
+            return Ok(Done::Held);
+        };
         let (user, own) = ((&self.case, &self.inputs), (own, own_inputs));
-        let verdict = block_on(run::backward(gpu, user, own, given, &self.options));
-        verdict
-            .map(drop)
-            .map_err(|e| format!("backward of seed {seed}: {e}"))
+        let verdict = block_on(run::backward(gpu, user, own, given, options));
+        match verdict {
+            Ok(_) => Ok(Done::WithGradients),
+            Err(fault) => Err(format!("backward of seed {seed}: {fault}")),
+        }
     }
 }
 

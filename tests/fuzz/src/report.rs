@@ -31,6 +31,8 @@ pub struct Report {
 #[derive(Clone, Copy, Default)]
 struct Count {
     held: u64,
+    /// Of those held.
+    with_gradients: u64,
     refused: u64,
 }
 
@@ -80,6 +82,9 @@ impl Report {
         let count = self.counts.entry(kind).or_default();
         match outcome {
             Ok(Done::Held) => count.held += 1,
+            Ok(Done::WithGradients) => {
+                (count.held, count.with_gradients) = (count.held + 1, count.with_gradients + 1);
+            }
             Ok(Done::Refused) => count.refused += 1,
             Err(fault) => self.fail(&command, &fault),
         }
@@ -119,7 +124,11 @@ impl Report {
     fn counts(&self) -> String {
         let each = self.counts.iter().map(|(kind, count)| {
             let (name, refused) = (kind.name(), count.refused);
-            format!("{name} {} held, {refused} refused", count.held)
+            let gradients = match count.with_gradients {
+                0 => String::new(),
+                n => format!(" ({n} with gradients)"),
+            };
+            format!("{name} {} held{gradients}, {refused} refused", count.held)
         });
         let mut all: Vec<String> = each.collect();
         if self.failed > 0 {
