@@ -1,8 +1,7 @@
 //! Drawn problems and nonsense, by the program of `tests/fuzz`: once without a device, and once for each adapter.
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::Command;
+use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, bail, ensure};
@@ -99,15 +98,13 @@ impl<'a> Request<'a> {
 
     fn run(&self) -> Result<()> {
         let parts = self.parts()?;
-        // The suite of attend brings the tool along.
-        let build = ["--test", "fuzz", "--test", "cli", "--no-run"];
-        shell::run(self.test().args(build))?;
+        let program = self.build()?;
         let share = self.minutes.map(|minutes| minutes / parts.len() as f64);
         let mut failed = 0;
         for (n, part) in (0..).zip(&parts) {
             // One case is its seed's on every adapter.
             let apart = if share.is_some() { n * APART } else { 0 };
-            failed += u32::from(!self.run_part(part, share, self.seed + apart)?);
+            failed += u32::from(!self.run_part(&program, part, share, self.seed + apart)?);
         }
         ensure!(
             failed == 0,
@@ -146,15 +143,36 @@ impl<'a> Request<'a> {
         names.into_iter().map(on).collect()
     }
 
+    /// Builds the program, and tells where it lies.
+    fn build(&self) -> Result<PathBuf> {
+        // With the features of the whole workspace, so that nothing is compiled again for this.
+        let test = || cargo(&["test", "--workspace", "--profile", self.profile, "--no-run"]);
+        // The suite of attend brings the tool along.
+        shell::run(test().args(["--test", "fuzz", "--test", "cli"]))?;
+        let told = test().args(["--test", "fuzz"]).output()?;
+        let told = String::from_utf8_lossy(&told.stderr).into_owned();
+        // `Executable src/main.rs (target/release/deps/fuzz-1a2b)`
+        let line = told.lines().find(|line| line.contains("Executable"));
+        let path = line.and_then(|line| line.split(['(', ')']).nth(1));
+        path.map(|path| shell::root().join(path))
+            .with_context(|| format!("cargo does not tell where the program lies: {told}"))
+    }
+
     /// False where it found faults.
-    fn run_part(&self, part: &Part, minutes: Option<f64>, seed: u64) -> Result<bool> {
+    fn run_part(
+        &self,
+        program: &Path,
+        part: &Part,
+        minutes: Option<f64>,
+        seed: u64,
+    ) -> Result<bool> {
         println!("\n{} on {}, from seed {seed}", part.kinds, part.on);
         let note = note();
         // Of a run that was broken off.
         let _ = fs::remove_file(&note);
-        let mut command = self.test();
-        command.args(["--quiet", "--test", "fuzz", "--", "--only", &part.kinds]);
-        command.args(["--seed", &seed.to_string(), "--on", part.on]);
+        let mut command = shell::program(program);
+        command.args(["--only", &part.kinds, "--on", part.on]);
+        command.args(["--seed", &seed.to_string()]);
         command.arg("--note").arg(&note);
         if let Some(minutes) = minutes {
             command.args(["--minutes", &minutes.to_string()]);
@@ -162,16 +180,11 @@ impl<'a> Request<'a> {
         if let Some(driver) = &part.driver {
             driver.choose(&mut command);
         }
-        let status = command.status().context("cannot start cargo")?;
+        let status = command.status().context("cannot start the program")?;
         if let (false, Ok(last)) = (status.success(), fs::read_to_string(&note)) {
-            println!("{last}  # the process died");
+            println!("{last}  # the process died: {status}");
         }
         Ok(status.success())
-    }
-
-    /// With the features of the whole workspace, so that nothing is compiled again for this.
-    fn test(&self) -> Command {
-        cargo(&["test", "--workspace", "--profile", self.profile])
     }
 }
 
