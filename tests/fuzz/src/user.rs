@@ -1,6 +1,6 @@
 //! Functions of the user's, and the dense bias that stands for them.
 
-use wgpu_attention::problem::{Layout, Mods};
+use wgpu_attention::problem::{Blocks, Layout, Mods};
 
 use crate::support::cases::Case;
 use crate::support::drawn::Draw;
@@ -31,7 +31,10 @@ fn adds(_: u32, h: u32, i: u32, j: u32) -> f64 {
 
 /// The case with functions, or without; and its own stand-in.
 pub fn draw(draw: &mut Draw, case: Case, own: Case, inputs: &Inputs) -> (Case, Case, Inputs) {
+    // A block that lists on the device name as full is not asked about: they must be those of the function.
+    let listed = matches!(case.problem.mask.blocks, Some(Blocks::Device(_)));
     let (text, term): (String, Term) = match draw.size(0, 11) {
+        0 | 2 if listed => return (case, own, inputs.clone()),
         0 => (MASK.into(), hides),
         1 => (SCORE.into(), adds),
         2 => (format!("{MASK}\n{SCORE}"), |b, h, i, j| {
