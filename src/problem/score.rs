@@ -136,7 +136,8 @@ impl Score {
         if let Some(c) = self.softcap
             && !SOFTCAPS.contains(&c)
         {
-            return Err(Error::number("softcap", c, "1e-30 to 1e30"));
+            let allowed = "1e-30 to 1e30; leave it out where nothing is capped";
+            return Err(Error::number("softcap", c, allowed));
         }
         if let Some(bias) = self.bias_operand() {
             bias.validate(

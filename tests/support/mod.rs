@@ -5,6 +5,7 @@ pub mod backward;
 pub mod cases;
 pub mod compare;
 pub mod covering;
+pub mod drawn;
 pub mod forward;
 pub mod golden;
 pub mod inputs;

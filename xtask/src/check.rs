@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::{
-    adapter, browser, package, portability, second,
+    adapter, browser, fuzz, package, portability, second,
     shell::{self, cargo},
     stages::Stages,
     suites,
@@ -25,6 +25,7 @@ pub fn run() -> Result<()> {
     )?;
     stages.report("tests: every suite on the default adapter", tests)?;
     second::run(&mut stages)?;
+    fuzz::run(&mut stages)?;
     browser::run(&mut stages)?;
     stages.summary();
     Ok(())

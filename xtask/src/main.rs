@@ -4,6 +4,7 @@ mod adapter;
 mod apt;
 mod browser;
 mod check;
+mod fuzz;
 mod package;
 mod plot;
 mod portability;
@@ -23,6 +24,8 @@ const USAGE: &str = "\
 cargo xtask demo     attention of a real model on this machine's adapter
 cargo xtask test     every test, in release
 cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
+cargo xtask fuzz     drawn problems against the reference on every adapter, and nonsense against all that takes input:
+                     --minutes N [--seed S] [--only KIND] [--on ADAPTER], or one case by --only KIND --seed S
 cargo xtask plot     draws docs/images/speed.svg anew from benches/records/
 cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, second adapters, a browser
 cargo xtask package  what would be published: which files, how large, without a backend of wgpu
@@ -51,6 +54,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         ["demo", rest @ ..] => demo(rest),
         ["test", rest @ ..] => test(rest),
         ["browser", rest @ ..] => browser::command(rest),
+        ["fuzz", rest @ ..] => fuzz::command(rest),
         ["plot"] => plot::write(),
         ["check"] => check::run(),
         ["package"] => package::check(),

@@ -2,6 +2,7 @@
 //! widths, and a driver with small limits and no f16.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use anyhow::{Context, Result};
 
@@ -12,27 +13,49 @@ const SUITE: &[&str] = &["test", "--release", "--workspace", "--test", "gpu"];
 /// The software driver inside Debian's chromium.
 const SWIFTSHADER: &str = "/usr/lib/chromium/vk_swiftshader_icd.json";
 
+/// A driver that the loader may see alone, and the environment that shapes it.
+pub struct Driver {
+    /// A part of the adapter's name.
+    adapter: &'static str,
+    manifest: PathBuf,
+    more: Option<(&'static str, &'static str)>,
+}
+
+impl Driver {
+    /// Makes it the only adapter of a program.
+    pub fn choose(&self, command: &mut Command) {
+        command
+            .env("VK_DRIVER_FILES", &self.manifest)
+            .env_remove("VK_ICD_FILENAMES")
+            .env("WGPU_ATTENTION_ADAPTER", self.adapter)
+            .envs(self.more);
+    }
+}
+
 pub fn run(stages: &mut Stages) -> Result<()> {
     if !apt::is_here() {
         println!("\n=== not run: the second adapters, which come from Debian's packages");
         return Ok(());
     }
     stages.report("lavapipe with subgroups of 4: a part of the suite", || {
-        lavapipe("128")
+        part_on(&lavapipe("128")?)
     })?;
     stages.report("lavapipe with subgroups of 16: a part of the suite", || {
-        lavapipe("512")
+        part_on(&lavapipe("512")?)
     })?;
     stages.report(
         "SwiftShader, 256 invocations and no f16: a part of the suite",
-        swiftshader,
+        || part_on(&swiftshader()?),
     )
 }
 
 /// `bits` over 32 is the width of a subgroup; 256 is Mesa's own choice on most machines.
-fn lavapipe(bits: &str) -> Result<Vec<String>> {
-    let width = [("LP_NATIVE_VECTOR_WIDTH", bits)];
-    part_on("llvmpipe", &lavapipe_manifest()?, &width)
+pub fn lavapipe(bits: &'static str) -> Result<Driver> {
+    Ok(Driver {
+        adapter: "llvmpipe",
+        manifest: lavapipe_manifest()?,
+        more: Some(("LP_NATIVE_VECTOR_WIDTH", bits)),
+    })
 }
 
 fn lavapipe_manifest() -> Result<PathBuf> {
@@ -47,22 +70,21 @@ fn lavapipe_manifest() -> Result<PathBuf> {
     found().context("the package mesa-vulkan-drivers brought no lvp_icd*.json")
 }
 
-fn swiftshader() -> Result<Vec<String>> {
+pub fn swiftshader() -> Result<Driver> {
     if !Path::new(SWIFTSHADER).exists() {
         apt::install(&["chromium-common"])?;
     }
-    part_on("SwiftShader", Path::new(SWIFTSHADER), &[])
+    Ok(Driver {
+        adapter: "SwiftShader",
+        manifest: SWIFTSHADER.into(),
+        more: None,
+    })
 }
 
-/// Every variant with a fifth of the cases, so that all adapters together take a quarter of an hour. `adapter` is a part
-/// of the adapter's name, `manifest` the only driver the loader may see.
-fn part_on(adapter: &str, manifest: &Path, more: &[(&str, &str)]) -> Result<Vec<String>> {
+/// Every variant with a fifth of the cases, so that all adapters together take a quarter of an hour.
+fn part_on(driver: &Driver) -> Result<Vec<String>> {
     suites::run(SUITE, |command| {
-        command
-            .env("VK_DRIVER_FILES", manifest)
-            .env_remove("VK_ICD_FILENAMES")
-            .env("WGPU_ATTENTION_ADAPTER", adapter)
-            .env("WGPU_ATTENTION_PART", "1")
-            .envs(more.iter().copied());
+        driver.choose(command);
+        command.env("WGPU_ATTENTION_PART", "1");
     })
 }

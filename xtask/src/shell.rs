@@ -15,9 +15,16 @@ pub fn root() -> &'static Path {
 
 /// The cargo that runs this program, with an environment fit for graphics drivers.
 pub fn cargo(args: &[&str]) -> Command {
-    let program = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.args(args).current_dir(root());
+    let name = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let mut command = program(Path::new(&name));
+    command.args(args);
+    command
+}
+
+/// A program in the root of the repository, with the same environment.
+pub fn program(path: &Path) -> Command {
+    let mut command = Command::new(path);
+    command.current_dir(root());
     if env::var_os("XDG_RUNTIME_DIR").is_none() {
         command.env("XDG_RUNTIME_DIR", runtime_dir());
     }

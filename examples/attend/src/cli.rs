@@ -10,6 +10,7 @@ use wgpu_attention::{Element, PlanOptions, Problem, Shape};
 
 use crate::position::PositionArgs;
 use crate::sparse::SelectArgs;
+use crate::values::{count, number, positive, runs, seed, shape, window};
 
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], prefix [B], q_positions [B, Nq],
@@ -37,7 +38,7 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "f32", conflicts_with = "input")]
     pub element: ElementName,
     /// Seed of --random
-    #[arg(long, default_value_t = 0, conflicts_with = "input")]
+    #[arg(long, default_value_t = 0, conflicts_with = "input", value_parser = seed)]
     pub seed: u64,
 
     /// A query sees no key after its own
@@ -51,21 +52,22 @@ pub struct Args {
         long,
         value_name = "N",
         default_value_t = 0,
+        value_parser = count,
         allow_negative_numbers = true
     )]
     first: u32,
     /// Keys before this one are exempt from causal [default: 0, or as the tensor prefix says per batch]
-    #[arg(long, value_name = "N", allow_negative_numbers = true)]
+    #[arg(long, value_name = "N", value_parser = count, allow_negative_numbers = true)]
     prefix: Option<u32>,
     /// Side of a block of the tensor blocks [B|1, Hq|1, ⌈Nq/b⌉, ⌈Nk/b⌉], whose zeros hide, or of --top-k (there 64
     /// if not given): a multiple of 16 to 128
-    #[arg(long, value_name = "b", allow_negative_numbers = true)]
+    #[arg(long, value_name = "b", value_parser = count, allow_negative_numbers = true)]
     pub block_size: Option<u32>,
     /// Factor on q·k [default: 1/√D]
-    #[arg(long, value_name = "X", allow_negative_numbers = true)]
+    #[arg(long, value_name = "X", value_parser = number, allow_negative_numbers = true)]
     scale: Option<f32>,
     /// Caps scores smoothly at ±C
-    #[arg(long, value_name = "C", allow_negative_numbers = true)]
+    #[arg(long, value_name = "C", value_parser = number, allow_negative_numbers = true)]
     softcap: Option<f32>,
     /// The tensor bias is added before --softcap and not after it (ONNX's Attention of opset 24)
     #[arg(long, requires = "softcap")]
@@ -82,7 +84,7 @@ pub struct Args {
     #[arg(long = "mod", value_name = "FILE.wgsl")]
     pub mods: Option<PathBuf>,
     /// Loop iterations of a call of the user's functions at the most [default: 64 where they have loops]
-    #[arg(long, value_name = "N", requires = "mods")]
+    #[arg(long, value_name = "N", requires = "mods", value_parser = count, allow_negative_numbers = true)]
     pub mod_iterations: Option<u32>,
     /// Element type of o in place of the input's
     #[arg(long, value_enum)]
@@ -95,10 +97,10 @@ pub struct Args {
     #[arg(long, value_enum, default_value = "auto")]
     decode: Switch,
     /// Splits the keys into N parts
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     splits: Option<u32>,
     /// Computes at most N query rows in a step
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     slice_rows: Option<u32>,
 
     /// Adapter to use: its index, or a part of its name
@@ -220,58 +222,5 @@ impl From<ElementName> for Element {
             ElementName::F16 => Self::F16,
             ElementName::Bf16 => Self::BF16,
         }
-    }
-}
-
-/// `L,R`
-fn window(text: &str) -> Result<Window, String> {
-    let (left, right) = text.split_once(',').ok_or("give two values, L,R")?;
-    Ok(Window {
-        left: reach(left)?,
-        right: reach(right)?,
-    })
-}
-
-fn reach(text: &str) -> Result<Option<u32>, String> {
-    match text.trim() {
-        "inf" => Ok(None),
-        number => number
-            .parse()
-            .map(Some)
-            .map_err(|e| format!("{number:?} is neither a number nor inf: {e}")),
-    }
-}
-
-/// `B,Hq,Hkv,Nq,Nk,D[,Dv]`
-fn shape(text: &str) -> Result<Shape, String> {
-    let number = |x: &str| {
-        x.trim()
-            .parse::<u32>()
-            .map_err(|e| format!("{x:?} is not a size: {e}"))
-    };
-    let sizes = text.split(',').map(number).collect::<Result<Vec<_>, _>>()?;
-    let (&[batch, q_heads, kv_heads, q_len, kv_len, head_dim], value_dim) = sizes
-        .split_first_chunk::<6>()
-        .ok_or("give six or seven sizes")?;
-    let value_dim = match *value_dim {
-        [] => head_dim,
-        [value_dim] => value_dim,
-        _ => return Err("give six or seven sizes".into()),
-    };
-    Ok(Shape {
-        batch,
-        q_heads,
-        kv_heads,
-        q_len,
-        kv_len,
-        head_dim,
-        value_dim,
-    })
-}
-
-fn runs(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(runs) if runs > 0 => Ok(runs),
-        _ => Err("give a number of runs, 1 or more".into()),
     }
 }

@@ -13,7 +13,7 @@ use crate::tensors::Tensor;
 /// The bias as f32: as it lies in the file, or converted.
 pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     ensure!(
-        !matches!(tensor.dtype, Dtype::BOOL | Dtype::U8),
+        !matches!(tensor.dtype, Dtype::BOOL | Dtype::U8 | Dtype::I8),
         "bias is of type {}; give it as the tensor mask (not 0 where visible), or as numbers, 0 where visible and -inf \
          where hidden",
         tensor.dtype

@@ -11,6 +11,7 @@ use wgpu_attention::{Element, Problem, Shape};
 
 use crate::cli::{Args, NotSupported};
 use crate::dense;
+use crate::hints;
 use crate::random;
 use crate::score;
 use crate::sparse;
@@ -122,7 +123,10 @@ fn check_names(file: &TensorFile) -> Result<()> {
         }
         if !is_in(READ) && !is_in(OF_AN_OPTION) {
             let path = file.path().display();
-            bail!("{path} has an unknown tensor {name}; remove it or correct its name");
+            bail!(
+                "{path} has an unknown tensor {name}; {}",
+                hints::unknown(&name)
+            );
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ mod dense;
 #[path = "../../support/device.rs"]
 mod device;
 mod gradient;
+mod hints;
 mod input;
 mod mods;
 mod output;
@@ -28,6 +29,7 @@ mod sparse;
 mod tensors;
 #[path = "../../support/timing.rs"]
 mod timing;
+mod values;
 
 use std::process::ExitCode;
 

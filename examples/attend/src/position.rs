@@ -8,6 +8,8 @@ use wgpu_attention::Problem;
 use wgpu_attention::problem::position::{Rotary, RotaryLayout};
 use wgpu_attention::problem::{T5, Values, alibi_slopes};
 
+use crate::values::{count, positive};
+
 #[derive(Debug, clap::Args)]
 pub struct PositionArgs {
     /// Rotates q and k (RoPE) as a model's config.json says, in Hugging Face's form, old or new
@@ -24,7 +26,7 @@ pub struct PositionArgs {
     #[arg(long, requires = "rope")]
     rotated_keys: bool,
     /// Context length that length-dependent kinds of RoPE assume [default: largest position of the call + 1]
-    #[arg(long, value_name = "N", requires = "rope", value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "N", requires = "rope", value_parser = positive, allow_negative_numbers = true)]
     rope_length: Option<u32>,
     /// Subtracts slope·|distance| with the paper's slopes; a tensor slopes takes their place
     #[arg(long)]
@@ -33,7 +35,7 @@ pub struct PositionArgs {
     #[arg(long, value_enum, value_name = "causal|both")]
     t5: Option<T5Name>,
     /// Distance from which on all share the last bucket
-    #[arg(long, value_name = "M", default_value_t = T5::causal().distance, requires = "t5")]
+    #[arg(long, value_name = "M", default_value_t = T5::causal().distance, requires = "t5", value_parser = count, allow_negative_numbers = true)]
     t5_distance: u32,
 }
 

@@ -8,6 +8,7 @@ use wgpu_attention::problem::{MAX_POSITION, Positions, T5Bias, Values};
 use wgpu_attention::{Problem, Shape};
 
 use crate::dense;
+use crate::hints;
 use crate::input::integers;
 use crate::position::PositionArgs;
 use crate::tensors::{Tensor, TensorFile};
@@ -19,6 +20,9 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
     score.slopes = a_head(file, "slopes", &shape)?;
     score.sinks = a_head(file, "sinks", &shape)?;
     score.t5 = t5(file, args, &shape)?;
+    if let Some(bias) = file.get("bias") {
+        hints::check_bias(&bias, &shape)?;
+    }
     score.bias = file
         .get("bias")
         .map(|t| dense::layout(&t, &shape))

@@ -16,6 +16,7 @@ use crate::device::Gpu;
 use crate::input::integers;
 use crate::output;
 use crate::tensors::{Tensor, TensorFile};
+use crate::values::count;
 
 /// The side of blocks that are chosen, where none is given.
 const SIDE: u32 = 64;
@@ -24,7 +25,7 @@ const SIDE: u32 = 64;
 #[derive(Clone, Debug, clap::Args)]
 pub struct SelectArgs {
     /// Keeps K blocks of keys for each block of queries and head, chosen from q and k; writes them as blocks
-    #[arg(long, value_name = "K", allow_negative_numbers = true)]
+    #[arg(long, value_name = "K", value_parser = count, allow_negative_numbers = true)]
     pub top_k: Option<u32>,
     /// What of a block of keys is compared with a block of queries' mean: its mean, or its least and largest values
     #[arg(long, value_enum, default_value = "mean", requires = "top_k")]
@@ -34,6 +35,7 @@ pub struct SelectArgs {
         long,
         value_name = "N",
         default_value_t = 1,
+        value_parser = count,
         requires = "top_k",
         allow_negative_numbers = true
     )]

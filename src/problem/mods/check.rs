@@ -152,6 +152,10 @@ fn declarations(text: &str, words: &[Token<'_>]) -> Result<()> {
         let wrong = match (token.text, next) {
             ("var", _) => ModFault::Variable,
             ("override", _) => ModFault::Override,
+            // The helpers' own types.
+            ("alias" | "struct" | "fn" | "const", "bool" | "i32" | "u32" | "f32") => {
+                ModFault::Builtin(next.into())
+            }
             (
                 "@",
                 "compute" | "vertex" | "fragment" | "workgroup_size" | "builtin" | "location",

@@ -37,6 +37,9 @@ pub enum ModFault {
     /// An override.
     #[error("`override` is not allowed; use `const`, or read mod_data(n)")]
     Override,
+    /// A declaration under the name of a type that the helpers have in their signatures.
+    #[error("`{0}` is a type of WGSL; give what you declare another name")]
+    Builtin(String),
     /// An entry point.
     #[error("`@{0}` is not allowed: entry points are the kernels' own; define functions only")]
     EntryPoint(String),

@@ -41,9 +41,14 @@ pub async fn run(
     let host = host(case, inputs).with(Role::O, &o).with(Role::Lse, &lse);
     let written = gpu.attention.run(&gpu.queue, &plan, &host).await;
     let written = written.map_err(|e| of(&plan)(e.to_string()))?;
+    // An output that the call has no part in (a slice without queries) keeps its poison.
+    let or_poison = |bytes: &[u8], poison: Vec<u8>| match bytes.is_empty() {
+        true => poison,
+        false => bytes[..poison.len()].to_vec(),
+    };
     let output = forward::Output {
-        o: written.o[..o.len()].to_vec(),
-        lse: cast_slice(&written.lse).to_vec(),
+        o: or_poison(&written.o, o.clone()),
+        lse: or_poison(cast_slice(&written.lse), lse.clone()),
     };
     Ok((plan, output, written))
 }

@@ -6,6 +6,8 @@ mod support;
 mod bad_input;
 mod golden;
 mod gradients;
+mod messages;
+mod models;
 mod mods;
 mod options;
 mod outputs;
