@@ -250,7 +250,7 @@ impl Problem {
             });
         }
         if let Some(scale) = self.scale
-            && !(scale.abs() <= MAX_SCALE)
+            && (scale.is_nan() || scale.abs() > MAX_SCALE)
         {
             return Err(Error::number(
                 "scale",

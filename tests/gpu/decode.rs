@@ -73,7 +73,9 @@ fn a_plan_gives_the_same_bits_each_time() {
     }
 }
 
-fn ways() -> Vec<(&'static str, Box<dyn Fn(&mut Problem)>)> {
+type Way = (&'static str, Box<dyn Fn(&mut Problem)>);
+
+fn ways() -> Vec<Way> {
     vec![
         ("plain", Box::new(|_| {})),
         ("causal", Box::new(|p| p.mask = Mask::causal())),

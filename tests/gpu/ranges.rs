@@ -46,9 +46,11 @@ fn far(p: &mut Problem) {
     p.position.k_positions = Positions::Host((0..40).map(|n| at(n / 3, 1 << 30)).collect());
 }
 
+type Change = fn(&mut Problem);
+
 #[test]
 fn the_ends_of_ranges_make_no_nan() {
-    let changes: [(&str, fn(&mut Problem)); 8] = [
+    let changes: [(&str, Change); 8] = [
         ("scale", |p| p.scale = Some(MAX_SCALE)),
         ("large softcap", |p| p.score.softcap = Some(*SOFTCAPS.end())),
         ("small softcap", |p| {

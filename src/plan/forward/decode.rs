@@ -27,10 +27,8 @@ pub(super) fn steps(
     let queries = slice.q.end - slice.q.start;
     let asked = builder.options.decode;
     if !asked.unwrap_or(queries <= MOST_QUERIES) {
-        return Ok(Answer::NotMine(match asked {
-            Some(_) => Some("the call asks for prefill".into()),
-            None => None,
-        }));
+        let reason = asked.map(|_| "the call asks for prefill".into());
+        return Ok(Answer::NotMine(reason));
     }
     let (packed, reason) = packed_heads(problem, slice.q.end);
     let chosen = match tiles(builder, problem, queries * packed) {
