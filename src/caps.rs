@@ -196,25 +196,31 @@ impl Caps {
 
     /// Refuses what no device is.
     pub(crate) fn validate(&self) -> Result<()> {
-        for (what, value, least) in [
+        for (what, limit, value, least) in [
             (
                 "Caps::invocations_per_workgroup",
+                "max_compute_invocations_per_workgroup",
                 self.invocations_per_workgroup,
                 Self::LEAST_INVOCATIONS,
             ),
             (
                 "Caps::workgroup_size_x",
+                "max_compute_workgroup_size_x",
                 self.workgroup_size_x,
                 Self::LEAST_INVOCATIONS,
             ),
             (
                 "Caps::workgroups_per_dimension",
+                "max_compute_workgroups_per_dimension",
                 self.workgroups_per_dimension,
                 1,
             ),
         ] {
             if value < least {
-                return Err(Error::size(what, value, format!("at least {least}")));
+                let allowed = format!(
+                    "at least {least}; {limit} of wgpu::Limits::default(), to request, is more"
+                );
+                return Err(Error::size(what, value, allowed));
             }
         }
         if let Some(Subgroups { min, max }) = self.subgroups

@@ -256,7 +256,9 @@ fn what_a_device_cannot_bind_is_found_by_the_plan() {
         less(&mut caps);
         for plan in plans_of_all_kinds(&caps) {
             match plan {
-                Err(error @ (Error::Limit { .. } | Error::Strategy { .. })) => {
+                Err(
+                    error @ (Error::Limit { .. } | Error::Strategy { .. } | Error::Size { .. }),
+                ) => {
                     assert!(error.to_string().contains(named), "{named}: {error}");
                     assert!(error.to_string().contains("request"), "{named}: {error}");
                 }
