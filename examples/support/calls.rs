@@ -32,13 +32,15 @@ impl Calls {
                     .context("the operands do not fit the device; give a smaller problem");
             }
         }
-        let operands = buffers
-            .iter()
-            .fold(Operands::default(), |all, (role, buffer)| {
-                all.with(*role, buffer)
+        let prepare = |plan: &&Plan| {
+            // A plan takes what it names, and refuses what is another's.
+            let named = (plan.requirements().iter())
+                .filter_map(|need| Some((need.role, buffers.get(&need.role)?)));
+            let operands = named.fold(Operands::default(), |all, (role, buffer)| {
+                all.with(role, buffer)
             });
-        let prepare =
-            |plan: &&Plan| Ok(pollster::block_on(gpu.attention.prepare(plan, &operands))?);
+            Ok(pollster::block_on(gpu.attention.prepare(plan, &operands))?)
+        };
         let calls = plans.iter().map(prepare).collect::<Result<_>>()?;
         Ok(Self {
             calls,

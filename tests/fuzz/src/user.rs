@@ -34,6 +34,8 @@ pub fn draw(draw: &mut Draw, case: Case, own: Case, inputs: &Inputs) -> (Case, C
     // A block that lists on the device name as full is not asked about: they must be those of the function.
     let listed = matches!(case.problem.mask.blocks, Some(Blocks::Device(_)));
     let (text, term): (String, Term) = match draw.size(0, 11) {
+        // The stand-in is added after the softcap.
+        0..=2 if case.problem.score.bias_before_softcap => return (case, own, inputs.clone()),
         0 | 2 if listed => return (case, own, inputs.clone()),
         0 => (MASK.into(), hides),
         1 => (SCORE.into(), adds),

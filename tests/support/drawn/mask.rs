@@ -12,15 +12,9 @@ use crate::support::cases::Case;
 pub const FARTHEST: i32 = 200;
 
 pub fn draw(draw: &mut Draw, case: &mut Case) {
-    let shape = case.problem.shape;
+    prefixes(draw, case);
     let mask = &mut case.problem.mask;
     mask.causal = draw.one_in(2);
-    if draw.one_in(5) {
-        mask.prefix = match draw.one_in(2) {
-            true => Prefix::Same(draw.size(1, 60)),
-            false => Prefix::Host((0..shape.batch).map(|_| draw.size(0, 60)).collect()),
-        };
-    }
     if draw.one_in(3) {
         let mut side = |most| (!draw.one_in(4)).then(|| draw.size(0, most));
         mask.window = Some(Window {
@@ -38,18 +32,38 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
         blocks(draw, case);
     }
     if draw.one_in(5) {
-        case.problem.mask.dense = Some(dense(draw, &shape));
+        dense(draw, case);
     }
 }
 
-/// A bit per pair, broadcast or not.
-fn dense(draw: &mut Draw, shape: &Shape) -> DenseMask {
-    let mut size = |n: u32| if draw.one_in(2) { 1 } else { n };
-    let sizes = [size(shape.batch), size(shape.q_heads), size(shape.q_len)];
+fn prefixes(draw: &mut Draw, case: &mut Case) {
+    let each = (0..case.problem.shape.batch).map(|_| draw.size(0, 60));
+    let each: Vec<u32> = each.collect();
+    case.problem.mask.prefix = match draw.size(0, 9) {
+        0 => Prefix::Same(each[0]),
+        1 => Prefix::Host(each),
+        2 => {
+            case.values.prefix = Some(each);
+            Prefix::Device
+        }
+        _ => Prefix::default(),
+    };
+}
+
+/// About two pairs of three; one row of keys for all queries is a padding mask.
+fn dense(draw: &mut Draw, case: &mut Case) {
+    let shape = case.problem.shape;
+    let sizes = [shape.batch, shape.q_heads, shape.q_len];
+    let sizes = sizes.map(|size| if draw.one_in(3) { 1 } else { size });
     let pairs = sizes.iter().product::<u32>() * shape.kv_len;
-    let most = draw.size(2, 5);
-    let sees = (0..pairs).map(|_| !draw.one_in(most));
-    DenseMask::from_bools(sizes, shape.kv_len, &sees.collect::<Vec<_>>()).expect("as many as pairs")
+    let visible: Vec<bool> = (0..pairs).map(|_| !draw.one_in(3)).collect();
+    case.problem.mask.dense = Some(match draw.one_in(2) {
+        true => {
+            case.values.mask = Some(DenseMask::pack(shape.kv_len, &visible));
+            DenseMask::device(sizes, shape.kv_len)
+        }
+        false => DenseMask::from_bools(sizes, shape.kv_len, &visible).expect("as many bools"),
+    });
 }
 
 fn lengths(draw: &mut Draw, case: &mut Case) {

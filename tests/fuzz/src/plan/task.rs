@@ -92,7 +92,7 @@ fn spoil(draw: &mut Draw, operand: &mut Operand) {
 fn mask(draw: &mut Draw, p: &mut Problem) {
     let shape = p.shape;
     let few = |n: u32| n.min(9) as usize;
-    p.mask.prefix = draw.absurd();
+    p.mask.prefix = draw.absurd().into();
     p.mask.first = draw.absurd();
     let mut side = || (!draw.rarely()).then(|| draw.absurd());
     p.mask.window = Some(Window {
