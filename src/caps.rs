@@ -116,6 +116,60 @@ impl Caps {
     /// Loop iterations that a software adapter grants an invocation (measured on Mesa 22.3.6: 65 535).
     pub const SOFTWARE_ITERATIONS: u64 = 65_535;
 
+    /// The least that [`Self::iterations`] may be: what a kernel loops beside its tiles, and as much for those.
+    pub const LEAST_ITERATIONS: u64 = 1024;
+
+    /// The least invocations of a workgroup: those of the kernels that own no tile but a small piece of output each.
+    pub(crate) const LEAST_INVOCATIONS: u32 = 64;
+
+    /// Refuses what no device is.
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (what, limit, value, least) in [
+            (
+                "Caps::invocations_per_workgroup",
+                "max_compute_invocations_per_workgroup",
+                self.invocations_per_workgroup,
+                Self::LEAST_INVOCATIONS,
+            ),
+            (
+                "Caps::workgroup_size_x",
+                "max_compute_workgroup_size_x",
+                self.workgroup_size_x,
+                Self::LEAST_INVOCATIONS,
+            ),
+            (
+                "Caps::workgroups_per_dimension",
+                "max_compute_workgroups_per_dimension",
+                self.workgroups_per_dimension,
+                1,
+            ),
+        ] {
+            if value < least {
+                let allowed = format!(
+                    "at least {least}; {limit} of wgpu::Limits::default(), to request, is more"
+                );
+                return Err(Error::size(what, value, allowed));
+            }
+        }
+        if let Some(Subgroups { min, max }) = self.subgroups
+            && !(1..=max).contains(&min)
+        {
+            let allowed = format!("1 to its max, {max}");
+            return Err(Error::size("Caps::subgroups.min", min, allowed));
+        }
+        match self.iterations.filter(|&n| n < Self::LEAST_ITERATIONS) {
+            Some(n) => Err(Error::size(
+                "Caps::iterations",
+                n,
+                format!("None, or at least {}", Self::LEAST_ITERATIONS),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+#[cfg(feature = "wgpu")]
+impl Caps {
     /// Refuses a claim past what `device` has: kernels would fail to compile there, or compute something else.
     pub(crate) fn check_within(&self, device: &Self) -> Result<()> {
         self.check_features(device)?;
@@ -188,60 +242,6 @@ impl Caps {
         Ok(())
     }
 
-    /// The least that [`Self::iterations`] may be: what a kernel loops beside its tiles, and as much for those.
-    pub const LEAST_ITERATIONS: u64 = 1024;
-
-    /// The least invocations of a workgroup: those of the kernels that own no tile but a small piece of output each.
-    pub(crate) const LEAST_INVOCATIONS: u32 = 64;
-
-    /// Refuses what no device is.
-    pub(crate) fn validate(&self) -> Result<()> {
-        for (what, limit, value, least) in [
-            (
-                "Caps::invocations_per_workgroup",
-                "max_compute_invocations_per_workgroup",
-                self.invocations_per_workgroup,
-                Self::LEAST_INVOCATIONS,
-            ),
-            (
-                "Caps::workgroup_size_x",
-                "max_compute_workgroup_size_x",
-                self.workgroup_size_x,
-                Self::LEAST_INVOCATIONS,
-            ),
-            (
-                "Caps::workgroups_per_dimension",
-                "max_compute_workgroups_per_dimension",
-                self.workgroups_per_dimension,
-                1,
-            ),
-        ] {
-            if value < least {
-                let allowed = format!(
-                    "at least {least}; {limit} of wgpu::Limits::default(), to request, is more"
-                );
-                return Err(Error::size(what, value, allowed));
-            }
-        }
-        if let Some(Subgroups { min, max }) = self.subgroups
-            && !(1..=max).contains(&min)
-        {
-            let allowed = format!("1 to its max, {max}");
-            return Err(Error::size("Caps::subgroups.min", min, allowed));
-        }
-        match self.iterations.filter(|&n| n < Self::LEAST_ITERATIONS) {
-            Some(n) => Err(Error::size(
-                "Caps::iterations",
-                n,
-                format!("None, or at least {}", Self::LEAST_ITERATIONS),
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
-#[cfg(feature = "wgpu")]
-impl Caps {
     /// What `device` may do. `adapter` tells what it could have been requested with.
     pub fn of(device: &wgpu::Device, adapter: Option<&wgpu::Adapter>) -> Self {
         let (limits, info) = (device.limits(), device.adapter_info());

@@ -12,6 +12,7 @@ mod forward;
 mod limits;
 mod operation;
 mod options;
+#[cfg(feature = "wgpu")]
 mod reset;
 mod schedule;
 mod sparse;
@@ -28,7 +29,9 @@ pub use step::Step;
 pub use step::{Binding, Bindings, Slot};
 
 use crate::caps::Caps;
-use crate::error::{Error, Result};
+#[cfg(feature = "wgpu")]
+use crate::error::Error;
+use crate::error::Result;
 use crate::problem::{ModText, Problem, Role};
 use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
 
@@ -219,6 +222,7 @@ impl Plan {
         bytes
     }
 
+    #[cfg(feature = "wgpu")]
     /// Refuses a tensor that neither the plan reads or writes nor its task names.
     pub(crate) fn check_named(&self, role: Role) -> Result<()> {
         if self.task.names(role) || self.requirements.iter().any(|need| need.role == role) {

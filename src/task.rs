@@ -4,6 +4,7 @@ mod backward;
 mod block_scan;
 mod embedding;
 mod merge;
+#[cfg(feature = "wgpu")]
 mod names;
 mod rotation;
 
