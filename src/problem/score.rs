@@ -103,6 +103,8 @@ pub struct Score {
     pub bias_before_softcap: bool,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,
+    /// The slopes are `[B, Hq]`, and so is their gradient: each batch has its own.
+    pub slopes_per_batch: bool,
     /// T5's relative bias (1910.10683).
     pub t5: Option<T5Bias>,
     /// Learned sinks `[Hq]`: `e^z` joins each row's sum, with no value. A call over a part of the keys leaves them to
@@ -116,6 +118,7 @@ setters! {
         with_bias(bias?: Layout);
         with_bias_before_softcap(bias_before_softcap: bool);
         with_slopes(slopes?: Values);
+        with_slopes_per_batch(slopes_per_batch: bool);
         with_t5(t5?: T5Bias);
         with_sinks(sinks?: Values);
     }
@@ -125,6 +128,21 @@ impl Score {
     /// The dense bias as a tensor.
     pub(crate) fn bias_operand(&self) -> Option<Operand> {
         self.bias.map(|layout| Operand::new(Element::F32, layout))
+    }
+
+    /// Batches that have slopes of their own; 1 where all share them.
+    pub(crate) fn slope_batches(&self, shape: &Shape) -> u32 {
+        if self.slopes_per_batch {
+            shape.batch
+        } else {
+            1
+        }
+    }
+
+    /// Where the slope of a batch and head stands among them.
+    pub(crate) fn slope_index(&self, shape: &Shape, b: u32, h: u32) -> usize {
+        let batch = if self.slopes_per_batch { b } else { 0 };
+        batch as usize * shape.q_heads as usize + h as usize
     }
 
     /// True when a part of the score looks at positions.
@@ -146,21 +164,11 @@ impl Score {
                 shape.kv_len.max(1),
             )?;
         }
-        let parts = [
-            ("bias", self.bias.is_some()),
-            ("softcap", self.softcap.is_some()),
-        ];
-        for (parameter, there) in parts {
-            if self.bias_before_softcap && !there {
-                return Err(Error::NoParameter {
-                    what: "bias_before_softcap",
-                    parameter,
-                });
-            }
-        }
+        self.validate_options()?;
         let heads = u64::from(shape.q_heads);
         if let Some(slopes) = &self.slopes {
-            slopes.validate("slopes", heads, Magnitude::SLOPE)?;
+            let count = u64::from(self.slope_batches(shape)) * heads;
+            slopes.validate("slopes", count, Magnitude::SLOPE)?;
         }
         if let Some(t5) = &self.t5 {
             t5.buckets.validate()?;
@@ -172,6 +180,23 @@ impl Score {
         }
         if let Some(sinks) = &self.sinks {
             sinks.validate("sinks", heads, Magnitude::SCORE)?;
+        }
+        Ok(())
+    }
+
+    /// Options of a part need the part.
+    fn validate_options(&self) -> Result<()> {
+        let first = ("bias_before_softcap", self.bias_before_softcap);
+        let per_batch = ("slopes_per_batch", self.slopes_per_batch);
+        let options = [
+            (first, "bias", self.bias.is_some()),
+            (first, "softcap", self.softcap.is_some()),
+            (per_batch, "slopes", self.slopes.is_some()),
+        ];
+        for ((what, asked), parameter, there) in options {
+            if asked && !there {
+                return Err(Error::NoParameter { what, parameter });
+            }
         }
         Ok(())
     }

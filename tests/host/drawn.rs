@@ -151,6 +151,9 @@ fn draw_score(problem: &mut Problem, [softcap, bias, distance, rest]: [u32; 4]) 
     score.slopes = distance
         .is_multiple_of(4)
         .then(|| Values::Host(alibi_slopes(shape.q_heads)));
+    if distance % 16 == 8 {
+        (score.slopes, score.slopes_per_batch) = (Some(Values::Device), true);
+    }
     score.t5 = (distance % 4 == 1).then(|| T5Bias {
         buckets: T5::causal(),
         table: Values::Device,

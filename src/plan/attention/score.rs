@@ -36,7 +36,12 @@ pub(in crate::plan) fn plan(
         bias = Some(bound.binding);
     }
     if let Some(slopes) = &score.slopes {
-        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, heads)?;
+        let words = u64::from(score.slope_batches(shape)) * heads;
+        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, words)?;
+        params.score.slopes_batch = match score.slopes_per_batch {
+            true => shape.q_heads,
+            false => 0,
+        };
     }
     if let Some(t5) = &score.t5 {
         push_t5(builder, t5, params, heads)?;

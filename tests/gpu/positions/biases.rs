@@ -99,6 +99,23 @@ fn alibi_is_a_dense_bias() {
     }
 }
 
+/// `[B, Hq]`, of the host and in a buffer.
+#[test]
+fn slopes_of_each_batch() {
+    let slopes: Vec<f32> = (0..2 * HEADS).map(|n| 0.4 - 0.1 * n as f32).collect();
+    for mask in masks() {
+        let host = grouped(format!("slopes per batch {mask:?}")).with(|p| {
+            p.mask = mask;
+            p.score.slopes = Some(Values::Host(slopes.clone()));
+            p.score.slopes_per_batch = true;
+        });
+        agree(&host, &strategies(gpu()));
+        let mut device = host.with(|p| p.score.slopes = Some(Values::Device));
+        device.values.slopes = Some(slopes.clone());
+        agree(&device, &strategies(gpu()));
+    }
+}
+
 #[test]
 fn t5_is_a_dense_bias() {
     for (mask, (both, distance)) in masks()

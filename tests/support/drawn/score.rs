@@ -19,7 +19,14 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
     };
     match draw.size(0, 5) {
         0 => {
-            let (slopes, device) = values(draw, alibi_slopes(shape.q_heads));
+            let mut given = alibi_slopes(shape.q_heads);
+            score.slopes_per_batch = draw.one_in(3);
+            if score.slopes_per_batch {
+                let of =
+                    |n: u32| given[(n % shape.q_heads) as usize] / (1 + n / shape.q_heads) as f32;
+                given = (0..shape.batch * shape.q_heads).map(of).collect();
+            }
+            let (slopes, device) = values(draw, given);
             score.slopes = Some(slopes);
             case.values.slopes = device;
         }

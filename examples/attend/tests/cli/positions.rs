@@ -262,7 +262,13 @@ fn slopes_of_the_paper_and_of_the_file() -> Result<()> {
             .with(Tensor::floats("slopes", &own))
             .check(|p| p.score.slopes = Some(Values::Host(own.to_vec())))?;
     }
-    Ok(())
+    let per_batch = [0.25, -0.5, 0.0, 1.5, 0.1, 0.2, 0.3, 0.4];
+    Setup::new("slopes-per-batch", "")
+        .with(Tensor::floats("slopes", &per_batch).shaped(&[2, 4]))
+        .check(|p| {
+            p.score.slopes = Some(Values::Host(per_batch.to_vec()));
+            p.score.slopes_per_batch = true;
+        })
 }
 
 #[test]

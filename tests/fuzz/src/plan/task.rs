@@ -146,7 +146,7 @@ fn score(draw: &mut Draw, p: &mut Problem) {
             let layout = p.score.bias.unwrap_or(p.q.layout);
             p.score.bias = Some(draw.absurd_layout(layout));
         }
-        2 => p.score.slopes = Some(slopes),
+        2 => (p.score.slopes, p.score.slopes_per_batch) = (Some(slopes), draw.one_in(3)),
         3 => p.score.sinks = Some(sinks),
         _ => {
             let mut buckets = T5::causal();
