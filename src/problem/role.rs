@@ -22,7 +22,7 @@ pub enum Role {
     QOffset,
     /// `u32 [B]`, for [`super::Prefix::Device`].
     Prefix,
-    /// f32, as laid out by [`super::Score::bias`].
+    /// Of type [`super::Score::bias_element`], as laid out by [`super::Score::bias`].
     Bias,
     /// `f32 [Hq]`, or `[B, Hq]` by [`super::Score::slopes_per_batch`], for [`super::Values::Device`].
     Slopes,

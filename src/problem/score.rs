@@ -94,10 +94,12 @@ pub struct T5Bias {
 pub struct Score {
     /// `c·tanh(x/c)` of the scaled product (Gemma 2), c within [`SOFTCAPS`].
     pub softcap: Option<f32>,
-    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
-    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it); above
-    /// [`MAX_SCORE`] a number may make NaN of its row.
+    /// Strides of a `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
+    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (the least f32 and bf16 among it; of f16
+    /// −∞ alone does, −65504 is a number like others); above [`MAX_SCORE`] a number may make NaN of its row.
     pub bias: Option<Layout>,
+    /// How the bias is stored; its gradient is f32.
+    pub bias_element: Element,
     /// The bias joins the product before the softcap and not after it: `c·tanh((x + bias)/c)`, as in ONNX's Attention of
     /// opset 24. What it hides stays hidden.
     pub bias_before_softcap: bool,
@@ -116,6 +118,7 @@ setters! {
     Score {
         with_softcap(softcap?: f32);
         with_bias(bias?: Layout);
+        with_bias_element(bias_element: Element);
         with_bias_before_softcap(bias_before_softcap: bool);
         with_slopes(slopes?: Values);
         with_slopes_per_batch(slopes_per_batch: bool);
@@ -127,7 +130,8 @@ setters! {
 impl Score {
     /// The dense bias as a tensor.
     pub(crate) fn bias_operand(&self) -> Option<Operand> {
-        self.bias.map(|layout| Operand::new(Element::F32, layout))
+        self.bias
+            .map(|layout| Operand::new(self.bias_element, layout))
     }
 
     /// Batches that have slopes of their own; 1 where all share them.
@@ -187,10 +191,12 @@ impl Score {
     /// Options of a part need the part.
     fn validate_options(&self) -> Result<()> {
         let first = ("bias_before_softcap", self.bias_before_softcap);
+        let element = ("bias_element", self.bias_element != Element::F32);
         let per_batch = ("slopes_per_batch", self.slopes_per_batch);
         let options = [
             (first, "bias", self.bias.is_some()),
             (first, "softcap", self.softcap.is_some()),
+            (element, "bias", self.bias.is_some()),
             (per_batch, "slopes", self.slopes.is_some()),
         ];
         for ((what, asked), parameter, there) in options {

@@ -45,6 +45,16 @@ fn settings() -> Vec<Setting> {
             ..base(12, 8, Element::F32)
         },
         Setting {
+            bias: true,
+            bias_element: Element::F16,
+            ..base(16, 8, Element::F32)
+        },
+        Setting {
+            bias: true,
+            bias_element: Element::BF16,
+            ..base(12, 8, Element::BF16)
+        },
+        Setting {
             dense_mask: true,
             ..base(16, 8, Element::F32)
         },

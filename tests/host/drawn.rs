@@ -147,6 +147,9 @@ fn draw_score(problem: &mut Problem, [softcap, bias, distance, rest]: [u32; 4]) 
         },
         ..Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)
     });
+    if score.bias.is_some() {
+        score.bias_element = Element::ALL[(bias / 3 % 3) as usize];
+    }
     score.bias_before_softcap = score.bias.is_some() && score.softcap.is_some() && bias % 4 < 2;
     score.slopes = distance
         .is_multiple_of(4)

@@ -25,11 +25,9 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
     score.t5 = t5(file, args, &shape)?;
     if let Some(bias) = file.get("bias") {
         hints::check_bias(&bias, &shape)?;
+        score.bias = Some(dense::layout(&bias, &shape)?);
+        score.bias_element = dense::bias_element(&bias);
     }
-    score.bias = file
-        .get("bias")
-        .map(|t| dense::layout(&t, &shape))
-        .transpose()?;
     position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
     position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;
     Ok(())

@@ -171,6 +171,30 @@ fn dense_biases_of_every_layout() {
     }
 }
 
+/// Of 16-bit numbers, whose rows of 37 start in either half of a word.
+#[test]
+fn dense_biases_of_16_bits() {
+    let whole = Layout::heads_first(HEADS, Q_LEN, KV_LEN);
+    let layouts = [
+        whole,
+        Layout { batch: 0, ..whole }.at(1),
+        Layout { row: 0, ..whole },
+        Layout::rows_first(HEADS, Q_LEN, KV_LEN + 3).at(77),
+    ];
+    let elements = [Element::F16, Element::BF16];
+    for (layout, element) in layouts.into_iter().flat_map(|l| elements.map(|e| (l, e))) {
+        for (head_dim, mask) in [12, 16, 16].into_iter().zip(masks()) {
+            let name = format!("{element}, D = {head_dim}, {layout:?} {mask:?}");
+            let case = grouped_of(head_dim, name).with(|p| {
+                p.mask = mask;
+                p.score.bias = Some(layout);
+                p.score.bias_element = element;
+            });
+            agree(&case, &strategies(gpu()));
+        }
+    }
+}
+
 #[test]
 fn rows_that_a_bias_hides_are_dead() {
     let case = grouped("hidden rows").with(|p| {

@@ -171,3 +171,14 @@ fn slopes_of_each_batch_and_of_all() {
     };
     assert_eq!(of(None, true), Err(missing));
 }
+
+#[test]
+fn an_element_of_no_bias() {
+    let score = Score::default().with_bias_element(Element::F16);
+    let problem = Problem::new(Shape::square(1, 2, 4, 8), Element::F32).with_score(score);
+    let missing = Error::NoParameter {
+        what: "bias_element",
+        parameter: "bias",
+    };
+    assert_eq!(problem.validate(), Err(missing));
+}

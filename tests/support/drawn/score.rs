@@ -1,6 +1,6 @@
 //! What joins the product q·k.
 
-use wgpu_attention::problem::{Layout, T5, T5Bias, Values, alibi_slopes};
+use wgpu_attention::problem::{Element, Layout, T5, T5Bias, Values, alibi_slopes};
 
 use super::Draw;
 use crate::support::cases::Case;
@@ -11,6 +11,7 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
     score.softcap = draw.one_in(4).then(|| draw.pick(&[0.7, 3.0, 10.0, 50.0]));
     if draw.one_in(4) {
         score.bias = Some(bias(draw, &shape));
+        score.bias_element = draw.pick(&Element::ALL);
         score.bias_before_softcap = score.softcap.is_some() && draw.one_in(2);
     }
     let values = |draw: &mut Draw, given: Vec<f32>| match draw.one_in(2) {

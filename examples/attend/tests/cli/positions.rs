@@ -317,6 +317,16 @@ fn biases_of_every_shape() -> Result<()> {
             p.score.bias = Some(bias_layout([1, 4, 9]));
             p.score.bias_before_softcap = true;
         })?;
+    for element in [Element::F16, Element::BF16] {
+        let bias = Tensor::normal("bias", element, &[1, 1, 9, 21], 9);
+        Setup::new(&format!("bias-{element}"), "--causal")
+            .with(bias.hiding(|n| n % 5 == 2))
+            .check(|p| {
+                p.mask = Mask::causal();
+                p.score.bias = Some(bias_layout([1, 1, 9]));
+                p.score.bias_element = element;
+            })?;
+    }
     let whole: Vec<i32> = (0..9 * 21).map(|n| n % 4 - 2).collect();
     Setup::new("bias-i32", "")
         .with(Tensor::integers("bias", &whole).shaped(&[1, 1, 9, 21]))

@@ -145,6 +145,7 @@ fn score(draw: &mut Draw, p: &mut Problem) {
         1 => {
             let layout = p.score.bias.unwrap_or(p.q.layout);
             p.score.bias = Some(draw.absurd_layout(layout));
+            p.score.bias_element = draw.pick(&Element::ALL);
         }
         2 => (p.score.slopes, p.score.slopes_per_batch) = (Some(slopes), draw.one_in(3)),
         3 => p.score.sinks = Some(sinks),
