@@ -69,8 +69,8 @@ fn row_context(b: u32, h: u32, tile_rows: array<u32, ROWS>) -> RowContext {
     @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { context.heads[r] = h + tile_rows[r] % params.work.packed; }
     @unroll for (var r = 0u; r < ROWS; r++) { context.visible[r] = row_interval(b, rows[r]); }
     @if(positions) @unroll for (var r = 0u; r < ROWS; r++) { context.p[r] = row_position(b, rows[r]); }
-    @if(alibi) @if(!packed) context.slope = head_slope(h);
-    @if(alibi) @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { context.slopes[r] = head_slope(context.heads[r]); }
+    @if(alibi) @if(!packed) context.slope = head_slope(b, h);
+    @if(alibi) @if(packed) @unroll for (var r = 0u; r < ROWS; r++) { context.slopes[r] = head_slope(b, context.heads[r]); }
     @if(segments) @unroll for (var r = 0u; r < ROWS; r++) { context.segment[r] = row_segment(b, rows[r]); }
     return context;
 }
@@ -79,7 +79,7 @@ fn row_context(b: u32, h: u32, tile_rows: array<u32, ROWS>) -> RowContext {
 @if(transposed) fn with_head(context: RowContext, h: u32) -> RowContext {
     var there = context;
     there.h = h;
-    @if(alibi) there.slope = head_slope(h);
+    @if(alibi) there.slope = head_slope(context.b, h);
     return there;
 }
 

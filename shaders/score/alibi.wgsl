@@ -1,7 +1,7 @@
 // ALiBi (2108.12409): −slope_h·|p_i − p_j|
 
-@if(alibi) fn head_slope(h: u32) -> f32 {
-    return bitcast<f32>(aux[params.score.slopes_at + h]);
+@if(alibi) fn head_slope(b: u32, h: u32) -> f32 {
+    return bitcast<f32>(aux[params.score.slopes_at + b * params.score.slopes_batch + h]);
 }
 
 @if(alibi) fn add_alibi(scores: Scores, context: RowContext, column: u32) -> Scores {

@@ -122,6 +122,8 @@ kinds! {
         softcap_inverse: f32,
         /// Where its numbers lie in `aux`.
         slopes_at: u32,
+        /// From one batch's slopes to the next one's: 0 where all share them.
+        slopes_batch: u32,
         t5_at: u32,
         /// The bucket of each distance −t5_distance … t5_distance.
         t5_buckets_at: u32,

@@ -2,9 +2,11 @@
 
 use std::fmt;
 
+use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 use crate::shader::Source;
 
+use super::codec::element_module;
 use super::mask::MaskKey;
 
 /// The parts of a score that need code.
@@ -12,6 +14,8 @@ use super::mask::MaskKey;
 pub struct ScoreKey {
     pub softcap: bool,
     pub bias: bool,
+    /// How it is stored; f32 without one.
+    pub bias_element: Element,
     /// Its rows are loaded two numbers at a time, as one of 64 bits.
     pub bias_pairs: bool,
     /// It joins before the softcap.
@@ -61,6 +65,9 @@ impl ScoreKey {
         for (name, value) in self.flags() {
             source.flag(name, value);
         }
+        source.flag("bias_halves", self.bias_element != Element::F32);
+        let element = element_module(self.bias_element);
+        source.slot("bias_element", element.into_iter().collect());
         source.flag("positions", self.alibi || self.t5);
         source.flag("hiding_scores", self.bias || self.score_mod);
         source.flag("mods", self.uses_mods());
@@ -84,6 +91,10 @@ impl fmt::Display for ScoreKey {
         self.flags()
             .iter()
             .filter(|(_, set)| *set)
-            .try_for_each(|(name, _)| write!(f, " {name}"))
+            .try_for_each(|(name, _)| write!(f, " {name}"))?;
+        match self.bias_element {
+            Element::F32 => Ok(()),
+            element => write!(f, " bias of {element}"),
+        }
     }
 }

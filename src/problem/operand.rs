@@ -5,9 +5,10 @@ use std::fmt;
 use crate::error::{Error, Result};
 
 /// How a number is stored in a buffer; accumulation is always f32.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Element {
     /// IEEE binary32
+    #[default]
     F32,
     /// IEEE binary16
     F16,

@@ -22,9 +22,9 @@ pub enum Role {
     QOffset,
     /// `u32 [B]`, for [`super::Prefix::Device`].
     Prefix,
-    /// f32, as laid out by [`super::Score::bias`].
+    /// Of type [`super::Score::bias_element`], as laid out by [`super::Score::bias`].
     Bias,
-    /// `f32 [Hq]`, for [`super::Values::Device`].
+    /// `f32 [Hq]`, or `[B, Hq]` by [`super::Score::slopes_per_batch`], for [`super::Values::Device`].
     Slopes,
     /// `f32 [Hq]`
     Sinks,
@@ -69,7 +69,7 @@ pub enum Role {
     DV,
     /// f32, contiguous `[B|1, Hq|1, Nq|1, Nk]`: 1 on each axis that the bias is broadcast over (by a stride of 0).
     DBias,
-    /// `f32 [Hq]`
+    /// `f32 [Hq]`, or `[B, Hq]` as the slopes are.
     DSlopes,
     /// `f32 [Hq]`
     DSinks,

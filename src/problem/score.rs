@@ -94,15 +94,19 @@ pub struct T5Bias {
 pub struct Score {
     /// `c·tanh(x/c)` of the scaled product (Gemma 2), c within [`SOFTCAPS`].
     pub softcap: Option<f32>,
-    /// Strides of an f32 `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
-    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (a framework's least f32 among it); above
-    /// [`MAX_SCORE`] a number may make NaN of its row.
+    /// Strides of a `[B, Hq, Nq, Nk]` in the buffer `bias`; 0 for an axis that is broadcast, over queries too (a
+    /// key-padding mask). −∞ hides a pair, and so does all below −2·10³⁸ (the least f32 and bf16 among it; of f16
+    /// −∞ alone does, −65504 is a number like others); above [`MAX_SCORE`] a number may make NaN of its row.
     pub bias: Option<Layout>,
+    /// How the bias is stored; its gradient is f32.
+    pub bias_element: Element,
     /// The bias joins the product before the softcap and not after it: `c·tanh((x + bias)/c)`, as in ONNX's Attention of
     /// opset 24. What it hides stays hidden.
     pub bias_before_softcap: bool,
     /// ALiBi (2108.12409): `[Hq]` slopes on the distance of positions; [`alibi_slopes`] are the paper's.
     pub slopes: Option<Values>,
+    /// The slopes are `[B, Hq]`, and so is their gradient: each batch has its own.
+    pub slopes_per_batch: bool,
     /// T5's relative bias (1910.10683).
     pub t5: Option<T5Bias>,
     /// Learned sinks `[Hq]`: `e^z` joins each row's sum, with no value. A call over a part of the keys leaves them to
@@ -114,8 +118,10 @@ setters! {
     Score {
         with_softcap(softcap?: f32);
         with_bias(bias?: Layout);
+        with_bias_element(bias_element: Element);
         with_bias_before_softcap(bias_before_softcap: bool);
         with_slopes(slopes?: Values);
+        with_slopes_per_batch(slopes_per_batch: bool);
         with_t5(t5?: T5Bias);
         with_sinks(sinks?: Values);
     }
@@ -124,7 +130,23 @@ setters! {
 impl Score {
     /// The dense bias as a tensor.
     pub(crate) fn bias_operand(&self) -> Option<Operand> {
-        self.bias.map(|layout| Operand::new(Element::F32, layout))
+        self.bias
+            .map(|layout| Operand::new(self.bias_element, layout))
+    }
+
+    /// Batches that have slopes of their own; 1 where all share them.
+    pub(crate) fn slope_batches(&self, shape: &Shape) -> u32 {
+        if self.slopes_per_batch {
+            shape.batch
+        } else {
+            1
+        }
+    }
+
+    /// Where the slope of a batch and head stands among them.
+    pub(crate) fn slope_index(&self, shape: &Shape, b: u32, h: u32) -> usize {
+        let batch = if self.slopes_per_batch { b } else { 0 };
+        batch as usize * shape.q_heads as usize + h as usize
     }
 
     /// True when a part of the score looks at positions.
@@ -146,21 +168,11 @@ impl Score {
                 shape.kv_len.max(1),
             )?;
         }
-        let parts = [
-            ("bias", self.bias.is_some()),
-            ("softcap", self.softcap.is_some()),
-        ];
-        for (parameter, there) in parts {
-            if self.bias_before_softcap && !there {
-                return Err(Error::NoParameter {
-                    what: "bias_before_softcap",
-                    parameter,
-                });
-            }
-        }
+        self.validate_options()?;
         let heads = u64::from(shape.q_heads);
         if let Some(slopes) = &self.slopes {
-            slopes.validate("slopes", heads, Magnitude::SLOPE)?;
+            let count = u64::from(self.slope_batches(shape)) * heads;
+            slopes.validate("slopes", count, Magnitude::SLOPE)?;
         }
         if let Some(t5) = &self.t5 {
             t5.buckets.validate()?;
@@ -172,6 +184,25 @@ impl Score {
         }
         if let Some(sinks) = &self.sinks {
             sinks.validate("sinks", heads, Magnitude::SCORE)?;
+        }
+        Ok(())
+    }
+
+    /// Options of a part need the part.
+    fn validate_options(&self) -> Result<()> {
+        let first = ("bias_before_softcap", self.bias_before_softcap);
+        let element = ("bias_element", self.bias_element != Element::F32);
+        let per_batch = ("slopes_per_batch", self.slopes_per_batch);
+        let options = [
+            (first, "bias", self.bias.is_some()),
+            (first, "softcap", self.softcap.is_some()),
+            (element, "bias", self.bias.is_some()),
+            (per_batch, "slopes", self.slopes.is_some()),
+        ];
+        for ((what, asked), parameter, there) in options {
+            if asked && !there {
+                return Err(Error::NoParameter { what, parameter });
+            }
         }
         Ok(())
     }

@@ -121,7 +121,7 @@ fn pairs(
 pub struct ScoreGradients {
     /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed, be it over batches, heads or queries.
     pub dbias: Vec<f64>,
-    /// `[Hq]`; zeros without slopes, likewise below.
+    /// `[Hq]`, or `[B, Hq]` where the slopes are; zeros without slopes, likewise below.
     pub dslopes: Vec<f64>,
     /// `[Hq]`
     pub dsinks: Vec<f64>,
@@ -144,7 +144,7 @@ pub fn score_gradients(
     let t5 = problem.score.t5.as_ref().map(|t5| &t5.buckets);
     let mut out = ScoreGradients {
         dbias: vec![0.0; problem.shape.rows() as usize * kv_len],
-        dslopes: vec![0.0; heads],
+        dslopes: vec![0.0; problem.score.slope_batches(&problem.shape) as usize * heads],
         dsinks: vec![0.0; heads],
         dt5: vec![0.0; t5.map_or(0, |t5| t5.buckets as usize) * heads],
     };
@@ -170,7 +170,8 @@ pub fn score_gradients(
                 1.0
             };
             out.dbias[row * kv_len + pair.j as usize] = pair.ds * by_bias;
-            out.dslopes[h as usize] -= pair.ds * relative.abs() as f64;
+            out.dslopes[problem.score.slope_index(&problem.shape, b, h)] -=
+                pair.ds * relative.abs() as f64;
             if let Some(t5) = t5 {
                 let thresholds = t5.thresholds().expect("a validated problem");
                 let bucket = t5.bucket(relative, &thresholds) as usize;

@@ -64,7 +64,7 @@ fn distance_bias(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j
     let relative = position::key_position(problem, tensors, b, j) - p_q;
     let mut sum = 0.0;
     if let Some(slopes) = &score.slopes {
-        let slope = values(slopes, tensors.slopes)[h as usize];
+        let slope = values(slopes, tensors.slopes)[score.slope_index(&problem.shape, b, h)];
         sum -= f64::from(slope) * relative.abs() as f64;
     }
     if let Some(t5) = &score.t5 {

@@ -25,7 +25,7 @@ pub struct Backward {
     /// Also the gradient of the dense bias, f32 `[B|1, Hq|1, Nq|1, Nk]`, contiguous: the sum over each axis that the bias
     /// is broadcast over, which has size 1.
     pub dbias: bool,
-    /// Also that of ALiBi's slopes, f32 `[Hq]`.
+    /// Also that of ALiBi's slopes, f32 `[Hq]` or `[B, Hq]`, as they are.
     pub dslopes: bool,
     /// Also that of the learned sinks, f32 `[Hq]`. It takes rows, not pairs: ask for it in one call of a cut over keys.
     pub dsinks: bool,

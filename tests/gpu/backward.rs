@@ -10,7 +10,7 @@ mod shared_bias;
 mod sparse;
 
 use wgpu_attention::Element;
-use wgpu_attention::problem::Values;
+use wgpu_attention::problem::{Mask, Values};
 
 use crate::device::{gpu, say};
 use crate::run::strategies;
@@ -43,6 +43,16 @@ fn settings() -> Vec<Setting> {
             bias: true,
             bias_first: true,
             ..base(12, 8, Element::F32)
+        },
+        Setting {
+            bias: true,
+            bias_element: Element::F16,
+            ..base(16, 8, Element::F32)
+        },
+        Setting {
+            bias: true,
+            bias_element: Element::BF16,
+            ..base(12, 8, Element::BF16)
         },
         Setting {
             dense_mask: true,
@@ -104,4 +114,33 @@ fn the_scores_own_parameters_in_both_strategies() {
     say(&format!(
         "{count} backward passes with gradients of the score"
     ));
+}
+
+/// Slopes `[B, Hq]` have a gradient of their size, be they the host's or in a buffer.
+#[test]
+fn slopes_of_each_batch() {
+    let slopes: Vec<f32> = (0..8).map(|n| 0.3 - 0.1 * n as f32).collect();
+    let sizes = cases::Sizes::two(4, 2, 45, 70);
+    let host = cases::Case::new(
+        "slopes per batch",
+        &Setting::new(12, 8, Element::F32),
+        sizes,
+    )
+    .with(|p| {
+        p.mask = Mask::causal();
+        p.score.slopes = Some(Values::Host(slopes.clone()));
+        p.score.slopes_per_batch = true;
+    });
+    let mut device = host.clone().with(|p| p.score.slopes = Some(Values::Device));
+    device.values.slopes = Some(slopes);
+    for case in [host, device] {
+        let inputs = Inputs::new(&case, Data::Normal(1.0), 4);
+        let given = Given {
+            score: true,
+            ..Given::new(&case, 4)
+        };
+        for choice in strategies(gpu()) {
+            run_and_check(gpu(), &case, &inputs, &given, &choice);
+        }
+    }
 }

@@ -10,7 +10,7 @@ use crate::device::gpu;
 use crate::run::{forward_strategies, run};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, DenseBias, Inputs};
-use crate::support::tensor::encode;
+use crate::support::tensor::{encode, round};
 
 pub const QUERIES: u32 = 35;
 pub const KEYS: u32 = 43;
@@ -49,8 +49,12 @@ impl Way {
                 0.1 * (n % 7) as f64
             }
         };
-        let values: Vec<f64> = (0..QUERIES * KEYS).map(hides).collect();
-        let buffer = encode(Element::F32, &values);
+        let element = self.case.problem.score.bias_element;
+        let values: Vec<f64> = (0..QUERIES * KEYS)
+            .map(|n| round(element, hides(n)))
+            .collect();
+        let mut buffer = encode(element, &values);
+        buffer.resize(buffer.len().next_multiple_of(4), 0);
         self.inputs.bias = Some(DenseBias { values, buffer });
         self
     }
@@ -134,6 +138,16 @@ pub fn ways() -> Vec<Way> {
         chosen(),
         Way::new("a bias of −∞", 8, bias).with_bias(f64::NEG_INFINITY),
         Way::new("a low bias", 9, bias).with_bias(-2.5e38),
+        Way::new("a bias of f16", 16, |p| {
+            bias(p);
+            p.score.bias_element = Element::F16;
+        })
+        .with_bias(f64::NEG_INFINITY),
+        Way::new("a bias of bf16", 17, |p| {
+            bias(p);
+            p.score.bias_element = Element::BF16;
+        })
+        .with_bias(half::bf16::MIN.to_f64()),
         Way::new("a bias of keys", 12, |p| {
             p.score.bias = Some(Layout {
                 row: 0,

@@ -65,7 +65,7 @@ fn dimensions() -> Vec<Dimension> {
         dimension("softcap", &["true", "false"], |key| {
             key.score.softcap.to_string()
         }),
-        dimension("bias", &["none", "after", "before"], bias),
+        dimension("bias", &["none", "after", "before bf16"], bias),
         dimension("scheme", &SCHEMES, scheme),
         dimension(
             "mask",
@@ -101,7 +101,10 @@ fn bias(key: &Prefill) -> String {
         (true, false) => "after",
         (true, true) => "before",
     };
-    order.into()
+    match key.score.bias_element {
+        Element::F32 => order.into(),
+        element => format!("{order} {element}"),
+    }
 }
 
 fn scheme(key: &Prefill) -> String {

@@ -147,10 +147,16 @@ fn draw_score(problem: &mut Problem, [softcap, bias, distance, rest]: [u32; 4]) 
         },
         ..Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)
     });
+    if score.bias.is_some() {
+        score.bias_element = Element::ALL[(bias / 3 % 3) as usize];
+    }
     score.bias_before_softcap = score.bias.is_some() && score.softcap.is_some() && bias % 4 < 2;
     score.slopes = distance
         .is_multiple_of(4)
         .then(|| Values::Host(alibi_slopes(shape.q_heads)));
+    if distance % 16 == 8 {
+        (score.slopes, score.slopes_per_batch) = (Some(Values::Device), true);
+    }
     score.t5 = (distance % 4 == 1).then(|| T5Bias {
         buckets: T5::causal(),
         table: Values::Device,

@@ -22,6 +22,7 @@ pub struct Setting {
     pub softcap: Option<f32>,
     /// With a dense bias, some of it −∞.
     pub bias: bool,
+    pub bias_element: Element,
     /// It comes before the softcap.
     pub bias_first: bool,
     pub distance: Option<Distance>,
@@ -49,6 +50,7 @@ impl Setting {
             output: element,
             softcap: None,
             bias: false,
+            bias_element: Element::F32,
             bias_first: false,
             distance: None,
             rotation: None,

@@ -28,7 +28,9 @@ enum Level {
     Softcap(bool),
     Bias(bool),
     BiasPairs,
-    /// Before the softcap.
+    /// Of 16-bit numbers.
+    BiasOf(Element),
+    /// Before the softcap, and of bf16: where it joins and how it is loaded do not meet in any text.
     BiasFirst,
     Scheme(Scheme),
     /// Which gradient, in the array of the backward pass.
@@ -227,7 +229,9 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Bias(bias) => key.score.bias = bias,
         Level::BiasFirst => {
             (key.score.softcap, key.score.bias, key.score.bias_first) = (true, true, true);
+            key.score.bias_element = Element::BF16;
         }
+        Level::BiasOf(element) => (key.score.bias, key.score.bias_element) = (true, element),
         Level::BiasPairs => (key.score.bias, key.score.bias_pairs) = (true, true),
         Level::Scheme(scheme) => set_scheme(key, scheme),
         Level::Gradient(_) => {}

@@ -1,6 +1,6 @@
 //! The operands of one case: seeded values, and the buffers that hold them.
 
-use wgpu_attention::problem::{Element, Layout, Operand, Problem};
+use wgpu_attention::problem::{Layout, Operand, Problem};
 use wgpu_attention::reference::{Bias, Tensors, visible};
 
 use super::cases::Case;
@@ -111,12 +111,13 @@ impl Inputs {
 /// Standard normal values, every 13th −∞; NaN where no row that shares the value sees its pair.
 fn bias(case: &Case, layout: &Layout, seed: u64) -> DenseBias {
     let s = &case.problem.shape;
+    let element = case.problem.score.bias_element;
     let (sizes, operand) = (
         [s.batch, s.q_heads, s.q_len],
-        Operand::new(Element::F32, *layout),
+        Operand::new(element, *layout),
     );
     let mut buffer = vec![POISON; operand.bytes(sizes, s.kv_len) as usize];
-    let random = normal(!seed, buffer.len() / 4);
+    let random = normal(!seed, buffer.len() / element.size() as usize);
     let tensors = case.tensors(&[], &[], &[]);
     for (row, start) in row_starts(layout, sizes).enumerate() {
         let (i, h) = (row as u32 % s.q_len, row as u32 / s.q_len % s.q_heads);
@@ -128,10 +129,10 @@ fn bias(case: &Case, layout: &Layout, seed: u64) -> DenseBias {
             } else {
                 random[at]
             };
-            scatter_row(&mut buffer, Element::F32, at, &[x]);
+            scatter_row(&mut buffer, element, at, &[x]);
         }
     }
-    let values = gather(&buffer, Element::F32, layout, sizes, s.kv_len);
+    let values = gather(&buffer, element, layout, sizes, s.kv_len);
     DenseBias { values, buffer }
 }
 

@@ -7,7 +7,7 @@ use wgpu_attention::problem::{Problem, Slice};
 use wgpu_attention::reference::{Forward, Gradients, ScoreGradients, Tensors, visible};
 
 use self::position::{Rotated, key_position, query_position};
-use self::score::{added, capped, sink};
+use self::score::{added, capped, sink, slope_index};
 use super::tensor::round;
 
 /// One query's operands in f32, rotated by their positions.
@@ -207,8 +207,8 @@ pub fn score_gradients(
                 1.0
             };
             (value.bias[at], terms.bias[at]) = (pair.ds * by_bias, pair.ds_terms * by_bias);
-            value.slopes[h as usize] -= pair.ds * distance;
-            terms.slopes[h as usize] += pair.ds_terms * distance;
+            value.slopes[slope_index(problem, b, h)] -= pair.ds * distance;
+            terms.slopes[slope_index(problem, b, h)] += pair.ds_terms * distance;
             if let Some(t5) = &problem.score.t5 {
                 let thresholds = t5.buckets.thresholds().expect("a validated problem");
                 let bucket = t5.buckets.bucket(relative, &thresholds) as usize;
@@ -235,10 +235,12 @@ impl Numbers {
     fn new(problem: &Problem) -> Self {
         let (shape, heads) = (&problem.shape, problem.shape.q_heads as usize);
         let t5 = problem.score.t5.as_ref();
+        let per_batch = problem.score.slopes_per_batch;
+        let slopes = heads * if per_batch { shape.batch as usize } else { 1 };
         let buckets = t5.map_or(0, |t5| t5.buckets.buckets) as usize;
         Self {
             bias: vec![0.0; shape.rows() as usize * shape.kv_len as usize],
-            slopes: vec![0.0; heads],
+            slopes: vec![0.0; slopes],
             sinks: vec![0.0; heads],
             t5: vec![0.0; buckets * heads],
         }

@@ -89,6 +89,7 @@ pub mod forward {
             output: key.output.element,
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_element: score.bias_element,
             bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns(key).then_some(RotaryCase {
@@ -179,6 +180,7 @@ pub mod backward {
         Setting {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
+            bias_element: score.bias_element,
             bias_first: score.bias_first,
             distance: distance(&score),
             rotation: turns.then_some(RotaryCase {

@@ -3,14 +3,24 @@
 use std::borrow::Cow;
 
 use anyhow::{Result, bail, ensure};
+use half::{bf16, f16};
 use safetensors::tensor::Dtype;
-use wgpu_attention::Shape;
 use wgpu_attention::problem::{DenseMask, Layout, MAX_SCORE};
+use wgpu_attention::{Element, Shape};
 
 use crate::score::f32_bytes;
 use crate::tensors::Tensor;
 
-/// The bias as f32: as it lies in the file, or converted.
+/// How the bias is uploaded: as it lies in the file, or whole numbers as f32.
+pub fn bias_element(tensor: &Tensor) -> Element {
+    match tensor.dtype {
+        Dtype::F16 => Element::F16,
+        Dtype::BF16 => Element::BF16,
+        _ => Element::F32,
+    }
+}
+
+/// The bias as [`bias_element`] says.
 pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     ensure!(
         !matches!(tensor.dtype, Dtype::BOOL | Dtype::U8 | Dtype::I8),
@@ -18,7 +28,7 @@ pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
          where hidden",
         tensor.dtype
     );
-    let values = tensor.numbers()?;
+    let values = bias_numbers(tensor)?;
     let most = f64::from(MAX_SCORE);
     if let Some(n) = values.iter().position(|&x| x > most) {
         bail!(
@@ -26,7 +36,19 @@ pub fn bias_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
             values[n]
         );
     }
-    f32_bytes(tensor)
+    match bias_element(tensor) {
+        Element::F32 => f32_bytes(tensor),
+        _ => Ok(Cow::Borrowed(tensor.bytes)),
+    }
+}
+
+fn bias_numbers(tensor: &Tensor) -> Result<Vec<f64>> {
+    let halves = tensor.bytes.chunks_exact(2).map(|x| [x[0], x[1]]);
+    match bias_element(tensor) {
+        Element::F32 => tensor.numbers(),
+        Element::F16 => Ok(halves.map(|x| f16::from_le_bytes(x).to_f64()).collect()),
+        Element::BF16 => Ok(halves.map(|x| bf16::from_le_bytes(x).to_f64()).collect()),
+    }
 }
 
 /// A mask, packed to bits.

@@ -17,16 +17,17 @@ use crate::tensors::{Tensor, TensorFile};
 pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) -> Result<()> {
     let shape = problem.shape;
     let (score, position) = (&mut problem.score, &mut problem.position);
-    score.slopes = a_head(file, "slopes", &shape)?;
-    score.sinks = a_head(file, "sinks", &shape)?;
+    if let Some(tensor) = file.get("slopes") {
+        score.slopes_per_batch = are_per_batch(&tensor, &shape)?;
+        score.slopes = Some(values(&tensor)?);
+    }
+    score.sinks = sinks(file, &shape)?;
     score.t5 = t5(file, args, &shape)?;
     if let Some(bias) = file.get("bias") {
         hints::check_bias(&bias, &shape)?;
+        score.bias = Some(dense::layout(&bias, &shape)?);
+        score.bias_element = dense::bias_element(&bias);
     }
-    score.bias = file
-        .get("bias")
-        .map(|t| dense::layout(&t, &shape))
-        .transpose()?;
     position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
     position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;
     Ok(())
@@ -42,13 +43,29 @@ pub fn f32_bytes<'a>(tensor: &Tensor<'a>) -> Result<Cow<'a, [u8]>> {
     })
 }
 
-fn a_head(file: &TensorFile, name: &str, shape: &Shape) -> Result<Option<Values>> {
-    let Some(tensor) = file.get(name) else {
+/// Whether slopes are `[B, Hq]`, and not `[Hq]`.
+fn are_per_batch(slopes: &Tensor, shape: &Shape) -> Result<bool> {
+    let (batch, heads) = (shape.batch as usize, shape.q_heads as usize);
+    let per_batch = slopes.shape.len() > 1;
+    let fits = match per_batch {
+        true => *slopes.shape == [batch, heads],
+        false => *slopes.shape == [heads],
+    };
+    ensure!(
+        fits,
+        "slopes has shape {:?}; give it one value per query head, [{heads}], or per batch and head, [{batch}, {heads}]",
+        slopes.shape
+    );
+    Ok(per_batch)
+}
+
+fn sinks(file: &TensorFile, shape: &Shape) -> Result<Option<Values>> {
+    let Some(tensor) = file.get("sinks") else {
         return Ok(None);
     };
     ensure!(
         tensor.shape == [shape.q_heads as usize],
-        "{name} has shape {:?}; give it one value a query head, [{}]",
+        "sinks has shape {:?}; give it one value per query head, [{}]",
         tensor.shape,
         shape.q_heads
     );

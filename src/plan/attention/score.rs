@@ -1,11 +1,11 @@
 //! The parts of a score as a step sees them: which need code, and where their numbers lie.
 
 use crate::error::Result;
-use crate::kernel::{NOTHING, Params, ScoreKey};
+use crate::kernel::{NOTHING, Params, ScoreKey, Strategy};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::tiles::TileChoice;
 use crate::plan::{Binding, Declined};
-use crate::problem::{ModData, Positions, Problem, Role, T5Bias, tokens};
+use crate::problem::{Element, ModData, Positions, Problem, Role, T5Bias, tokens};
 
 /// The score of a forward or backward kernel.
 pub(in crate::plan) struct ScorePlan {
@@ -36,7 +36,12 @@ pub(in crate::plan) fn plan(
         bias = Some(bound.binding);
     }
     if let Some(slopes) = &score.slopes {
-        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, heads)?;
+        let words = u64::from(score.slope_batches(shape)) * heads;
+        params.score.slopes_at = builder.push_values(Role::Slopes, slopes, words)?;
+        params.score.slopes_batch = match score.slopes_per_batch {
+            true => shape.q_heads,
+            false => 0,
+        };
     }
     if let Some(t5) = &score.t5 {
         push_t5(builder, t5, params, heads)?;
@@ -61,6 +66,7 @@ pub(in crate::plan) fn plan(
     let key = ScoreKey {
         softcap: score.softcap.is_some(),
         bias: bias.is_some(),
+        bias_element: score.bias_element,
         bias_pairs: false,
         bias_first: score.bias_before_softcap,
         alibi: score.slopes.is_some(),
@@ -85,29 +91,40 @@ pub(in crate::plan) fn plan(
 
 impl ScorePlan {
     /// The key of a kernel whose lanes own rows of the bias: they load it in pairs where the tiles have words of 64 bits
-    /// and the bias is made of whole ones.
+    /// and the bias is f32 and made of whole ones.
     pub fn key_of_rows(&self, tiles: &TileChoice) -> ScoreKey {
         ScoreKey {
-            bias_pairs: self.bias_bytes(tiles).is_some_and(|n| n.is_multiple_of(8)),
+            bias_pairs: self.bias_bytes(tiles).is_some() && self.no_pairs(tiles).is_none(),
             ..self.key
         }
     }
 
     /// Says so where a bias is loaded number by number that could have been in pairs.
     pub fn decline_pairs(&self, tiles: &TileChoice, builder: &mut PlanBuilder<'_>) {
-        if self.bias_bytes(tiles).is_some_and(|n| !n.is_multiple_of(8)) {
+        if let Some(reason) = self.no_pairs(tiles) {
             builder.decline(Declined {
                 path: "a bias in pairs",
-                reason:
-                    "a load of 64 bits takes two numbers, and the bias has an odd number of them"
-                        .into(),
+                reason: format!("a load of 64 bits takes two numbers, and the bias {reason}")
+                    .into(),
             });
+        }
+    }
+
+    /// Why a bias that could be loaded in pairs is not.
+    fn no_pairs(&self, tiles: &TileChoice) -> Option<String> {
+        let bytes = self.bias_bytes(tiles)?;
+        match self.key.bias_element {
+            Element::F32 if bytes.is_multiple_of(8) => None,
+            Element::F32 => Some("has an odd number of them".into()),
+            element => Some(format!("is {element}, of which a word holds two")),
         }
     }
 
     /// Of the bias, where there is one and the tiles load pairs.
     fn bias_bytes(&self, tiles: &TileChoice) -> Option<u64> {
-        let pairs = tiles.vec8 && tiles.tiling.keys.is_multiple_of(2);
+        // Whose lanes lie across channels has one key at a time.
+        let owns_keys = !matches!(tiles.strategy, Strategy::Channels { .. });
+        let pairs = tiles.vec8 && owns_keys && tiles.tiling.keys.is_multiple_of(2);
         let bytes = self.bias.filter(|_| pairs)?.size;
         (bytes > 0).then_some(bytes)
     }

@@ -25,7 +25,7 @@ impl Pass<'_> {
             self.grad_bias(builder, last)?;
         }
         if request.dslopes {
-            let target = self.numbers(builder, Role::DSlopes, 1)?;
+            let target = self.slopes(builder)?;
             self.grad_numbers(builder, ScoreNumbers::Slopes, 0, 1, target)?;
         }
         if let Some(t5) = score.t5.as_ref().filter(|_| request.dt5) {
@@ -66,6 +66,15 @@ impl Pass<'_> {
         })
     }
 
+    /// A slope per head, or per batch and head: rows of the numbers of a batch.
+    fn slopes(&self, builder: &mut PlanBuilder<'_>) -> Result<Reduced> {
+        let (score, shape) = (&self.problem().score, &self.problem().shape);
+        let target = self.numbers(builder, Role::DSlopes, score.slope_batches(shape))?;
+        let mut rows = target.rows;
+        rows.batch = rows.row;
+        Ok(Reduced { rows, ..target })
+    }
+
     fn grad_numbers(
         &self,
         builder: &mut PlanBuilder<'_>,
@@ -99,7 +108,10 @@ impl Pass<'_> {
             p.partials.begin = begin;
             p.partials.count = count;
             p.partials.stride = stride;
-            p.sharing.batches = shape.batch;
+            p.sharing.batches = match numbers {
+                ScoreNumbers::Slopes if self.problem().score.slopes_per_batch => 1,
+                _ => shape.batch,
+            };
             p.sharing.heads = 1;
         });
         if tiles > 0 {

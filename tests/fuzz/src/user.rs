@@ -50,7 +50,7 @@ pub fn draw(draw: &mut Draw, case: Case, own: Case, inputs: &Inputs) -> (Case, C
     let bias = Layout::heads_first(s.q_heads, s.q_len, s.kv_len);
     (
         case.with(|p| p.mods = Some(mods)),
-        own.with(|p| p.score.bias = Some(bias)),
+        own.with(|p| (p.score.bias, p.score.bias_element) = (Some(bias), Element::F32)),
         own_inputs,
     )
 }

@@ -70,6 +70,17 @@ fn under_every_kind_of_mask() {
     }
 }
 
+#[test]
+fn of_16_bits() {
+    for (layout, element) in layouts().into_iter().zip([Element::F16, Element::BF16]) {
+        let case = case(&format!("{element}"), layout).with(|p| {
+            p.mask = Mask::causal();
+            p.score.bias_element = element;
+        });
+        agree(&case, &strategies(gpu()));
+    }
+}
+
 /// Lists that the host knows, and the same on the device: transposed once for both passes over keys.
 #[test]
 fn under_lists_of_blocks() {

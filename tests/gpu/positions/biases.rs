@@ -99,6 +99,23 @@ fn alibi_is_a_dense_bias() {
     }
 }
 
+/// `[B, Hq]`, of the host and in a buffer.
+#[test]
+fn slopes_of_each_batch() {
+    let slopes: Vec<f32> = (0..2 * HEADS).map(|n| 0.4 - 0.1 * n as f32).collect();
+    for mask in masks() {
+        let host = grouped(format!("slopes per batch {mask:?}")).with(|p| {
+            p.mask = mask;
+            p.score.slopes = Some(Values::Host(slopes.clone()));
+            p.score.slopes_per_batch = true;
+        });
+        agree(&host, &strategies(gpu()));
+        let mut device = host.with(|p| p.score.slopes = Some(Values::Device));
+        device.values.slopes = Some(slopes.clone());
+        agree(&device, &strategies(gpu()));
+    }
+}
+
 #[test]
 fn t5_is_a_dense_bias() {
     for (mask, (both, distance)) in masks()
@@ -148,6 +165,30 @@ fn dense_biases_of_every_layout() {
             let case = grouped_of(head_dim, name).with(|p| {
                 p.mask = mask.clone();
                 p.score.bias = Some(layout);
+            });
+            agree(&case, &strategies(gpu()));
+        }
+    }
+}
+
+/// Of 16-bit numbers, whose rows of 37 start in either half of a word.
+#[test]
+fn dense_biases_of_16_bits() {
+    let whole = Layout::heads_first(HEADS, Q_LEN, KV_LEN);
+    let layouts = [
+        whole,
+        Layout { batch: 0, ..whole }.at(1),
+        Layout { row: 0, ..whole },
+        Layout::rows_first(HEADS, Q_LEN, KV_LEN + 3).at(77),
+    ];
+    let elements = [Element::F16, Element::BF16];
+    for (layout, element) in layouts.into_iter().flat_map(|l| elements.map(|e| (l, e))) {
+        for (head_dim, mask) in [12, 16, 16].into_iter().zip(masks()) {
+            let name = format!("{element}, D = {head_dim}, {layout:?} {mask:?}");
+            let case = grouped_of(head_dim, name).with(|p| {
+                p.mask = mask;
+                p.score.bias = Some(layout);
+                p.score.bias_element = element;
             });
             agree(&case, &strategies(gpu()));
         }

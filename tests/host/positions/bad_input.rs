@@ -2,6 +2,8 @@
 
 use std::f64::consts::PI;
 
+use wgpu_attention::problem::Score;
+
 use super::*;
 
 #[test]
@@ -140,4 +142,43 @@ fn too_many_positions_on_the_device_are_refused() {
         end: Some(1 << 36),
     };
     assert_eq!(error, expected);
+}
+
+#[test]
+fn slopes_of_each_batch_and_of_all() {
+    let shape = Shape::square(3, 2, 4, 8);
+    let of = |slopes: Option<Values>, per_batch| {
+        let score = Score::default()
+            .with_slopes(slopes)
+            .with_slopes_per_batch(per_batch);
+        Problem::new(shape, Element::F32)
+            .with_score(score)
+            .validate()
+    };
+    let host = |count| Some(Values::Host(vec![0.5; count]));
+    for (count, per_batch) in [(2, false), (6, true)] {
+        assert_eq!(of(host(count), per_batch), Ok(()));
+        let error = of(host(count), !per_batch).expect_err("another count");
+        let text = error.to_string();
+        assert!(
+            text.contains("slopes") && text.contains(&count.to_string()),
+            "{text}"
+        );
+    }
+    let missing = Error::NoParameter {
+        what: "slopes_per_batch",
+        parameter: "slopes",
+    };
+    assert_eq!(of(None, true), Err(missing));
+}
+
+#[test]
+fn an_element_of_no_bias() {
+    let score = Score::default().with_bias_element(Element::F16);
+    let problem = Problem::new(Shape::square(1, 2, 4, 8), Element::F32).with_score(score);
+    let missing = Error::NoParameter {
+        what: "bias_element",
+        parameter: "bias",
+    };
+    assert_eq!(problem.validate(), Err(missing));
 }

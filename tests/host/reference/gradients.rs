@@ -155,6 +155,11 @@ fn the_scores_own_numbers_agree_with_differences() {
     alibi.problem.score.slopes = Some(Values::Host(slopes.clone()));
     let set = |score: &mut Score, x| score.slopes = Some(Values::Host(x));
     check_numbers(&alibi, "slopes", slopes, |g| g.dslopes, set);
+    let mut per_batch = alibi.clone();
+    per_batch.problem.score.slopes_per_batch = true;
+    let slopes: Vec<f32> = (0..8).map(|n| 0.5 - 0.125 * n as f32).collect();
+    per_batch.problem.score.slopes = Some(Values::Host(slopes.clone()));
+    check_numbers(&per_batch, "slopes per batch", slopes, |g| g.dslopes, set);
     let sinks = vec![0.5, -0.25, 1.0, 0.0];
     let set = |score: &mut Score, x| score.sinks = Some(Values::Host(x));
     check_numbers(&alibi, "sinks", sinks, |g| g.dsinks, set);

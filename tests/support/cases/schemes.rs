@@ -30,6 +30,7 @@ pub fn apply(setting: &Setting, problem: &mut Problem) {
     problem.score = Score::default().with_softcap(setting.softcap).with_bias(
         (setting.bias).then(|| Layout::heads_first(shape.q_heads, shape.q_len, shape.kv_len)),
     );
+    problem.score.bias_element = setting.bias_element;
     problem.score.bias_before_softcap = setting.bias_first;
     match setting.distance {
         None => {}

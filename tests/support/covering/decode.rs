@@ -49,7 +49,11 @@ fn dimensions() -> Vec<Vec<Level>> {
         [true, false].map(Level::Aligned).to_vec(),
         [1, 2, 4].map(Level::Rows).to_vec(),
         [true, false].map(Level::Softcap).to_vec(),
-        [true, false].map(Level::Bias).to_vec(),
+        vec![
+            Level::Bias(true),
+            Level::Bias(false),
+            Level::BiasOf(Element::BF16),
+        ],
         schemes.map(Level::Scheme).to_vec(),
         masks.map(Level::Mask).to_vec(),
     ]

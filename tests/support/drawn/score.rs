@@ -1,6 +1,6 @@
 //! What joins the product q·k.
 
-use wgpu_attention::problem::{Layout, T5, T5Bias, Values, alibi_slopes};
+use wgpu_attention::problem::{Element, Layout, T5, T5Bias, Values, alibi_slopes};
 
 use super::Draw;
 use crate::support::cases::Case;
@@ -11,6 +11,7 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
     score.softcap = draw.one_in(4).then(|| draw.pick(&[0.7, 3.0, 10.0, 50.0]));
     if draw.one_in(4) {
         score.bias = Some(bias(draw, &shape));
+        score.bias_element = draw.pick(&Element::ALL);
         score.bias_before_softcap = score.softcap.is_some() && draw.one_in(2);
     }
     let values = |draw: &mut Draw, given: Vec<f32>| match draw.one_in(2) {
@@ -19,7 +20,14 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
     };
     match draw.size(0, 5) {
         0 => {
-            let (slopes, device) = values(draw, alibi_slopes(shape.q_heads));
+            let mut given = alibi_slopes(shape.q_heads);
+            score.slopes_per_batch = draw.one_in(3);
+            if score.slopes_per_batch {
+                let of =
+                    |n: u32| given[(n % shape.q_heads) as usize] / (1 + n / shape.q_heads) as f32;
+                given = (0..shape.batch * shape.q_heads).map(of).collect();
+            }
+            let (slopes, device) = values(draw, given);
             score.slopes = Some(slopes);
             case.values.slopes = device;
         }

@@ -44,7 +44,8 @@ fn by_distance(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u3
         let relative =
             key_position(problem, tensors, b, j) - query_position(problem, tensors, b, i);
         if let Some(slopes) = &score.slopes {
-            sum -= values(slopes, tensors.slopes)[h as usize] * relative.abs() as f32;
+            sum -=
+                values(slopes, tensors.slopes)[slope_index(problem, b, h)] * relative.abs() as f32;
         }
         if let Some(t5) = &score.t5 {
             let thresholds = t5.buckets.thresholds().expect("a validated problem");
@@ -53,6 +54,12 @@ fn by_distance(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u3
         }
     }
     sum
+}
+
+/// Where the slope of a batch and head stands.
+pub fn slope_index(problem: &Problem, b: u32, h: u32) -> usize {
+    let batch = if problem.score.slopes_per_batch { b } else { 0 };
+    (batch * problem.shape.q_heads + h) as usize
 }
 
 fn bias(problem: &Problem, tensors: &Tensors, (b, h, i, j): (u32, u32, u32, u32)) -> f32 {

@@ -216,6 +216,27 @@ fn bad_input() {
     );
 }
 
+/// Slopes of each batch have a gradient of their shape, which adds up to that of shared ones.
+#[test]
+fn slopes_of_each_batch() -> Result<()> {
+    let one = [0.5, 0.25, 0.1, 0.7];
+    let gradient = |name: &str, slopes: Tensor| {
+        let (input, output) = file(name, Element::F32, vec![d_o(Element::F32), slopes]);
+        attend(&[input.as_str(), output.as_str(), "--grad"]).succeeded();
+        Golden::open(&output)?.floats("dslopes")
+    };
+    let shared = gradient("slopes", Tensor::floats("slopes", &one))?;
+    let two = Tensor::floats("slopes", &[one, one].concat()).shaped(&[2, 4]);
+    let got = gradient("slopes-per-batch", two)?;
+    assert_eq!((shared.len(), got.len()), (4, 8));
+    for (h, want) in shared.into_iter().enumerate() {
+        let sum = got[h] + got[4 + h];
+        assert!((sum - want).abs() < 1e-4, "dslopes[{h}]: {sum}, {want}");
+        assert!(got[h] != 0.0 && got[4 + h] != 0.0);
+    }
+    Ok(())
+}
+
 /// Slopes and T5's table; bias and sinks are those of g5.
 #[test]
 fn parameters_of_the_score() -> Result<()> {

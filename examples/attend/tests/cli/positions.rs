@@ -262,7 +262,13 @@ fn slopes_of_the_paper_and_of_the_file() -> Result<()> {
             .with(Tensor::floats("slopes", &own))
             .check(|p| p.score.slopes = Some(Values::Host(own.to_vec())))?;
     }
-    Ok(())
+    let per_batch = [0.25, -0.5, 0.0, 1.5, 0.1, 0.2, 0.3, 0.4];
+    Setup::new("slopes-per-batch", "")
+        .with(Tensor::floats("slopes", &per_batch).shaped(&[2, 4]))
+        .check(|p| {
+            p.score.slopes = Some(Values::Host(per_batch.to_vec()));
+            p.score.slopes_per_batch = true;
+        })
 }
 
 #[test]
@@ -311,6 +317,16 @@ fn biases_of_every_shape() -> Result<()> {
             p.score.bias = Some(bias_layout([1, 4, 9]));
             p.score.bias_before_softcap = true;
         })?;
+    for element in [Element::F16, Element::BF16] {
+        let bias = Tensor::normal("bias", element, &[1, 1, 9, 21], 9);
+        Setup::new(&format!("bias-{element}"), "--causal")
+            .with(bias.hiding(|n| n % 5 == 2))
+            .check(|p| {
+                p.mask = Mask::causal();
+                p.score.bias = Some(bias_layout([1, 1, 9]));
+                p.score.bias_element = element;
+            })?;
+    }
     let whole: Vec<i32> = (0..9 * 21).map(|n| n % 4 - 2).collect();
     Setup::new("bias-i32", "")
         .with(Tensor::integers("bias", &whole).shaped(&[1, 1, 9, 21]))

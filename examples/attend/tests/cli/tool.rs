@@ -123,9 +123,14 @@ impl Tensor {
 
     /// F32 values, −∞ where `hides` says so of their index.
     pub fn hiding(mut self, hides: impl Fn(usize) -> bool) -> Self {
-        for (n, bytes) in self.bytes.chunks_exact_mut(4).enumerate() {
+        let hiding = match self.dtype {
+            Dtype::F16 => encode(Element::F16, &[f64::NEG_INFINITY]),
+            Dtype::BF16 => encode(Element::BF16, &[f64::NEG_INFINITY]),
+            _ => encode(Element::F32, &[f64::NEG_INFINITY]),
+        };
+        for (n, bytes) in self.bytes.chunks_exact_mut(hiding.len()).enumerate() {
             if hides(n) {
-                bytes.copy_from_slice(&f32::NEG_INFINITY.to_le_bytes());
+                bytes.copy_from_slice(&hiding);
             }
         }
         self

@@ -52,6 +52,14 @@ fn settings() -> Vec<(&'static str, Setting)> {
             },
         ),
         (
+            "a bias of f16",
+            Setting {
+                bias: true,
+                bias_element: Element::F16,
+                ..base(12, 8, Element::F32)
+            },
+        ),
+        (
             "a bias before softcap",
             Setting {
                 softcap: Some(3.0),

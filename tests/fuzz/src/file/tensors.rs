@@ -45,7 +45,7 @@ fn tensors(draw: &mut Draw) -> Vec<Tensor> {
         integers("k_positions", &[b, m], 2),
         integers("segments_q", &[b, n], 1),
         integers("segments_k", &[b, m], 1),
-        floats("bias", Element::F32, &[b, hq, n, m], seed),
+        floats("bias", element, &[b, hq, n, m], seed),
         floats("slopes", Element::F32, &[hq], seed),
         floats("sinks", Element::F32, &[hq], seed),
         floats("t5", Element::F32, &[8, hq], seed),

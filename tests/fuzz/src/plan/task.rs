@@ -145,8 +145,9 @@ fn score(draw: &mut Draw, p: &mut Problem) {
         1 => {
             let layout = p.score.bias.unwrap_or(p.q.layout);
             p.score.bias = Some(draw.absurd_layout(layout));
+            p.score.bias_element = draw.pick(&Element::ALL);
         }
-        2 => p.score.slopes = Some(slopes),
+        2 => (p.score.slopes, p.score.slopes_per_batch) = (Some(slopes), draw.one_in(3)),
         3 => p.score.sinks = Some(sinks),
         _ => {
             let mut buckets = T5::causal();

@@ -103,6 +103,8 @@ fn tensors_that_do_not_fit() {
     let infinite = Tensor::floats("bias", &[f32::INFINITY; 9 * 21]).shaped(&[1, 1, 9, 21]);
     with(infinite, "", &["bias[0] is inf", "-inf"]);
     with(zeros("slopes", &[2]), "", &["slopes has shape [2]", "[4]"]);
+    let words = ["slopes has shape [4, 2]", "[4]", "[2, 4]"];
+    with(zeros("slopes", &[4, 2]), "", &words);
     with(
         zeros("sinks", &[4, 1]),
         "",
