@@ -2,6 +2,7 @@
 //! SIGTERM) removes it.
 
 use std::fs;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::process;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -20,7 +21,12 @@ fn partial() -> MutexGuard<'static, Option<PathBuf>> {
 
 /// Refuses a path that nothing can be written to, before anything is computed for it.
 pub fn check(path: &Path) -> Result<()> {
-    replace(path, |file| Ok(fs::write(file, [])?), |_| Ok(()))
+    // A name too long is found when it is looked up; the temporary one may be shorter.
+    let look_up = |to: &Path| match fs::symlink_metadata(to) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    };
+    replace(path, |file| Ok(fs::write(file, [])?), look_up)
 }
 
 /// Lets `write` make a file beside `path`, then gives it that name.

@@ -145,7 +145,6 @@ fn values_of_options() {
     run(&directory, &input, &["--scale", "nan"]).refused(1, &["scale"]);
     run(&directory, &input, &["--softcap", "-2"]).refused(1, &["softcap"]);
     run(&directory, &input, &["--strategy", "matrix"]).refused(1, &["matrix", "cannot run here"]);
-    run(&directory, &input, &["--decode", "on"]).refused(1, &["decode", "cannot run here"]);
     run(&directory, &input, &["--adapter", "abacus"]).refused(1, &["abacus", "--list"]);
 }
 
