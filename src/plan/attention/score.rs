@@ -104,8 +104,7 @@ impl ScorePlan {
         if let Some(reason) = self.no_pairs(tiles) {
             builder.decline(Declined {
                 path: "a bias in pairs",
-                reason: format!("a load of 64 bits takes two numbers, and the bias {reason}")
-                    .into(),
+                reason: format!("a load of 64 bits takes two numbers, and the bias {reason}"),
             });
         }
     }
