@@ -14,7 +14,9 @@ use wgpu_attention::{
     Tiling,
 };
 
-use crate::drawn::{check, devices, plan, problem, shapes};
+use crate::drawn::{plan, problem};
+use crate::support::drawn::Draw;
+use crate::support::drawn::device::{self, keeps_limits};
 
 /// Small numbers, powers of two and the ends of `u32`.
 fn number() -> impl Strategy<Value = u32> + Clone {
@@ -170,21 +172,17 @@ fn forced_choices_can_run_or_are_refused() {
         failure_persistence: None,
         ..Config::with_cases(CASES)
     });
-    let draws = (
-        shapes(),
-        prop::array::uniform12(0u32..1000),
-        any::<bool>(),
-        devices(),
-        options(),
-    );
+    let draws = (any::<u64>(), any::<bool>(), options());
     let (planned, tiled) = (Cell::new(0), Cell::new(0));
-    let outcome = runner.run(&draws, |(shape, draws, gradient, caps, options)| {
-        let Ok(plan) = plan(problem(shape, draws), gradient, &caps, &options) else {
+    let outcome = runner.run(&draws, |(seed, gradient, options)| {
+        let mut draw = Draw::new(seed);
+        let (problem, caps) = (problem(&mut draw), device::draw(&mut draw));
+        let Ok(plan) = plan(problem, gradient, &caps, &options) else {
             return Ok(());
         };
         planned.set(planned.get() + 1);
         tiled.set(tiled.get() + u32::from(options.tiling.is_some()));
-        check(&plan, &caps)?;
+        keeps_limits(&plan, &caps).map_err(TestCaseError::fail)?;
         obeys(&plan, &options)
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
@@ -416,20 +414,16 @@ fn nonsense_devices_get_plans_within_their_limits_or_errors() {
         failure_persistence: None,
         ..Config::with_cases(CASES)
     });
-    let draws = (
-        shapes(),
-        prop::array::uniform12(0u32..1000),
-        any::<bool>(),
-        nonsense_devices(),
-    );
+    let draws = (any::<u64>(), any::<bool>(), nonsense_devices());
     let planned = Cell::new(0);
-    let outcome = runner.run(&draws, |(shape, draws, gradient, caps)| {
+    let outcome = runner.run(&draws, |(seed, gradient, caps)| {
         let options = PlanOptions::default();
-        let Ok(plan) = plan(problem(shape, draws), gradient, &caps, &options) else {
+        let problem = problem(&mut Draw::new(seed));
+        let Ok(plan) = plan(problem, gradient, &caps, &options) else {
             return Ok(());
         };
         planned.set(planned.get() + 1);
-        check(&plan, &caps)?;
+        keeps_limits(&plan, &caps).map_err(TestCaseError::fail)?;
         obeys(&plan, &options)
     });
     outcome.unwrap_or_else(|error| panic!("{error}"));
