@@ -6,7 +6,7 @@ use std::task::{Context, Waker};
 use wgpu_attention::Role;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
-    Lengths, MAX_LEN, MAX_POSITION, Offsets, Positions, T5, T5Bias, Values,
+    Lengths, MAX_LEN, MAX_POSITION, MAX_SLOPE, Offsets, Positions, T5, T5Bias, Values,
 };
 use wgpu_attention::{Call, Element, Embedding, Error, Operands, Plan, Problem, Rotation, Shape};
 
@@ -194,7 +194,7 @@ fn numbers() {
             .collect();
         checked(&plan, &words)
     };
-    let fine = [f32::MAX, f32::MIN];
+    let fine = [MAX_SLOPE, -MAX_SLOPE];
     assert_eq!(check(fine, [-0.0, 1e-40], [1.0; 8]), Ok(()));
     let refusal = |result| match result {
         Err(Error::NumberAt {
