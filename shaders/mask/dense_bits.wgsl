@@ -5,5 +5,5 @@
 @if(dense_mask) fn mask_strides() -> StridesParams { return params.mask; }
 
 @if(dense_mask) fn dense_sees(b: u32, h: u32, i: u32, j: u32) -> bool {
-    return (aux[mask_row(mask_place(b, h), i) + j / 32u] >> (j % 32u) & 1u) == 1u;
+    return ((aux[mask_row(mask_place(b, h), i) + j / 32u] >> (j % 32u)) & 1u) == 1u;
 }

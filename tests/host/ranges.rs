@@ -100,7 +100,8 @@ fn rotations() {
         (
             |r| {
                 r.kind = RopeKind::Yarn(yarn(|y| {
-                    (y.mscale, y.mscale_all_dim) = (Some(1e4), Some(0.0))
+                    y.factor = 1e5;
+                    (y.mscale, y.mscale_all_dim) = (Some(1e3), Some(0.0));
                 }))
             },
             "attention_factor is",
