@@ -194,7 +194,9 @@ fn is_too_long(row: &[Level]) -> bool {
     for level in row {
         match *level {
             Level::Strategy(Strategy::Subgroup { width, .. }) => narrow = width < 8,
-            Level::Strategy(Strategy::Channels { width, .. }) => lanes = width,
+            Level::Strategy(Strategy::Channels { width, .. }) => {
+                (narrow, lanes) = (width < 8, width);
+            }
             Level::Dims(d, dv) => channels = d + dv,
             Level::Rows(n) => rows = n,
             Level::Lanes(n) => lanes = n,
