@@ -1,43 +1,8 @@
 //! dK and dV, by tiles of key rows.
 
-use std::fmt;
+use super::gradient::gradient_kernel;
 
-use crate::shader::Source;
-
-use super::{Gradient, Kernel, Tiles, Workgroup};
-
-/// The key of a kernel that makes dK and dV.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GradKv(pub Gradient);
-
-impl Kernel for GradKv {
-    fn entry(&self) -> &'static str {
-        "grad_kv"
-    }
-
-    fn compose(&self, source: &mut Source) {
-        self.0.compose(source, [true, false], [true, true]);
-    }
-
-    fn workgroup(&self) -> Workgroup {
-        self.0.tiles().workgroup(0)
-    }
-
-    fn owns(&self) -> String {
-        self.0.tiling.to_string()
-    }
-
-    fn tiles(&self) -> Option<Tiles> {
-        Some(self.0.tiles())
-    }
-
-    fn uses_mods(&self) -> bool {
-        self.0.uses_mods()
-    }
-}
-
-impl fmt::Display for GradKv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.name(self.entry(), f)
-    }
+gradient_kernel! {
+    /// The key of a kernel that makes dK and dV.
+    GradKv: "grad_kv", [true, false], [true, true]
 }

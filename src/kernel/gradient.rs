@@ -100,3 +100,46 @@ impl Gradient {
         self.score.uses_mods()
     }
 }
+
+/// A kernel that is told of a [`Gradient`] and nothing else: its key, its entry point, whether its rows are keys and whether
+/// it owns every tile, and whether it sums rows as long as a head and as a value ([`Gradient::compose`]).
+macro_rules! gradient_kernel {
+    ($(#[$doc:meta])* $name:ident: $entry:literal, $rows:expr, $sums:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub $crate::kernel::Gradient);
+
+        impl $crate::kernel::Kernel for $name {
+            fn entry(&self) -> &'static str {
+                $entry
+            }
+
+            fn compose(&self, source: &mut $crate::shader::Source) {
+                self.0.compose(source, $rows, $sums);
+            }
+
+            fn workgroup(&self) -> $crate::kernel::Workgroup {
+                self.0.tiles().workgroup(0)
+            }
+
+            fn owns(&self) -> String {
+                self.0.tiling.to_string()
+            }
+
+            fn tiles(&self) -> Option<$crate::kernel::Tiles> {
+                Some(self.0.tiles())
+            }
+
+            fn uses_mods(&self) -> bool {
+                self.0.uses_mods()
+            }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                self.0.name($entry, f)
+            }
+        }
+    };
+}
+pub(super) use gradient_kernel;

@@ -11,7 +11,7 @@ use crate::problem::{
 use crate::task::Task;
 
 use super::cost::step_flops;
-use super::limits::check_binding;
+use super::limits::{MOST_AUX_BYTES, SMALL_OPERANDS, check_binding, check_steps, product};
 use super::step::Bindings;
 use super::{
     AuxCopy, Binding, CopyOut, Cost, Declined, HostAt, OFFSET_ALIGNMENT, Plan, PlanOptions,
@@ -404,52 +404,4 @@ impl<'a> PlanBuilder<'a> {
     pub(super) fn check_binding(&self, what: &'static str, bytes: u64) -> Result<()> {
         check_binding(self.caps, what, bytes)
     }
-}
-
-/// The operands that share one buffer of the call's.
-pub(super) const SMALL_OPERANDS: &str = "the small operands together";
-/// The host holds them, and uploads them with every call.
-const MOST_AUX_BYTES: u64 = 1 << 30;
-/// Steps of a plan: each is about a kilobyte here, and 20 GFLOP or more where it is cut for its work.
-const MOST_STEPS: u64 = 1 << 18;
-/// Seconds of counting. A million keys in 64 parts are a sixteenth of it.
-const MOST_COUNTED: u64 = 1 << 30;
-/// Refuses a plan of more steps than one holds.
-pub(super) fn check_steps(steps: u64) -> Result<()> {
-    if steps > MOST_STEPS {
-        return Err(Error::Limit {
-            what: "the plan's steps",
-            actual: steps,
-            limit: "steps that a plan holds",
-            allowed: MOST_STEPS,
-            way_out: "call it by slices of the queries, or with larger PlanOptions::slice_rows",
-        });
-    }
-    Ok(())
-}
-
-/// Refuses parts that each look at so many rows: what they cost is counted row by row.
-pub(super) fn check_parts(parts: u64, rows: [u32; 2]) -> Result<()> {
-    check_steps(parts)?;
-    let actual = product([parts, rows[0].into(), rows[1].into()]);
-    if actual > MOST_COUNTED {
-        return Err(Error::Limit {
-            what: "the rows of all parts of a gradient together",
-            actual,
-            limit: "rows that a plan counts through",
-            allowed: MOST_COUNTED,
-            way_out: "call it by slices, or with fewer PlanOptions::splits or larger slice_rows",
-        });
-    }
-    Ok(())
-}
-
-/// `a · b · …`, or the largest number where that is larger still: what is compared with a limit.
-pub(super) fn product(numbers: impl IntoIterator<Item = u64>) -> u64 {
-    // A factor 0 may come last.
-    let numbers: Vec<u64> = numbers.into_iter().collect();
-    if numbers.contains(&0) {
-        return 0;
-    }
-    numbers.into_iter().fold(1, u64::saturating_mul)
 }

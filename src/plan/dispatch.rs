@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::kernel::{Params, Variant};
 
 use super::Cost;
-use super::builder::{PlanBuilder, product};
+use super::builder::PlanBuilder;
+use super::limits::product;
 use super::step::{Bindings, Step};
 
 /// Steps over the `q_tiles` tiles of every batch and head (`work_heads`) and their `splits`; `cost` answers what a

@@ -78,7 +78,6 @@ type Way = (&'static str, Box<dyn Fn(&mut Problem)>);
 fn ways() -> Vec<Way> {
     vec![
         ("plain", Box::new(|_| {})),
-        ("causal", Box::new(|p| p.mask = Mask::causal())),
         (
             "window",
             Box::new(|p| p.mask = Mask::window(19, 0).with_first(3)),

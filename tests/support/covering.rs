@@ -2,8 +2,7 @@
 
 pub mod backward;
 mod decode;
-
-use std::collections::BTreeSet;
+mod pairwise;
 
 use wgpu_attention::internal::{
     Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill,
@@ -11,6 +10,8 @@ use wgpu_attention::internal::{
 };
 use wgpu_attention::problem::position::RotaryLayout;
 use wgpu_attention::{Caps, Element, Tiling};
+
+use pairwise::pairwise;
 
 /// One value of one dimension of the key. A new dimension is a new arm here, a line in [`dimensions`], one in
 /// [`set`] and, where it does not go with everything, one in [`excludes`].
@@ -450,43 +451,4 @@ fn fit_tile(key: &mut Prefill) {
     let chunks = key.chunks + key.value_chunks;
     let fits = |tile: &u32| workgroup_tile_bytes(*tile, chunks) <= Caps::BASELINE.workgroup_memory;
     tiling.tile = [16, 8].into_iter().find(fits).unwrap_or(tiling.keys);
-}
-
-/// A level by its dimension and its number there.
-type Place = (usize, usize);
-
-/// Rows of one level a dimension that between them hold every pair of levels that do not exclude each other. Each
-/// row starts with a pair still missing and is filled up with the levels that add most (a greedy array, as AETG's).
-fn pairwise(dimensions: &[Vec<Level>]) -> Vec<Vec<Level>> {
-    let level = |(dimension, n): Place| -> Level { dimensions[dimension][n] };
-    let agree = |a: Place, b: Place| !excludes(level(a.min(b)), level(a.max(b)));
-    let places = |dimension: usize| (0..dimensions[dimension].len()).map(move |n| (dimension, n));
-    let mut missing: BTreeSet<[Place; 2]> = (0..dimensions.len())
-        .flat_map(|a| (a + 1..dimensions.len()).map(move |b| (a, b)))
-        .flat_map(|(a, b)| places(a).flat_map(move |a| places(b).map(move |b| [a, b])))
-        .filter(|&[a, b]| agree(a, b))
-        .collect();
-    let mut rows = Vec::new();
-    while let Some(seed) = missing.first() {
-        let mut row = seed.to_vec();
-        for dimension in (0..dimensions.len()).filter(|d| seed.iter().all(|place| place.0 != *d)) {
-            let gain = |a: Place| {
-                row.iter()
-                    .filter(|&&b| missing.contains(&[a.min(b), a.max(b)]))
-                    .count()
-            };
-            let too_long = |a: Place| {
-                let with = row.iter().copied().chain([a]).map(level);
-                is_too_long(&with.collect::<Vec<_>>())
-            };
-            let fitting =
-                places(dimension).filter(|&a| row.iter().all(|&b| agree(a, b)) && !too_long(a));
-            // Of equal gains the last: the dimensions end with what compiles fastest.
-            row.extend(fitting.max_by_key(|&a| gain(a)));
-        }
-        row.sort();
-        missing.retain(|pair| !pair.iter().all(|place| row.contains(place)));
-        rows.push(row.into_iter().map(level).collect());
-    }
-    rows
 }

@@ -4,9 +4,10 @@ use std::ops::Range;
 
 use crate::error::{Error, Result};
 use crate::kernel::{GradBias, GradKeyBias, Gradient, Params, Strides};
-use crate::plan::builder::{Bound, PlanBuilder, product};
+use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::tile_steps;
+use crate::plan::limits::product;
 use crate::plan::operation::merge::pack;
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::{self, TileChoice, TileRequest};

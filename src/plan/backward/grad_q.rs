@@ -3,9 +3,10 @@
 use crate::error::Result;
 use crate::kernel::GradQ;
 use crate::plan::Cost;
-use crate::plan::builder::{PlanBuilder, check_parts, check_steps};
+use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
+use crate::plan::limits::{check_parts, check_steps};
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::TileRequest;
 use crate::problem::Role;

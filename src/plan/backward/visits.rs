@@ -3,9 +3,10 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::plan::builder::{PlanBuilder, product};
+use crate::plan::builder::PlanBuilder;
 use crate::plan::dispatch::cut;
 use crate::plan::forward::splits::ITERATION_MARGIN;
+use crate::plan::limits::product;
 use crate::plan::tiles::{self, TileChoice};
 use crate::problem::{Problem, Slice};
 

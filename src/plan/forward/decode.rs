@@ -13,10 +13,17 @@ use crate::problem::Problem;
 use super::Answer;
 use super::tiled::{Family, Tiled, pair_flops};
 
-/// Queries up to which a call is decode, where nobody says otherwise. lavapipe of eight lanes on a busy machine, 8 heads of
-/// their own keys, 8192 of them, D = 128 (median ms, decode and prefill): 2 queries 39 and 43, 4 queries 37 and 67, 8
-/// queries 93 and 62. With 4 heads to a KV head one query takes 33 and 259.
-pub(super) const MOST_QUERIES: u32 = 4;
+/// Queries up to which a call is decode, where nobody says otherwise. 8192 keys on lavapipe of eight lanes (median ms,
+/// decode and prefill):
+///
+/// | heads, KV heads, queries, D | subgroup | workgroup |
+/// | ---                         | ---      | ---       |
+/// | 32, 8, 1, 128               | 14, 80   | 303, 986  |
+/// | 8, 8, 1, 128                | 14, 20   | 276, 183  |
+/// | 8, 8, 4, 64                 | 10, 11   | 146, 150  |
+///
+/// Of 8 queries and 8 heads of their own, D = 128, beside other load 93 and 62. No GPU was measured.
+const MOST_QUERIES: u32 = 4;
 
 /// Takes calls of few queries.
 pub(super) fn steps(

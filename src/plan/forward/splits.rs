@@ -2,7 +2,8 @@
 
 use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
-use crate::plan::builder::{PlanBuilder, product};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::limits::product;
 use crate::plan::tiles;
 use crate::problem::Slice;
 

@@ -3,8 +3,9 @@
 use crate::caps::AdapterClass;
 use crate::error::{Error, Result};
 use crate::kernel::{ListBlocks, ListFrom, Params, ROW_KERNEL_INVOCATIONS};
-use crate::plan::builder::{PlanBuilder, product};
+use crate::plan::builder::PlanBuilder;
 use crate::plan::dispatch::push;
+use crate::plan::limits::product;
 use crate::plan::{Binding, Cost};
 use crate::problem::{BlockGrid, DeviceBlocks};
 

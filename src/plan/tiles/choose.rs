@@ -22,7 +22,7 @@ pub(in crate::plan) fn choose(
                     strategy,
                     tiling,
                     vec8,
-                    key_loop,
+                    key_loop: key_loop && matches!(strategy, Strategy::Subgroup { .. }),
                     declined,
                 });
             }
@@ -181,10 +181,8 @@ fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, St
     };
     let sums = tile_request.sums * table.invocations * 4;
     let bytes = |tile| workgroup_tile_bytes(tile, tile_request.chunks) + sums;
-    let fitting = table.tiles.iter().copied();
-    let tile = fitting
-        .into_iter()
-        .find(|&tile| bytes(tile) <= caps.workgroup_memory);
+    let mut fitting = table.tiles.iter().copied();
+    let tile = fitting.find(|&tile| bytes(tile) <= caps.workgroup_memory);
     let tile = tile.ok_or_else(|| {
         format!(
             "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
