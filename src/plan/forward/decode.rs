@@ -1,7 +1,7 @@
 //! Few queries: tiles that pack the rows of the query heads of one KV head, so that each key is read once for all of them.
 
 use crate::error::{Error, Result};
-use crate::kernel::Params;
+use crate::kernel::{Params, Strategy};
 use crate::plan::Declined;
 use crate::plan::attention::context::pairs;
 use crate::plan::builder::PlanBuilder;
@@ -47,6 +47,10 @@ pub(super) fn steps(
         }
         Err(error) => return Err(error),
     };
+    if asked.is_none() && packed == 1 && chosen.strategy == Strategy::Workgroup {
+        let reason = "without subgroups only heads that share keys gain by it, and none are packed";
+        return Ok(Answer::NotMine(Some(reason.into())));
+    }
     if let Some(reason) = reason {
         builder.decline(Declined {
             path: "packed heads",
