@@ -46,6 +46,9 @@ fn select_chunk(x: Chunk, y: Chunk, second: bool) -> Chunk {
     return z;
 }
 
+// A chunk of a row, or 0 past the row's end. No branch: a text of many ran SwiftShader's compiler out of memory.
+fn within(x: Chunk, is_within: bool) -> Chunk { return select_chunk(Chunk(), x, is_within); }
+
 fn is_nonfinite(x: Chunk) -> bool {
     var nonfinite = false;
     @unroll for (var n = 0u; n < VEC4S; n++) { nonfinite = nonfinite || any_nonfinite(x[n]); }
