@@ -97,6 +97,17 @@ pub enum Error {
         /// v's type.
         v: Element,
     },
+    /// Rows of a cache that share words.
+    #[error(
+        "rows of {what} ({element}) share words of 32 bits, and a row is written by itself; give strides and channels that are \
+         whole words"
+    )]
+    SharedWords {
+        /// The cache.
+        what: &'static str,
+        /// How it is stored.
+        element: Element,
+    },
     /// More than the device allows.
     #[error("{what} takes {actual}; the device allows {allowed} ({limit}): {way_out}")]
     Limit {
@@ -186,6 +197,24 @@ pub enum Error {
          k_rotated out"
     )]
     RotatedKeys,
+    /// Rotary rows that are given where others are needed too, or none.
+    #[error(
+        "Position::rows_given says that the operand rotations holds the queries' rows, but {reason}"
+    )]
+    GivenRows {
+        /// What is in the way, and the way out.
+        reason: &'static str,
+    },
+    /// Keys in pages or a ring where rows at equal distances are needed.
+    #[error(
+        "{what} reads keys at equal distances, and k and v lie in {address}; give strided ones (KvAddress::Strided)"
+    )]
+    Address {
+        /// What is planned.
+        what: &'static str,
+        /// Where k and v lie.
+        address: &'static str,
+    },
     /// A gradient of something that the problem does not have.
     #[error(
         "{what} is asked for, but the problem has no {parameter}; state it in Problem::score or do not ask"

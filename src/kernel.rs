@@ -3,6 +3,8 @@
 
 pub mod params;
 
+mod address;
+mod append;
 mod check;
 mod codec;
 mod combine;
@@ -29,6 +31,8 @@ mod tiles;
 
 use std::fmt;
 
+pub use address::Address;
+pub use append::Append;
 pub use check::{CHECK_RUN, Check};
 pub use codec::{Input, Output, whole_vec8s};
 pub use combine::Combine;
@@ -147,6 +151,8 @@ variants! {
     Combine,
     /// Moves f32 rows to where and how they are to be stored.
     Pack,
+    /// Writes new rows into a cache.
+    Append,
     /// Rotates rows by their positions.
     Rotate,
     /// (lse, Δ) per query.

@@ -91,7 +91,7 @@ pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
 #[cfg(feature = "wgpu")]
 pub use wgpu;
 
-pub use task::{Backward, BlockScan, Embedding, Merge, Rotation};
+pub use task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation};
 
 /// What the crate's own test suites look at; no part of its interface.
 #[doc(hidden)]

@@ -33,7 +33,7 @@ use crate::caps::Caps;
 use crate::error::Error;
 use crate::error::Result;
 use crate::problem::{ModText, Problem, Role};
-use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation, Task};
+use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation, Task};
 
 /// A faster path that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,6 +108,8 @@ pub struct Plan {
     /// Where lengths and offsets lie that the host holds, in words.
     pub(crate) host_at: HostAt,
     pub(crate) table: Option<TableNeed>,
+    /// The operand `rotations` stands in the table's place.
+    pub(crate) rows_given: bool,
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) declined: Vec<Declined>,
     pub(crate) notes: Vec<String>,
@@ -144,6 +146,13 @@ impl Plan {
         operation::rotate(rotation, caps, options)?.within_limits()
     }
 
+    /// Plans writing new keys and values into a cache.
+    pub fn append(append: &KvAppend, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        options.validate_without_tiles("an append", true)?;
+        caps.validate()?;
+        operation::append(append, caps, options)?.within_limits()
+    }
+
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         options.validate_without_tiles("an embedding", false)?;
@@ -170,6 +179,8 @@ impl Plan {
             Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, &options),
             // Its one output is the tensor it adds to.
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &options),
+            // It writes rows to where they belong, whatever else the buffer holds.
+            Task::KvAppend(append) => Self::append(append, &self.caps, &options),
             Task::Backward(backward) => Self::backward(backward, &self.caps, &options),
             // Its lists lie in no other operand.
             Task::Scan(scan) => Self::scan(scan, &self.caps, &options),
@@ -182,7 +193,9 @@ impl Plan {
             Task::Attention(problem) => problem,
             Task::Backward(backward) => &backward.problem,
             Task::Scan(scan) => return Some(&scan.mods.text),
-            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) => return None,
+            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) | Task::KvAppend(_) => {
+                return None;
+            }
         };
         problem.mods.as_ref().map(|mods| &mods.text)
     }

@@ -5,6 +5,7 @@
 
 mod block_mask;
 mod dense_mask;
+mod kv_address;
 mod mask;
 mod mods;
 mod operand;
@@ -18,6 +19,7 @@ pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
 };
 pub use dense_mask::{DenseMask, MaskBits};
+pub use kv_address::{KvAddress, MAX_PAGE, Pages, Ring};
 pub use mask::{Blocks, Lengths, Mask, Offsets, Prefix, Window};
 pub use mods::{
     ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
@@ -130,6 +132,8 @@ pub struct Problem {
     pub lse: Layout,
     /// Factor on q·k, at most [`MAX_SCALE`]; `None` is `1/√D`.
     pub scale: Option<f32>,
+    /// Where rows of k and v lie.
+    pub kv_address: KvAddress,
     /// Which pairs are visible.
     pub mask: Mask,
     /// What joins the product q·k.
@@ -151,6 +155,7 @@ setters! {
         with_o(o: Operand);
         with_lse(lse: Layout);
         with_scale(scale?: f32);
+        with_kv_address(kv_address: KvAddress);
         with_mask(mask: Mask);
         with_score(score: Score);
         with_position(position: Position);
@@ -174,6 +179,7 @@ impl Problem {
             o: Operand::new(element, o),
             lse: Layout::heads_first(shape.q_heads, shape.q_len, 1),
             scale: None,
+            kv_address: KvAddress::default(),
             mask: Mask::default(),
             score: Score::default(),
             position: Position::default(),
@@ -185,6 +191,15 @@ impl Problem {
     /// lse as a tensor of one channel.
     pub(crate) fn lse_operand(&self) -> Operand {
         Operand::new(Element::F32, self.lse)
+    }
+
+    /// k and v of this address, contiguous: `[B, Hkv, Nk, D]`, `[pages, Hkv, page_len, D]` or `[B, Hkv, first + len, D]`.
+    #[must_use]
+    pub fn with_cache(mut self, address: KvAddress) -> Self {
+        let [_, heads, rows] = address.sizes(&self.shape);
+        self.k.layout = Layout::heads_first(heads, rows, self.shape.head_dim);
+        self.v.layout = Layout::heads_first(heads, rows, self.shape.value_dim);
+        self.with_kv_address(address)
     }
 
     /// The factor on q·k.
@@ -234,7 +249,8 @@ impl Problem {
         }
         self.validate_slice()?;
         let q = [s.batch, s.q_heads, s.q_len];
-        let kv = [s.batch, s.kv_heads, s.kv_len];
+        self.kv_address.validate(s)?;
+        let kv = self.kv_address.sizes(s);
         self.q.validate("q", q, s.head_dim)?;
         self.k.validate("k", kv, s.head_dim)?;
         self.v.validate("v", kv, s.value_dim)?;
@@ -259,6 +275,10 @@ impl Problem {
             ));
         }
         self.mask.validate(s)?;
+        self.kv_address.validate_mask(s, &self.mask)?;
+        if self.mask.selected_blocks().is_some() {
+            self.kv_address.check_strided("the choice of blocks")?;
+        }
         self.score.validate(s)?;
         self.position.validate(s, &self.mask)
     }

@@ -3,6 +3,7 @@
 mod backward;
 mod block_scan;
 mod embedding;
+mod kv_append;
 mod merge;
 #[cfg(feature = "wgpu")]
 mod names;
@@ -11,6 +12,7 @@ mod rotation;
 pub use backward::Backward;
 pub use block_scan::BlockScan;
 pub use embedding::Embedding;
+pub use kv_append::KvAppend;
 pub use merge::Merge;
 pub use rotation::Rotation;
 
@@ -23,6 +25,7 @@ pub enum Task {
     Merge(Merge),
     Rotation(Box<Rotation>),
     Embedding(Box<Embedding>),
+    KvAppend(Box<KvAppend>),
     Backward(Box<Backward>),
     Scan(Box<BlockScan>),
 }

@@ -6,7 +6,7 @@ use crate::caps::Caps;
 use crate::error::Result;
 use crate::plan::{Plan, PlanOptions};
 use crate::problem::Problem;
-use crate::task::{Backward, BlockScan, Embedding, Merge, Rotation};
+use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation};
 
 use super::call::{Call, Shared};
 use super::operands::Operands;
@@ -87,6 +87,11 @@ impl Attention {
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn plan_rotation(&self, rotation: &Rotation) -> Result<Plan> {
         Plan::rotation(rotation, &self.caps, &PlanOptions::default())
+    }
+
+    /// Plans writing new keys and values into a cache.
+    pub fn plan_append(&self, append: &KvAppend) -> Result<Plan> {
+        Plan::append(append, &self.caps, &PlanOptions::default())
     }
 
     /// Plans adding a table's rows to embeddings by position.

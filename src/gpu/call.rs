@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
+use crate::problem::Role;
 
 use super::arena::Arena;
 use super::buffers::scoped;
@@ -75,6 +76,7 @@ impl Call {
         }
         let table = match &plan.table {
             Some(need) => Some(shared.tables.get(device, need).await?),
+            None if plan.rows_given => Some(operands.get(Role::Rotations)?.clone()),
             None => None,
         };
         let mut copies = Vec::new();

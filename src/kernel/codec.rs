@@ -5,6 +5,8 @@ use std::fmt;
 use crate::problem::{Element, Operand};
 use crate::shader::Source;
 
+use super::Address;
+
 /// How an input's rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Input {
@@ -34,6 +36,11 @@ impl Input {
 
     /// The modules that read such rows; `vec8` ones 64 bits at a time.
     pub(super) fn modules(&self, vec8: bool) -> Vec<&'static str> {
+        self.modules_at(Address::Strided, vec8)
+    }
+
+    /// The same of rows that lie elsewhere.
+    pub(super) fn modules_at(&self, address: Address, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
             (Element::F32, true) if vec8 => "codec::f32_vec8",
             (_, true) if vec8 => "codec::half_vec8",
@@ -42,7 +49,7 @@ impl Input {
             (_, true) => "codec::half_vec4",
             (_, false) => "codec::half_any",
         };
-        with_element(rows, self.element)
+        with_element(address, rows, self.element)
     }
 }
 
@@ -65,6 +72,11 @@ impl Output {
 
     /// The modules that write such rows; `vec8` ones 64 bits at a time.
     pub(super) fn modules(&self, vec8: bool) -> Vec<&'static str> {
+        self.modules_at(Address::Strided, vec8)
+    }
+
+    /// The same of rows that lie elsewhere.
+    pub(super) fn modules_at(&self, address: Address, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
             (Element::F32, true) if vec8 => "codec::f32_output_vec8",
             (_, true) if vec8 => "codec::half_output_vec8",
@@ -73,13 +85,13 @@ impl Output {
             (_, true) => "codec::half_output_vec4",
             (_, false) => "codec::half_output_even",
         };
-        with_element(rows, self.element)
+        with_element(address, rows, self.element)
     }
 }
 
 /// Where rows lie, how they are stored, and what converts their numbers.
-fn with_element(rows: &'static str, element: Element) -> Vec<&'static str> {
-    let mut modules = vec!["address::strided", rows];
+fn with_element(address: Address, rows: &'static str, element: Element) -> Vec<&'static str> {
+    let mut modules = vec![address.module(), rows];
     modules.extend(element_module(element));
     modules
 }

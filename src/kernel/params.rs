@@ -158,6 +158,19 @@ kinds! {
         k_at: u32,
     }
 
+    /// Rows of k and v that do not lie at equal distances.
+    Lookup {
+        /// Where the table of pages lies in `aux`, and its numbers per batch.
+        table_at: u32,
+        pages: u32,
+        page_shift: u32,
+        page_mask: u32,
+        last_page: u32,
+        /// Rows that stay, and rows of the ring.
+        first: u32,
+        ring: u32,
+    }
+
     /// Elements from one partial's o and lse to the next one's.
     Partial { o: u32, lse: u32, }
 
@@ -230,6 +243,7 @@ groups! {
     /// The count of the user's numbers, and the numbers.
     mods: Place,
     rotation: Rotation,
+    lookup: Lookup,
     partial: Partial,
     /// A loop's bound per batch: one straight from a uniform is dear on lavapipe.
     bound: Place,

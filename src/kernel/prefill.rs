@@ -6,7 +6,9 @@ use crate::problem::position::RotaryLayout;
 use crate::shader::Source;
 
 use super::tiles::Dims;
-use super::{Input, Kernel, MaskKey, Output, ScoreKey, Strategy, Tiles, Tiling, Workgroup};
+use super::{
+    Address, Input, Kernel, MaskKey, Output, ScoreKey, Strategy, Tiles, Tiling, Workgroup,
+};
 
 /// The key of a forward kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +19,9 @@ pub struct Prefill {
     pub input: Input,
     /// v
     pub value: Input,
+    /// Where rows of k lie, and those of v.
+    pub k_address: Address,
+    pub v_address: Address,
     pub output: Output,
     /// ⌈D/4⌉
     pub chunks: u32,
@@ -50,12 +55,12 @@ impl Prefill {
     /// `packed`: tiles have the rows of several heads side by side.
     pub(super) fn compose_rows(&self, source: &mut Source, packed: bool) {
         self.all_tiles().compose(source);
-        for (slot, input) in [
-            ("q_rows", &self.input),
-            ("k_rows", &self.input),
-            ("v_rows", &self.value),
+        for (slot, input, address) in [
+            ("q_rows", &self.input, Address::Strided),
+            ("k_rows", &self.input, self.k_address),
+            ("v_rows", &self.value, self.v_address),
         ] {
-            source.slot(slot, input.modules(self.vec8));
+            source.slot(slot, input.modules_at(address, self.vec8));
         }
         self.score.compose(source, &self.mask, self.rotary);
         self.mask.compose(source);
@@ -81,10 +86,12 @@ impl Prefill {
         let tiles = self.all_tiles();
         write!(
             f,
-            "{family} {} {},{}->{} {}{}{}{}{}",
+            "{family} {} {}{},{}{}->{} {}{}{}{}{}",
             tiles.strategy_name(),
             self.input,
+            self.k_address,
             self.value,
+            self.v_address,
             self.output,
             Dims(self.chunks, self.value_chunks),
             self.score,

@@ -6,7 +6,7 @@ use crate::problem::position::RotaryLayout;
 use crate::shader::{Needs, Source};
 
 use super::codec::add_chunks;
-use super::{Input, Kernel, Output, Workgroup};
+use super::{Address, Input, Kernel, Output, Workgroup};
 
 /// Heads in which an invocation rotates its channels.
 pub const ROTATED_HEADS: u32 = 4;
@@ -15,6 +15,8 @@ pub const ROTATED_HEADS: u32 = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Rotate {
     pub input: Input,
+    /// Where the rows that are read lie.
+    pub from: Address,
     pub output: Output,
     pub layout: RotaryLayout,
     /// Partners lie in whole 4-vectors: d is a multiple of 8 (half layout) or of 4.
@@ -40,7 +42,7 @@ impl Kernel for Rotate {
     fn compose(&self, source: &mut Source) {
         source.constant("HEADS", ROTATED_HEADS);
         add_chunks(source, self.vec8);
-        source.slot("x_rows", self.input.modules(self.vec8));
+        source.slot("x_rows", self.input.modules_at(self.from, self.vec8));
         let half = self.layout == RotaryLayout::Half;
         source.flag("half_pairs", half);
         source.flag("whole_chunks", self.whole_chunks);
@@ -77,8 +79,9 @@ impl fmt::Display for Rotate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "rotate {}->{} {:?}{}{}",
+            "rotate {}{}->{} {:?}{}{}",
             self.input,
+            self.from,
             self.output,
             self.layout,
             if self.whole_chunks { "" } else { " ragged" },

@@ -2,6 +2,7 @@
 
 pub(super) mod context;
 pub(super) mod inputs;
+pub(in crate::plan) mod lookup;
 pub(super) mod mask;
 pub(super) mod positions;
 pub(super) mod score;

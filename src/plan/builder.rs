@@ -30,6 +30,8 @@ pub(super) struct PlanBuilder<'a> {
     host_at: HostAt,
     requirements: Vec<Requirement>,
     pub table: Option<TableNeed>,
+    /// The caller's rows stand in the rotary table's place.
+    pub rows_given: bool,
     /// What a pair costs with the user's functions over what its products cost, rounded up.
     load: u64,
 }
@@ -56,6 +58,7 @@ impl<'a> PlanBuilder<'a> {
             host_at: HostAt::default(),
             requirements: Vec::new(),
             table: None,
+            rows_given: false,
             load: 1,
         }
     }
@@ -87,6 +90,7 @@ impl<'a> PlanBuilder<'a> {
             host_at: self.host_at,
             requirements: self.requirements,
             table: self.table,
+            rows_given: self.rows_given,
             declined: self.declined,
             notes: self.notes,
         }

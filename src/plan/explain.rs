@@ -50,6 +50,7 @@ impl Plan {
                 (position.rotary.as_ref(), whose(position))
             }
             Task::Rotation(rotation) => (Some(&rotation.rotary), "rotation"),
+            Task::KvAppend(append) => (append.rotary.as_ref(), "rotation of k"),
             Task::Embedding(_) | Task::Scan(_) | Task::Merge(_) => return Ok(()),
         };
         let Some(rotary) = rotary else {
@@ -101,6 +102,14 @@ impl Plan {
                 "position table for embeddings [{}, {}, {}] on a {} adapter",
                 e.batch, e.len, e.dim, self.caps.class,
             ),
+            Task::KvAppend(append) => {
+                let s = &append.shape;
+                writeln!(
+                    f,
+                    "append of k [{}, {}, {}, {}], v [.., {}] on a {} adapter",
+                    s.batch, s.kv_heads, s.q_len, s.head_dim, s.value_dim, self.caps.class,
+                )
+            }
             Task::Rotation(r) => writeln!(
                 f,
                 "rotation of rows [{}, {}, {}, {}] on a {} adapter",

@@ -1,9 +1,11 @@
 //! Small operations: rows rotated, tables added, partial results merged.
 
+mod append;
 pub(super) mod embed;
 pub(super) mod merge;
 pub(super) mod rotate;
 
+pub(super) use append::plan as append;
 pub(super) use embed::plan as embed;
 pub(super) use merge::plan as merge;
 pub(super) use rotate::plan as rotate;

@@ -17,7 +17,11 @@ impl Plan {
         match &self.task {
             Task::Attention(problem) => Some(problem),
             Task::Backward(backward) => Some(&backward.problem),
-            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) | Task::Scan(_) => None,
+            Task::Merge(_)
+            | Task::Rotation(_)
+            | Task::Embedding(_)
+            | Task::KvAppend(_)
+            | Task::Scan(_) => None,
         }
     }
 

@@ -50,6 +50,10 @@ pub struct Position {
     /// k holds rotated keys, as caches do: only queries are rotated, and a factor on cosines and sines (YaRN) is not put
     /// on keys again. Keys rotated for another length (dynamic NTK, LongRoPE) keep what they were given.
     pub k_rotated: bool,
+    /// The queries' rows of the rotary table lie in the operand `rotations`, f32 `[B, Nq, pairs, 2]` (cosine and sine of each
+    /// pair; under xPos the keys' pairs behind the queries'), whatever the positions: how a cache that grows for ever, or
+    /// a scheme whose angles change, needs no table. k must hold rotated keys.
+    pub rows_given: bool,
     /// Where queries stand, `[B, Nq]`.
     pub q_positions: Positions,
     /// Where keys stand, `[B, Nk]`.
@@ -64,6 +68,7 @@ setters! {
     Position {
         with_rotary(rotary?: Rotary);
         with_k_rotated(k_rotated: bool);
+        with_rows_given(rows_given: bool);
         with_q_positions(q_positions: Positions);
         with_k_positions(k_positions: Positions);
         with_length(length?: u32);
@@ -102,6 +107,7 @@ impl Position {
         };
         count("q_positions", &self.q_positions, shape.q_len)?;
         count("k_positions", &self.k_positions, shape.kv_len)?;
+        self.validate_given()?;
         let Some(rotary) = &self.rotary else {
             return match self.k_rotated {
                 true => Err(Error::RotatedKeys),
@@ -116,6 +122,9 @@ impl Position {
                 rotary.head_dim,
                 allowed,
             ));
+        }
+        if self.rows_given {
+            return Ok(());
         }
         let known = self.known_range(shape, mask);
         match (&self.range, known) {
@@ -136,6 +145,23 @@ impl Position {
             (None, Some(_)) => Ok(()),
             (None, None) => Err(Error::Unstated),
         }
+    }
+
+    /// Rows that are given leave nothing to a table, and tell nothing of keys.
+    fn validate_given(&self) -> Result<()> {
+        if !self.rows_given {
+            return Ok(());
+        }
+        let reason = if self.rotation().is_none() {
+            "nothing is rotated; state Position::rotary"
+        } else if !self.k_rotated {
+            "keys would need rows too; give rotated ones and state Position::k_rotated"
+        } else if self.range.is_some() || self.length.is_some() {
+            "there is no table that Position::range or Position::length could shape; leave them out"
+        } else {
+            return Ok(());
+        };
+        Err(Error::GivenRows { reason })
     }
 
     /// The smallest and largest position of a call, where the host knows them all.

@@ -40,11 +40,19 @@ pub enum Role {
     SegmentsK,
     /// `u32` words as laid out by [`super::DenseMask`], for [`super::MaskBits::Device`].
     Mask,
+    /// `u32 [B, per_sequence]`, for [`super::KvAddress::Paged`].
+    PageTable,
+    /// `f32 [B, Nq, pairs, 2]`, for [`super::Position::rows_given`].
+    Rotations,
     /// `f32 [len]`, for [`super::ModData::Device`].
     ModData,
     /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
     /// a [`crate::BlockScan`] and for [`super::Select::written`].
     BlockLists,
+    /// The keys of a cache that a [`crate::KvAppend`] writes to.
+    KCache,
+    /// The values of a cache that a [`crate::KvAppend`] writes to.
+    VCache,
     /// The rows of a [`crate::Rotation`].
     Rows,
     /// The rotated rows of a [`crate::Rotation`].
@@ -98,8 +106,12 @@ impl Role {
             Self::SegmentsQ => "segments_q",
             Self::SegmentsK => "segments_k",
             Self::Mask => "mask",
+            Self::PageTable => "page_table",
+            Self::Rotations => "rotations",
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
+            Self::KCache => "k_cache",
+            Self::VCache => "v_cache",
             Self::Rows => "rows",
             Self::Rotated => "rotated",
             Self::Table => "table",
@@ -133,6 +145,7 @@ impl Role {
                 | Self::SegmentsQ
                 | Self::SegmentsK
                 | Self::Mask
+                | Self::PageTable
                 | Self::ModData
                 | Self::BlockLists
         )

@@ -13,6 +13,8 @@ macro_rules! modules {
 }
 
 modules! {
+    "address/paged",
+    "address/ring",
     "address/strided",
     "address/strided_inverse",
     "codec/bf16",

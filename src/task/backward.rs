@@ -69,6 +69,7 @@ impl Backward {
 
     pub(crate) fn validate(&self) -> Result<()> {
         self.problem.validate()?;
+        self.problem.kv_address.check_strided("a backward pass")?;
         let text = self.problem.mods.as_ref().map(|mods| &mods.text);
         if text.is_some_and(|text| text.has_score() && !text.has_score_grad()) {
             return Err(Error::NoScoreGradient);

@@ -1,8 +1,8 @@
 //! Which tensors a task names: those that it computes with or writes, be there anything to compute or not.
 
 use crate::problem::{
-    Blocks, Lengths, MaskBits, ModData, Offsets, Positions, Prefix, Problem, Role, Score, Segments,
-    Values,
+    Blocks, KvAddress, Lengths, MaskBits, ModData, Offsets, Positions, Prefix, Problem, Role,
+    Score, Segments, Values,
 };
 
 use super::{Backward, Task};
@@ -15,6 +15,7 @@ impl Task {
             Self::Merge(_) => "the merge",
             Self::Rotation(_) => "the rotation",
             Self::Embedding(_) => "the embedding",
+            Self::KvAppend(_) => "the append",
             Self::Backward(_) => "the backward pass",
             Self::Scan(_) => "the scan",
         }
@@ -41,6 +42,14 @@ impl Task {
             Self::Embedding(embedding) => match role {
                 Role::Table | Role::Embeddings => true,
                 Role::QPositions => embedding.positions == Positions::Device,
+                _ => false,
+            },
+            Self::KvAppend(append) => match role {
+                Role::K | Role::V | Role::KCache | Role::VCache => true,
+                Role::KvLens => append.kv_lens == Lengths::Device,
+                Role::QOffset => append.q_offset == Offsets::Device,
+                Role::PageTable => matches!(append.kv_address, KvAddress::Paged(_)),
+                Role::Rotations => append.rows_given,
                 _ => false,
             },
             Self::Scan(scan) => match role {
@@ -88,6 +97,8 @@ impl Problem {
             },
             Role::QPositions => position.q_positions == Positions::Device,
             Role::KPositions => position.k_positions == Positions::Device,
+            Role::PageTable => matches!(self.kv_address, KvAddress::Paged(_)),
+            Role::Rotations => position.rows_given,
             Role::ModData => {
                 let data = self.mods.as_ref().map(|mods| &mods.data);
                 matches!(data, Some(ModData::Device { .. }))

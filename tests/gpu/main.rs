@@ -10,6 +10,7 @@ mod run;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod addresses;
 mod again;
 mod backward;
 mod boundaries;

@@ -1,12 +1,13 @@
 //! The variants that the test suites run: a pairwise covering array over the compile key.
 
 pub mod backward;
+mod cached;
 mod decode;
 mod pairwise;
 
 use wgpu_attention::internal::{
-    Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool, Prefill,
-    Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant, workgroup_tile_bytes,
+    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool,
+    Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant, workgroup_tile_bytes,
 };
 use wgpu_attention::problem::position::RotaryLayout;
 use wgpu_attention::{Caps, Element, Tiling};
@@ -277,6 +278,7 @@ pub fn forward() -> Vec<Variant> {
         .chain(combine)
         .chain(pack)
         .chain(rotate)
+        .chain(cached::cached())
         .chain(listing())
         .chain([Check.into()])
         .collect()
@@ -368,6 +370,7 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
             element,
             aligned: whole_chunks,
         },
+        from: Address::Strided,
         output: Output {
             element: if whole_chunks { element } else { Element::F32 },
             aligned: whole_chunks,
@@ -414,6 +417,8 @@ fn prefill(levels: Vec<Level>) -> Prefill {
             element: Element::F32,
             aligned: false,
         },
+        k_address: Address::Strided,
+        v_address: Address::Strided,
         score: ScoreKey::default(),
         mask: MaskKey::default(),
         rotary: None,

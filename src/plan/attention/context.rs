@@ -11,6 +11,7 @@ use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::{Operand, Problem};
 
 use super::inputs::{Source, bind_inputs, rotate_inputs};
+use super::lookup::push_lookup;
 use super::mask::push_mask;
 use super::score::{self, ScorePlan};
 
@@ -37,6 +38,7 @@ impl<'a> Context<'a> {
     ) -> Result<Self> {
         let mask = push_mask(builder, problem, &mut params)?;
         let score = score::plan(builder, problem, &mut params, fused)?;
+        push_lookup(builder, problem.kv_address, &mut params)?;
         let [q, k, v] = bind_inputs(builder, problem)?;
         let schedule = Schedule::new(problem);
         let mut context = Self {

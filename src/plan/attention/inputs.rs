@@ -1,16 +1,19 @@
 //! The inputs of an attention kernel, forward or backward: the caller's tensors, or their rows rotated into scratch.
 
 use crate::error::Result;
-use crate::kernel::Params;
+use crate::kernel::{Address, Params};
 use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::operation::rotate::Pass;
 use crate::problem::position::Side;
-use crate::problem::{Element, Layout, Operand, Problem, Role, Slice};
+use crate::problem::{Element, Layout, Operand, Positions, Problem, Role, Slice};
+
+use super::lookup::address;
 
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
 pub(in crate::plan) struct Source {
     pub operand: Operand,
     pub bound: Bound,
+    pub address: Address,
 }
 
 pub(in crate::plan) fn bind_inputs(
@@ -19,17 +22,19 @@ pub(in crate::plan) fn bind_inputs(
 ) -> Result<[Source; 3]> {
     let shape = &problem.shape;
     let q = [shape.batch, shape.q_heads, shape.q_len];
-    let kv = [shape.batch, shape.kv_heads, shape.kv_len];
-    let mut bind = |role, operand: Operand, sizes, dim| -> Result<Source> {
+    let kv = problem.kv_address.sizes(shape);
+    let mut bind = |role, operand: Operand, sizes, dim, address| -> Result<Source> {
         Ok(Source {
             operand,
             bound: builder.input(role, &operand, sizes, dim)?,
+            address,
         })
     };
+    let kv_address = address(problem.kv_address);
     Ok([
-        bind(Role::Q, problem.q, q, shape.head_dim)?,
-        bind(Role::K, problem.k, kv, shape.head_dim)?,
-        bind(Role::V, problem.v, kv, shape.value_dim)?,
+        bind(Role::Q, problem.q, q, shape.head_dim, Address::Strided)?,
+        bind(Role::K, problem.k, kv, shape.head_dim, kv_address)?,
+        bind(Role::V, problem.v, kv, shape.value_dim, kv_address)?,
     ])
 }
 
@@ -46,23 +51,28 @@ pub(in crate::plan) fn rotate_inputs(
     let Some(rotary) = position.rotation() else {
         return Ok(());
     };
+    // Rows that are given have one per token, as positions have.
+    let q_positions = match position.rows_given {
+        true => &Positions::Device,
+        false => &position.q_positions,
+    };
     let sides = [
         (
-            Side::Query,
+            (Side::Query, Address::Strided),
             q,
             shape.q_heads,
             looked_at.q,
-            &position.q_positions,
+            q_positions,
         ),
         (
-            Side::Key,
+            (Side::Key, address(problem.kv_address)),
             k,
             shape.kv_heads,
             looked_at.k,
             &position.k_positions,
         ),
     ];
-    for (side, source, heads, rows, positions) in sides {
+    for ((side, from), source, heads, rows, positions) in sides {
         let rotates = position.rotates(side);
         if !rotates && source.operand.element == Element::F32 {
             continue;
@@ -81,11 +91,13 @@ pub(in crate::plan) fn rotate_inputs(
             side,
             source: source.bound,
             operand: &operand,
+            from,
             heads,
             rows,
             positions,
         };
         source.bound = pass.plan(builder, &params)?;
+        source.address = Address::Strided;
         source.operand = Operand::new(Element::F32, layout);
     }
     Ok(())

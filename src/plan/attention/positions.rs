@@ -12,7 +12,7 @@ const MOST_BETWEEN: i64 = 1 << 18;
 /// would be long (a few queries far behind the keys).
 pub(in crate::plan) fn explicit(problem: &Problem) -> Cow<'_, Problem> {
     let (shape, position) = (&problem.shape, &problem.position);
-    if position.rotary.is_none() || position.range.is_some() {
+    if position.rotary.is_none() || position.range.is_some() || position.rows_given {
         return Cow::Borrowed(problem);
     }
     let Some(range) = position.known_range(shape, &problem.mask) else {

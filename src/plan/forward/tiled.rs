@@ -285,6 +285,8 @@ impl<'a> Tiled<'a> {
                 &[shape.head_dim],
             ),
             value: Input::of(&[&self.context.v.operand], &[shape.value_dim]),
+            k_address: self.context.k.address,
+            v_address: self.context.v.address,
             output,
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
+use crate::kernel::{Address, Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
 use crate::plan::builder::{Bound, PlanBuilder};
 use crate::plan::limits::product;
 use crate::plan::tiles;
@@ -37,7 +37,11 @@ pub enum TableRows {
 }
 
 impl TableRows {
-    fn new(rotary: &Rotary, range: RangeInclusive<i32>, positions: &[&Positions]) -> Self {
+    pub(super) fn new(
+        rotary: &Rotary,
+        range: RangeInclusive<i32>,
+        positions: &[&Positions],
+    ) -> Self {
         let span = i64::from(*range.end()) - i64::from(*range.start()) + 1;
         let count: usize = positions
             .iter()
@@ -101,22 +105,14 @@ impl TableRows {
 const SPARSE_SPAN: i64 = 1 << 16;
 
 /// States the table and what the shader must know of it.
-fn bind_table(
+pub(super) fn bind_table(
     builder: &mut PlanBuilder<'_>,
     params: &mut Params,
     rotary: &Rotary,
     rows: TableRows,
     length: u32,
 ) -> Result<()> {
-    let (pairs, split) = (rotary.pairs(), rotary.xpos.is_some());
-    let stride = if split { 2 * pairs } else { pairs };
-    params.rotation.stride = stride;
-    params.rotation.key_at = if split { pairs } else { 0 };
-    params.rotation.start = rows.start();
-    params.rotation.rows = rows.len() as u32;
-    params.rotation.first = rotary.start;
-    params.rotation.dim = rotary.dim;
-    params.rotation.sine = 1.0;
+    let stride = state_table(params, rotary, rows.start(), rows.len() as u32);
     if let TableRows::Range(range) = &rows {
         check_range(rotary, range)?;
     }
@@ -130,6 +126,42 @@ fn bind_table(
     Ok(())
 }
 
+/// What a shader must know of a table; answers the pairs of a row.
+fn state_table(params: &mut Params, rotary: &Rotary, start: i32, rows: u32) -> u32 {
+    let (pairs, split) = (rotary.pairs(), rotary.xpos.is_some());
+    params.rotation.stride = if split { 2 * pairs } else { pairs };
+    params.rotation.key_at = if split { pairs } else { 0 };
+    params.rotation.start = start;
+    params.rotation.rows = rows;
+    params.rotation.first = rotary.start;
+    params.rotation.dim = rotary.dim;
+    params.rotation.sine = 1.0;
+    params.rotation.stride
+}
+
+/// The caller's rows in place of a table: one per token of `[batch, len]`.
+pub(super) fn bind_given_rows(
+    builder: &mut PlanBuilder<'_>,
+    params: &mut Params,
+    rotary: &Rotary,
+    [batch, len]: [u32; 2],
+) -> Result<()> {
+    let rows = tokens(batch, len);
+    if rows > u64::from(u32::MAX) {
+        return Err(Error::Extent {
+            what: Role::Rotations.name(),
+            end: Some(rows),
+        });
+    }
+    let rows = rows as u32;
+    let stride = state_table(params, rotary, 0, rows);
+    let operand = Operand::new(Element::F32, Layout::heads_first(1, rows, 2 * stride));
+    builder.input(Role::Rotations, &operand, [1, 1, rows], 2 * stride)?;
+    builder.rows_given = true;
+    params.rotation.q_at = builder.push_aux(0..rows)?;
+    Ok(())
+}
+
 /// Lays out the rotary table of an attention call and each token's row in it.
 pub(in crate::plan) fn plan_table(
     builder: &mut PlanBuilder<'_>,
@@ -138,6 +170,9 @@ pub(in crate::plan) fn plan_table(
     params: &mut Params,
 ) -> Result<()> {
     let (shape, position) = (&problem.shape, &problem.position);
+    if position.rows_given {
+        return bind_given_rows(builder, params, rotary, [shape.batch, shape.q_len]);
+    }
     let known = position.known_range(shape, &problem.mask);
     let range = position.range.clone().or(known).ok_or(Error::Unstated)?;
     let length = position.length(&range);
@@ -189,6 +224,7 @@ pub(in crate::plan) struct Pass<'a> {
     pub side: Side,
     pub source: Bound,
     pub operand: &'a Operand,
+    pub from: Address,
     /// Heads and rows of the whole tensor, and which rows are rotated.
     pub heads: u32,
     pub rows: std::ops::Range<u32>,
@@ -219,6 +255,7 @@ impl Pass<'_> {
         let rotate = RotateStep {
             rotary: self.rotary,
             rows: self.operand,
+            from: self.from,
             positions: self.positions,
         };
         let output = Output::scratch(self.rotary.head_dim);
@@ -267,6 +304,7 @@ impl BackPass<'_> {
         let rotate = RotateStep {
             rotary: self.rotary,
             rows: &scratch,
+            from: Address::Strided,
             positions: self.positions,
         };
         pack_into(
@@ -290,15 +328,16 @@ fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) -> Result<()> {
 }
 
 /// Rows that a step rotates.
-struct RotateStep<'a> {
-    rotary: &'a Rotary,
-    rows: &'a Operand,
-    positions: &'a Positions,
+pub(super) struct RotateStep<'a> {
+    pub rotary: &'a Rotary,
+    pub rows: &'a Operand,
+    pub from: Address,
+    pub positions: &'a Positions,
 }
 
 impl RotateStep<'_> {
     /// Adds the step from `from`, whose rows lie as `params.x` says.
-    fn push(
+    pub fn push(
         &self,
         builder: &mut PlanBuilder<'_>,
         params: Params,
@@ -342,6 +381,7 @@ impl RotateStep<'_> {
         declined.into_iter().for_each(|x| builder.decline(x));
         Ok(Rotate {
             input: Input::of(&[self.rows], &[dim]),
+            from: self.from,
             output,
             layout: self.rotary.layout,
             whole_chunks: whole_chunks(self.rotary, 4),
@@ -428,6 +468,7 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
     let rotate = RotateStep {
         rotary,
         rows: &rotation.rows,
+        from: Address::Strided,
         positions: &rotation.positions,
     };
     let what = "rotated";

@@ -1,0 +1,38 @@
+// Writes new rows into a cache: row i of batch b goes where the query of the same token stands. An invocation owns a chunk of
+// channels of a row.
+
+import part::params;
+import part::item;
+import part::numbers;
+import part::chunk;
+import mask::interval;
+import slot::x_rows for x;
+import slot::o_rows for o;
+
+@bind var<uniform> params: Params;
+@bind var<storage, read> x: array<x_word>;
+@bind var<storage, read_write> o: array<o_word>;
+@bind var<storage, read> aux: array<u32>;
+
+fn x_dim() -> u32 { return params.sizes.head_dim; }
+fn o_dim() -> u32 { return params.sizes.head_dim; }
+fn x_strides() -> StridesParams { return params.x; }
+fn o_strides() -> StridesParams { return params.y; }
+
+@compute @workgroup_size(INVOCATIONS)
+fn main(own: ItemInvocation) {
+    let n = item_of(own);
+    if (n >= params.work.end) { return; }
+    let chunks = (params.sizes.head_dim + CHUNK - 1u) / CHUNK;
+    let row = n / chunks;
+    let new_row = head_item(row, params.sizes.q_len);
+    // What a sequence has no room for, or does not have, is not written.
+    let at = diagonal(new_row.b, new_row.n);
+    if (at < 0 || u32(at) >= keys_end(new_row.b)) { return; }
+    store(o_row(o_place(new_row.b, new_row.h), u32(at)), n % chunks, loaded(x_chunk(x_row(x_place(new_row.b, new_row.h), new_row.n), n % chunks)));
+}
+
+fn store(start: u32, chunk: u32, x: Chunk) {
+    @if(!vec8) o_store(start, chunk, x[0]);
+    @if(vec8) o_store(start, chunk, x);
+}

@@ -1,0 +1,67 @@
+//! Writes new rows into a cache.
+
+use std::fmt;
+
+use crate::shader::{Needs, Source};
+
+use super::codec::add_chunks;
+use super::{Address, Input, Kernel, Output, Workgroup};
+
+/// The key of an append.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Append {
+    pub input: Input,
+    pub output: Output,
+    /// Where the cache's rows lie.
+    pub to: Address,
+    /// Moves 64 bits, and eight channels, at a time.
+    pub vec8: bool,
+}
+
+impl Append {
+    /// Channels that an invocation moves.
+    pub fn chunk_channels(&self) -> u32 {
+        if self.vec8 { 8 } else { 4 }
+    }
+}
+
+impl Kernel for Append {
+    fn entry(&self) -> &'static str {
+        "append"
+    }
+
+    fn compose(&self, source: &mut Source) {
+        add_chunks(source, self.vec8);
+        source.slot("x_rows", self.input.modules(self.vec8));
+        source.slot("o_rows", self.output.modules_at(self.to, self.vec8));
+        source.flag("transposed", false);
+    }
+
+    fn workgroup(&self) -> Workgroup {
+        Workgroup::ROWS
+    }
+
+    fn owns(&self) -> String {
+        format!("{} channels of a row per invocation", self.chunk_channels())
+    }
+
+    fn needs(&self) -> Needs {
+        Needs {
+            subgroups: false,
+            int64: self.vec8,
+        }
+    }
+}
+
+impl fmt::Display for Append {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "append {}->{}{}{}",
+            self.input,
+            self.output,
+            self.to,
+            if self.vec8 { " vec8" } else { "" }
+        )
+    }
+}

@@ -1,0 +1,39 @@
+//! What an address of keys and values reads: a table of pages, or the sizes of a ring.
+
+use crate::error::Result;
+use crate::kernel::{Address, Params};
+use crate::plan::builder::PlanBuilder;
+use crate::problem::{KvAddress, Role};
+
+/// How kernels find rows of k and v.
+pub(in crate::plan) fn address(of: KvAddress) -> Address {
+    match of {
+        KvAddress::Strided => Address::Strided,
+        KvAddress::Paged(_) => Address::Paged,
+        KvAddress::Ring(_) => Address::Ring,
+    }
+}
+
+/// Lays out what they read of it.
+pub(in crate::plan) fn push_lookup(
+    builder: &mut PlanBuilder<'_>,
+    of: KvAddress,
+    params: &mut Params,
+) -> Result<()> {
+    match of {
+        KvAddress::Strided => {}
+        KvAddress::Paged(pages) => {
+            let words = u64::from(params.sizes.batch) * u64::from(pages.per_sequence);
+            params.lookup.table_at = builder.copy_aux(Role::PageTable, words)?;
+            params.lookup.pages = pages.per_sequence;
+            params.lookup.page_shift = pages.page_len.trailing_zeros();
+            params.lookup.page_mask = pages.page_len - 1;
+            params.lookup.last_page = pages.pages.saturating_sub(1);
+        }
+        KvAddress::Ring(ring) => {
+            params.lookup.first = ring.first;
+            params.lookup.ring = ring.len;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,142 @@
+//! Writing new rows into a cache: keys rotated by a pass before where they are rotated, then both where they belong.
+
+use crate::caps::Caps;
+use crate::error::{Error, Result};
+use crate::kernel::{Address, Append, Input, Output, Params, Strides};
+use crate::plan::attention::lookup::{address, push_lookup};
+use crate::plan::builder::{Bound, PlanBuilder};
+use crate::plan::limits::product;
+use crate::plan::{Cost, Plan, PlanOptions, tiles};
+use crate::problem::{Element, Layout, Operand, Positions, Problem, Role};
+use crate::task::{KvAppend, Task};
+
+use super::rotate::{RotateStep, TableRows, bind_given_rows, bind_table};
+
+pub(in crate::plan) fn plan(
+    request: &KvAppend,
+    caps: &Caps,
+    options: &PlanOptions,
+) -> Result<Plan> {
+    request.validate()?;
+    let mut builder = PlanBuilder::new(caps, options);
+    if !request.sizes().contains(&0) {
+        steps(&mut builder, request)?;
+    }
+    Ok(builder.finish(Task::KvAppend(Box::new(request.clone()))))
+}
+
+fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
+    let shape = &request.shape;
+    // What stands where is told as an attention call tells it.
+    let problem = Problem::new(*shape, Element::F32)
+        .with_mask(request.mask())
+        .with_position(request.position());
+    let mut params = Params::of(&problem);
+    builder.push_lengths(&problem, &mut params)?;
+    push_lookup(builder, request.kv_address, &mut params)?;
+    let mut new = |role, operand: &Operand, dim| -> Result<(Operand, Bound)> {
+        Ok((
+            *operand,
+            builder.input(role, operand, request.sizes(), dim)?,
+        ))
+    };
+    let mut k = new(Role::K, &request.k, shape.head_dim)?;
+    let v = new(Role::V, &request.v, shape.value_dim)?;
+    if request.rotates() {
+        k = rotated(builder, request, &mut params, k.1)?;
+    }
+    for (role, (operand, from), cache, dim) in [
+        (Role::KCache, k, &request.k_cache, shape.head_dim),
+        (Role::VCache, v, &request.v_cache, shape.value_dim),
+    ] {
+        let kept = request.kv_address.sizes(shape);
+        let to = builder.output(role, cache, kept, dim)?;
+        append(
+            builder,
+            (request, &params),
+            (&operand, &from),
+            (cache, &to),
+            dim,
+        )?;
+    }
+    Ok(())
+}
+
+/// The new keys rotated into scratch.
+fn rotated(
+    builder: &mut PlanBuilder<'_>,
+    request: &KvAppend,
+    params: &mut Params,
+    from: Bound,
+) -> Result<(Operand, Bound)> {
+    let shape = &request.shape;
+    // It rotates, so it has a scheme.
+    let rotary = request.rotary.as_ref().ok_or(Error::RotatedKeys)?;
+    let positions = if request.rows_given {
+        bind_given_rows(builder, params, rotary, [shape.batch, shape.q_len])?;
+        Positions::Device
+    } else {
+        let position = request.position();
+        let known = position.known_range(shape, &request.mask());
+        let range = request.range.clone().or(known).ok_or(Error::Unstated)?;
+        let length = position.length(&range);
+        let rows = match &request.range {
+            Some(range) => TableRows::Range(range.clone()),
+            None => TableRows::new(rotary, range, &[&Positions::Index]),
+        };
+        bind_table(builder, params, rotary, rows, length)?;
+        Positions::Index
+    };
+    let [batch, heads, len] = request.sizes();
+    let bytes = product([batch, heads, len, shape.head_dim].map(u64::from)).saturating_mul(4);
+    let binding = builder.scratch("scratch for rotated keys", bytes)?;
+    let layout = Layout::heads_first(heads, len, shape.head_dim);
+    let rows = Strides::of(&layout);
+    let to = Bound { binding, rows };
+    let step = RotateStep {
+        rotary,
+        rows: &request.k,
+        from: Address::Strided,
+        positions: &positions,
+    };
+    let params = params.with(|p| {
+        p.x = from.rows;
+        p.rotation.side_at = p.rotation.key_at;
+    });
+    let output = Output::scratch(shape.head_dim);
+    step.push(builder, params, from.binding, &to, output)?;
+    Ok((Operand::new(Element::F32, layout), to))
+}
+
+fn append(
+    builder: &mut PlanBuilder<'_>,
+    (request, params): (&KvAppend, &Params),
+    (operand, from): (&Operand, &Bound),
+    (cache, to): (&Operand, &Bound),
+    dim: u32,
+) -> Result<()> {
+    let params = params.with(|p| {
+        p.x = from.rows;
+        p.y = to.rows;
+        p.sizes.head_dim = dim;
+    });
+    let mut key = Append {
+        input: Input::of(&[operand], &[dim]),
+        output: Output::of(cache, dim),
+        to: address(request.kv_address),
+        vec8: false,
+    };
+    let mut declined = Vec::new();
+    let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
+    key.vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)? && whole;
+    declined.into_iter().for_each(|x| builder.decline(x));
+    let rows = product(request.sizes().map(u64::from));
+    let cost = Cost {
+        read_bytes: rows * u64::from(dim) * key.input.element.size(),
+        written_bytes: rows * u64::from(dim) * key.output.element.size(),
+        ..Cost::default()
+    };
+    let items = rows * u64::from(dim.div_ceil(key.chunk_channels()));
+    let bindings = vec![("x", from.binding), ("o", to.binding)];
+    builder.item_steps(key, params, bindings, items, cost)
+}

@@ -1,0 +1,154 @@
+//! New keys and values written into a cache, in place.
+
+use std::ops::RangeInclusive;
+
+use crate::error::{Error, Result};
+use crate::problem::position::{Rotary, Side};
+use crate::problem::{
+    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape,
+};
+
+/// New keys `[B, Hkv, N, D]` and values `[B, Hkv, N, Dv]` (the operands `k`, `v`) that are written into a cache (`k_cache`,
+/// `v_cache`): row i of batch b becomes its row `q_offset[b] + i`, where the query of the same token stands, as long as that
+/// is before `kv_lens[b]`, the length with the new rows. So the lengths and offsets of the attention call that follows
+/// serve both, and a batch of which fewer than N rows are new gives them first.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct KvAppend {
+    /// B, Hkv, N, the rows that a sequence has room for (Nk of the attention calls), D and Dv. `q_heads` is `kv_heads`.
+    pub shape: Shape,
+    /// New keys.
+    pub k: Operand,
+    /// New values.
+    pub v: Operand,
+    /// The cache's keys, of the sizes that its address says.
+    pub k_cache: Operand,
+    /// The cache's values.
+    pub v_cache: Operand,
+    /// Where the cache's rows lie.
+    pub kv_address: KvAddress,
+    /// Rows of each batch with the new ones.
+    pub kv_lens: Lengths,
+    /// Rows of each batch before the new ones.
+    pub q_offset: Offsets,
+    /// Keys are rotated on the way in, by where they will stand; else they are stored as they are.
+    pub rotary: Option<Rotary>,
+    /// As in [`Position`].
+    pub rows_given: bool,
+    /// As in [`Position`].
+    pub length: Option<u32>,
+    /// As in [`Position`].
+    pub range: Option<RangeInclusive<i32>>,
+}
+
+setters! {
+    KvAppend {
+        with_k(k: Operand);
+        with_v(v: Operand);
+        with_k_cache(k_cache: Operand);
+        with_v_cache(v_cache: Operand);
+        with_kv_lens(kv_lens: Lengths);
+        with_q_offset(q_offset: Offsets);
+        with_rotary(rotary?: Rotary);
+        with_rows_given(rows_given: bool);
+        with_length(length?: u32);
+        with_range(range?: RangeInclusive<i32>);
+    }
+}
+
+impl KvAppend {
+    /// Contiguous rows of one element type into a contiguous cache of that type; lengths and offsets lie on the device.
+    pub fn new(shape: Shape, address: KvAddress, element: Element) -> Self {
+        let shape = Shape {
+            q_heads: shape.kv_heads,
+            ..shape
+        };
+        let rows =
+            |rows, dim| Operand::new(element, Layout::heads_first(shape.kv_heads, rows, dim));
+        let [_, _, kept] = address.sizes(&shape);
+        Self {
+            k: rows(shape.q_len, shape.head_dim),
+            v: rows(shape.q_len, shape.value_dim),
+            k_cache: rows(kept, shape.head_dim),
+            v_cache: rows(kept, shape.value_dim),
+            shape,
+            kv_address: address,
+            kv_lens: Lengths::Device,
+            q_offset: Offsets::Device,
+            rotary: None,
+            rows_given: false,
+            length: None,
+            range: None,
+        }
+    }
+
+    /// Batches, heads and rows of what is new.
+    pub(crate) fn sizes(&self) -> [u32; 3] {
+        [self.shape.batch, self.shape.kv_heads, self.shape.q_len]
+    }
+
+    /// Lengths and offsets as a mask has them.
+    pub(crate) fn mask(&self) -> Mask {
+        Mask::default()
+            .with_kv_lens(self.kv_lens.clone())
+            .with_q_offset(self.q_offset.clone())
+    }
+
+    /// Where the new keys stand.
+    pub(crate) fn position(&self) -> Position {
+        Position {
+            rotary: self.rotary.clone(),
+            k_rotated: self.rotary.is_some(),
+            rows_given: self.rows_given,
+            length: self.length,
+            range: self.range.clone(),
+            ..Position::default()
+        }
+    }
+
+    /// True where keys are rotated.
+    pub(crate) fn rotates(&self) -> bool {
+        self.position().rotates(Side::Query)
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        let shape = &self.shape;
+        for (what, value) in [
+            ("kv_heads", shape.kv_heads),
+            ("head_dim", shape.head_dim),
+            ("value_dim", shape.value_dim),
+        ] {
+            if value == 0 {
+                return Err(Error::size(what, value, "at least 1"));
+            }
+        }
+        self.kv_address.validate(shape)?;
+        let kept = self.kv_address.sizes(shape);
+        for (what, new, cache, dim) in [
+            ("k", &self.k, ("k_cache", &self.k_cache), shape.head_dim),
+            ("v", &self.v, ("v_cache", &self.v_cache), shape.value_dim),
+        ] {
+            new.validate(what, self.sizes(), dim)?;
+            let (what, cache) = cache;
+            cache.validate(what, kept, dim)?;
+            cache.validate_output(what, kept, dim)?;
+            check_whole_words(what, cache, dim)?;
+        }
+        self.mask().validate(shape)?;
+        self.position().validate(shape, &self.mask())
+    }
+}
+
+/// A row is written by itself, so its words are its own.
+fn check_whole_words(what: &'static str, cache: &Operand, dim: u32) -> Result<()> {
+    let per_word = cache.element.per_word();
+    let words = per_word == 1
+        || (cache.layout.is_aligned(per_word) && u64::from(dim).is_multiple_of(per_word));
+    match words {
+        true => Ok(()),
+        false => Err(Error::SharedWords {
+            what,
+            element: cache.element,
+        }),
+    }
+}

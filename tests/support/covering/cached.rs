@@ -1,0 +1,57 @@
+//! Kernels of caches: rows written in place, and read from pages and rings.
+
+use wgpu_attention::Element;
+use wgpu_attention::internal::{
+    Address, Append, Decode, Input, Output, Prefill, Strategy, Variant,
+};
+
+use super::{Level, prefill};
+
+const ADDRESSES: [Address; 3] = [Address::Strided, Address::Paged, Address::Ring];
+
+/// Every element, whole and not, to every address by turns.
+fn appends() -> impl Iterator<Item = Variant> {
+    let elements = Element::ALL.into_iter().zip(ADDRESSES);
+    elements.flat_map(|(element, to)| {
+        [(true, false), (false, false), (true, true)].map(|(aligned, vec8)| {
+            Variant::Append(Append {
+                input: Input { element, aligned },
+                output: Output { element, aligned },
+                to,
+                vec8,
+            })
+        })
+    })
+}
+
+/// Where rows lie meets nothing but what loads them: each strategy with each address.
+fn reads() -> impl Iterator<Item = Variant> {
+    let decode = Level::Strategy(Strategy::Channels {
+        width: 8,
+        fixed: true,
+    });
+    let subgroup = Level::Strategy(Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    });
+    let workgroup = Level::Strategy(Strategy::Workgroup);
+    let addresses = [Address::Paged, Address::Ring];
+    addresses.into_iter().flat_map(move |address| {
+        [decode, subgroup, workgroup].map(|strategy| {
+            let key = Prefill {
+                k_address: address,
+                v_address: address,
+                ..prefill(vec![strategy, Level::Dims(64, 64), Level::Aligned(true)])
+            };
+            match key.strategy {
+                Strategy::Channels { .. } => Variant::Decode(Decode(key)),
+                _ => Variant::Prefill(key),
+            }
+        })
+    })
+}
+
+/// What the portability suite composes beside the arrays; the suite of caches runs such calls.
+pub fn cached() -> impl Iterator<Item = Variant> {
+    appends().chain(reads())
+}
