@@ -108,6 +108,56 @@ pub enum Error {
         /// How it is stored.
         element: Element,
     },
+    /// Too few free pages.
+    #[error(
+        "the new tokens need {needed} more pages and {free} are free; free or truncate sequences, or make the cache with more \
+         pages"
+    )]
+    OutOfPages {
+        /// Pages that are needed.
+        needed: u32,
+        /// Pages that nobody holds.
+        free: u32,
+    },
+    /// More tokens than a sequence has room for.
+    #[error(
+        "a sequence of {len} tokens cannot take {new} more, for its capacity is {capacity}; truncate it, or make the cache \
+         for longer ones"
+    )]
+    Capacity {
+        /// Tokens that it has.
+        len: u32,
+        /// New ones.
+        new: u32,
+        /// Tokens that it may have.
+        capacity: u32,
+    },
+    /// A handle that stands for no sequence of this cache.
+    #[error(
+        "the sequence {reason}; name each sequence of this cache once, as long as it is not freed"
+    )]
+    Sequence {
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A fork of nothing.
+    #[error("a sequence without tokens cannot be forked; create another, or append to it first")]
+    EmptyFork,
+    /// More sequences than a cache has room for.
+    #[error(
+        "the cache holds {allowed} sequences already, one per row of its batch; free one, or make it for a larger batch or \
+         with pages"
+    )]
+    Slots {
+        /// Sequences that it may hold.
+        allowed: u32,
+    },
+    /// A snapshot that does not fit.
+    #[error("the snapshot does not fit: {reason}; restore into a cache of the same options")]
+    Snapshot {
+        /// What differs.
+        reason: String,
+    },
     /// More than the device allows.
     #[error("{what} takes {actual}; the device allows {allowed} ({limit}): {way_out}")]
     Limit {
@@ -202,6 +252,12 @@ pub enum Error {
         "Position::rows_given says that the operand rotations holds the queries' rows, but {reason}"
     )]
     GivenRows {
+        /// What is in the way, and the way out.
+        reason: &'static str,
+    },
+    /// Positions within a ring where they cannot be.
+    #[error("Position::within_cache counts positions within a ring, but {reason}")]
+    WithinCache {
         /// What is in the way, and the way out.
         reason: &'static str,
     },

@@ -63,6 +63,7 @@
 #[macro_use]
 mod setters;
 
+pub mod cache;
 pub mod caps;
 pub mod error;
 #[cfg(feature = "wgpu")]
@@ -78,12 +79,13 @@ mod shader;
 pub mod speculative;
 mod task;
 
+pub use cache::{CacheKind, KvCacheOptions, Sequence};
 pub use caps::Caps;
 #[cfg(feature = "wgpu")]
 pub use caps::wanted;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
-pub use gpu::{Attention, Call, Host, Operands, Outputs, download};
+pub use gpu::{Attention, Call, Host, KvCache, Operands, Outputs, Snapshot, download};
 pub use kernel::Tiling;
 pub use plan::{Plan, PlanOptions};
 pub use problem::{Element, Layout, Mask, Problem, Role, Shape};

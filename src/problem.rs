@@ -222,6 +222,13 @@ impl Problem {
         self.shape.batch == 0 || slice.q.is_empty() || slice.k.is_empty()
     }
 
+    /// Keys that a ring's last query sees: those that positions within it count.
+    pub(crate) fn kept(&self) -> u32 {
+        let left = self.mask.window.and_then(|window| window.left);
+        let window = left.unwrap_or(self.shape.kv_len).saturating_add(1);
+        self.mask.first.saturating_add(window)
+    }
+
     /// Checks everything that the host can know.
     pub fn validate(&self) -> Result<()> {
         let s = &self.shape;
@@ -280,7 +287,14 @@ impl Problem {
             self.kv_address.check_strided("the choice of blocks")?;
         }
         self.score.validate(s)?;
-        self.position.validate(s, &self.mask)
+        self.position.validate(s, &self.mask)?;
+        let is_ring = matches!(self.kv_address, KvAddress::Ring(_));
+        match self.position.within_cache && !is_ring {
+            true => Err(Error::WithinCache {
+                reason: "k and v lie in no ring; state Problem::kv_address",
+            }),
+            false => Ok(()),
+        }
     }
 
     fn validate_slice(&self) -> Result<()> {

@@ -14,16 +14,27 @@ struct RowContext {
     @if(segments) segment: array<u32, ROWS>,
 }
 
+// Where positions count within a ring, in which all but the first keys have moved towards those: how far.
+fn moved(b: u32) -> i32 {
+    @if(!within_cache) return 0;
+    @if(within_cache) return max(i32(min(aux[params.intervals.lens_at + b], params.sizes.kv_len)) - i32(params.lookup.kept), 0);
+}
+
+fn key_index(b: u32, j: u32) -> i32 {
+    @if(!within_cache) return i32(j);
+    @if(within_cache) return i32(j) - select(moved(b), 0, j < params.lookup.first);
+}
+
 // The position of query i; of the last one beyond the end.
 fn query_position(b: u32, i: u32) -> i32 {
     @if(q_positions) return bitcast<i32>(aux[params.positions.q_at + b * params.sizes.q_len + min(i, params.sizes.q_len - 1u)]);
-    @if(!q_positions) return diagonal(b, i);
+    @if(!q_positions) return diagonal(b, i) - moved(b);
 }
 
 // The position of key j; of the last one beyond the end.
 fn key_position(b: u32, j: u32) -> i32 {
     @if(k_positions) return bitcast<i32>(aux[params.positions.k_at + b * params.sizes.kv_len + min(j, params.sizes.kv_len - 1u)]);
-    @if(!k_positions) return i32(j);
+    @if(!k_positions) return key_index(b, j);
 }
 
 fn row_position(b: u32, n: u32) -> i32 {

@@ -49,13 +49,13 @@ fn value_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return v_load(row.
 fn query_rotation(b: u32, i: u32) -> u32 {
     @if(!rotary) return 0u;
     @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.rotation.q_at + b * params.sizes.q_len + i]));
-    @if(rotary) @if(!q_positions) return table_row(diagonal(b, i));
+    @if(rotary) @if(!q_positions) return table_row(diagonal(b, i) - moved(b));
 }
 
 fn key_rotation(b: u32, j: u32) -> u32 {
     @if(!rotary) return 0u;
     @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.rotation.k_at + b * params.sizes.kv_len + j])) + params.rotation.key_at;
-    @if(rotary) @if(!k_positions) return table_row(i32(j)) + params.rotation.key_at;
+    @if(rotary) @if(!k_positions) return table_row(key_index(b, j)) + params.rotation.key_at;
 }
 
 // What the first and the last query of a tile see.

@@ -188,11 +188,12 @@ impl Call {
     /// Copies what was set since the call was prepared.
     fn encode_values(&self, encoder: &mut wgpu::CommandEncoder) {
         let at = &self.plan.host_at;
-        let of = |at: Option<u32>, values: &Option<Vec<u32>>| Some((at?, values.clone()?));
+        let of =
+            |at: Option<u32>, values: &Option<Vec<u32>>| Some((&self.aux, at?, values.clone()?));
         let runs = [of(at.lens, &self.lens), of(at.offsets, &self.offsets)];
         let runs: Vec<_> = runs.into_iter().flatten().collect();
-        if !runs.iter().all(|(_, words)| words.is_empty()) {
-            self.staging.record(&self.device, encoder, &self.aux, &runs);
+        if !runs.iter().all(|(_, _, words)| words.is_empty()) {
+            self.staging.record(&self.device, encoder, &runs);
         }
     }
 

@@ -6,22 +6,28 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Buffers kept, at most: those of submissions that are in flight.
 const MOST_KEPT: usize = 16;
 
-/// Mapped buffers of one size.
+/// A buffer, the first word there, and what goes there.
+pub(super) type Run<'a> = (&'a wgpu::Buffer, u32, Vec<u32>);
+
+/// Mapped buffers.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Staging {
     mapped: Arc<Mutex<Vec<wgpu::Buffer>>>,
 }
 
 impl Staging {
-    /// Records that `runs` of words go to their places in `to`.
+    /// Records that `runs` of words go to their places.
     pub fn record(
         &self,
         device: &wgpu::Device,
         encoder: &mut wgpu::CommandEncoder,
-        to: &wgpu::Buffer,
-        runs: &[(u32, Vec<u32>)],
+        runs: &[Run<'_>],
     ) {
-        let words: Vec<u32> = runs.iter().flat_map(|(_, words)| words).copied().collect();
+        let words: Vec<u32> = runs
+            .iter()
+            .flat_map(|(_, _, words)| words)
+            .copied()
+            .collect();
         let bytes: &[u8] = bytemuck::cast_slice(&words);
         let buffer = self.take(device, bytes.len() as u64);
         // On a lost device nothing is mapped, and nothing of what is recorded runs.
@@ -30,7 +36,7 @@ impl Staging {
         }
         buffer.unmap();
         let mut from = 0;
-        for (at, words) in runs {
+        for (to, at, words) in runs {
             let (at, size) = (u64::from(*at) * 4, words.len() as u64 * 4);
             encoder.copy_buffer_to_buffer(&buffer, from, to, at, size);
             from += size;

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::problem::MAX_LEN;
 use crate::shader::{Needs, Source};
 
 use super::codec::add_chunks;
@@ -35,6 +36,7 @@ impl Kernel for Append {
         source.slot("x_rows", self.input.modules(self.vec8));
         source.slot("o_rows", self.output.modules_at(self.to, self.vec8));
         source.flag("transposed", false);
+        source.signed("MAX_OFFSET", MAX_LEN as i32);
     }
 
     fn workgroup(&self) -> Workgroup {

@@ -169,6 +169,8 @@ kinds! {
         /// Rows that stay, and rows of the ring.
         first: u32,
         ring: u32,
+        /// Keys that count where positions do so within a ring.
+        kept: u32,
     }
 
     /// Elements from one partial's o and lse to the next one's.

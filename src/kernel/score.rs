@@ -25,6 +25,8 @@ pub struct ScoreKey {
     /// Positions are given per token (for the score or for a fused rotation), not told by indices.
     pub q_positions: bool,
     pub k_positions: bool,
+    /// Positions count within a ring.
+    pub within_cache: bool,
     /// Each query has a temperature.
     pub temperature: bool,
     /// The user's functions that take part; their text stands beside the key (`Plan::mods`).
@@ -34,7 +36,7 @@ pub struct ScoreKey {
 
 impl ScoreKey {
     /// The conditions of the shader, and whether each is met.
-    fn flags(&self) -> [(&'static str, bool); 11] {
+    fn flags(&self) -> [(&'static str, bool); 12] {
         [
             ("softcap", self.softcap),
             ("bias", self.bias),
@@ -44,6 +46,7 @@ impl ScoreKey {
             ("t5", self.t5),
             ("q_positions", self.q_positions),
             ("k_positions", self.k_positions),
+            ("within_cache", self.within_cache),
             ("temperature", self.temperature),
             ("mask_mod", self.mask_mod),
             ("score_mod", self.score_mod),

@@ -54,6 +54,10 @@ pub struct Position {
     /// pair; under xPos the keys' pairs behind the queries'), whatever the positions: how a cache that grows for ever, or
     /// a scheme whose angles change, needs no table. k must hold rotated keys.
     pub rows_given: bool,
+    /// Positions count within a ring that keeps the first tokens and a window (StreamingLLM, arXiv 2309.17453, section 3.2):
+    /// once a sequence is longer than both, key `j ≥ first` and every query have moved down by what is gone between, so that
+    /// they never pass `first + window`. For keys that are not rotated yet.
+    pub within_cache: bool,
     /// Where queries stand, `[B, Nq]`.
     pub q_positions: Positions,
     /// Where keys stand, `[B, Nk]`.
@@ -69,6 +73,7 @@ setters! {
         with_rotary(rotary?: Rotary);
         with_k_rotated(k_rotated: bool);
         with_rows_given(rows_given: bool);
+        with_within_cache(within_cache: bool);
         with_q_positions(q_positions: Positions);
         with_k_positions(k_positions: Positions);
         with_length(length?: u32);
@@ -108,6 +113,7 @@ impl Position {
         count("q_positions", &self.q_positions, shape.q_len)?;
         count("k_positions", &self.k_positions, shape.kv_len)?;
         self.validate_given()?;
+        self.validate_within()?;
         let Some(rotary) = &self.rotary else {
             return match self.k_rotated {
                 true => Err(Error::RotatedKeys),
@@ -145,6 +151,21 @@ impl Position {
             (None, Some(_)) => Ok(()),
             (None, None) => Err(Error::Unstated),
         }
+    }
+
+    /// Positions that count within a ring are nobody else's.
+    fn validate_within(&self) -> Result<()> {
+        let given = [&self.q_positions, &self.k_positions];
+        let reason = if !self.within_cache {
+            return Ok(());
+        } else if self.k_rotated || self.rows_given {
+            "keys that are rotated already cannot move; give them unrotated"
+        } else if given.iter().any(|p| **p != Positions::Index) {
+            "positions are given per token as well; leave one of the two out"
+        } else {
+            return Ok(());
+        };
+        Err(Error::WithinCache { reason })
     }
 
     /// Rows that are given leave nothing to a table, and tell nothing of keys.

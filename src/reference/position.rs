@@ -9,7 +9,7 @@ use super::{Tensors, mask};
 pub(super) fn query_position(problem: &Problem, tensors: &Tensors, b: u32, i: u32) -> i64 {
     let at = || b as usize * problem.shape.q_len as usize + i as usize;
     match &problem.position.q_positions {
-        Positions::Index => mask::diagonal(problem, tensors, b, i),
+        Positions::Index => mask::diagonal(problem, tensors, b, i) - moved(problem, tensors, b),
         Positions::Host(p) => p[at()].into(),
         Positions::Device => device(tensors.q_positions)[at()].into(),
     }
@@ -19,9 +19,18 @@ pub(super) fn query_position(problem: &Problem, tensors: &Tensors, b: u32, i: u3
 pub(super) fn key_position(problem: &Problem, tensors: &Tensors, b: u32, j: u32) -> i64 {
     let at = || b as usize * problem.shape.kv_len as usize + j as usize;
     match &problem.position.k_positions {
-        Positions::Index => j.into(),
+        Positions::Index if j < problem.mask.first => j.into(),
+        Positions::Index => i64::from(j) - moved(problem, tensors, b),
         Positions::Host(p) => p[at()].into(),
         Positions::Device => device(tensors.k_positions)[at()].into(),
+    }
+}
+
+/// How far all but the first keys have moved, where positions count within a ring.
+fn moved(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
+    match problem.position.within_cache {
+        true => (i64::from(mask::len(problem, tensors, b)) - i64::from(problem.kept())).max(0),
+        false => 0,
     }
 }
 

@@ -32,6 +32,7 @@ modules! {
     "codec/half_output_vec8",
     "codec/half_vec4",
     "codec/half_vec8",
+    "kernel/append",
     "kernel/check",
     "kernel/combine",
     "kernel/delta",

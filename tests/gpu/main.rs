@@ -21,6 +21,7 @@ mod download;
 mod forced;
 mod golden;
 mod hidden;
+mod kv_cache;
 mod limits;
 mod lse;
 mod mods;

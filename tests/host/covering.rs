@@ -212,10 +212,12 @@ fn every_possible_pair_is_there() {
 fn there_are_at_most_160_each_once_and_always_the_same() {
     let variants = crate::support::covering::forward();
     println!("{} variants", variants.len());
-    let few = variants.iter().filter(|v| matches!(v, Variant::Decode(_)));
-    let few = few.count();
-    assert!(few <= 60, "{few}");
-    assert!(variants.len() - few <= 160, "{}", variants.len());
+    let cached: Vec<_> = crate::support::covering::cached::cached().collect();
+    assert!(cached.len() <= 20, "{}", cached.len());
+    let others = variants.iter().filter(|v| !cached.contains(v));
+    let (few, many): (Vec<_>, Vec<_>) = others.partition(|v| matches!(v, Variant::Decode(_)));
+    assert!(few.len() <= 60, "{}", few.len());
+    assert!(many.len() <= 160, "{}", many.len());
     assert_eq!(variants, crate::support::covering::forward());
     assert_eq!(
         variants.iter().collect::<BTreeSet<_>>().len(),

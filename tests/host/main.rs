@@ -5,6 +5,7 @@ mod support;
 
 #[cfg(feature = "wgpu")]
 mod binding;
+mod cache;
 mod check;
 mod composition;
 mod covering;

@@ -1,7 +1,7 @@
 //! The variants that the test suites run: a pairwise covering array over the compile key.
 
 pub mod backward;
-mod cached;
+pub mod cached;
 mod decode;
 mod pairwise;
 
@@ -255,7 +255,7 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
     (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
-/// A set of variants in which every two properties that may meet do meet, at most 160 of them and 60 for few queries, with
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries and 20 of caches, with
 /// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();

@@ -38,7 +38,7 @@ impl<'a> Context<'a> {
     ) -> Result<Self> {
         let mask = push_mask(builder, problem, &mut params)?;
         let score = score::plan(builder, problem, &mut params, fused)?;
-        push_lookup(builder, problem.kv_address, &mut params)?;
+        push_lookup(builder, problem.kv_address, problem.kept(), &mut params)?;
         let [q, k, v] = bind_inputs(builder, problem)?;
         let schedule = Schedule::new(problem);
         let mut context = Self {

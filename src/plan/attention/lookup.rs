@@ -14,10 +14,11 @@ pub(in crate::plan) fn address(of: KvAddress) -> Address {
     }
 }
 
-/// Lays out what they read of it.
+/// Lays out what they read of it; `kept` keys count where positions do so within a ring.
 pub(in crate::plan) fn push_lookup(
     builder: &mut PlanBuilder<'_>,
     of: KvAddress,
+    kept: u32,
     params: &mut Params,
 ) -> Result<()> {
     match of {
@@ -33,6 +34,7 @@ pub(in crate::plan) fn push_lookup(
         KvAddress::Ring(ring) => {
             params.lookup.first = ring.first;
             params.lookup.ring = ring.len;
+            params.lookup.kept = kept;
         }
     }
     Ok(())

@@ -76,6 +76,7 @@ pub(in crate::plan) fn plan(
             looks || rotates || temperature.is_some(),
         ),
         k_positions: given(&position.k_positions, looks || rotates),
+        within_cache: position.within_cache,
         temperature: temperature.is_some(),
         mask_mod: problem
             .mods

@@ -46,6 +46,16 @@ fn fuses_rotation(
     let whole = rotate::whole_chunks(rotary, 4);
     let able = whole && !problem.position.k_rotated;
     let selects = problem.mask.selected_blocks().is_some();
+    let within = problem.position.within_cache;
+    if within && (!able || builder.options.rotate == Some(RotateWhere::Pass)) {
+        let reason = "positions within a ring are known as keys are loaded, so keys are rotated then: leave \
+                      PlanOptions::rotate out, and rotate whole 4-vectors of channels"
+            .into();
+        return Err(Error::Strategy {
+            strategy: "a rotation pass",
+            reason,
+        });
+    }
     let fused = match builder.options.rotate {
         Some(RotateWhere::Fused) if selects => {
             let reason =
@@ -70,7 +80,7 @@ fn fuses_rotation(
             });
         }
         Some(asked) => asked == RotateWhere::Fused,
-        None => able && reads == 1 && !selects,
+        None => within || (able && reads == 1 && !selects),
     };
     let how = if input.aligned { "" } else { ", unaligned" };
     let rows = rotate::rotated_rows(&problem.position);

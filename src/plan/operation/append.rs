@@ -33,7 +33,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
         .with_position(request.position());
     let mut params = Params::of(&problem);
     builder.push_lengths(&problem, &mut params)?;
-    push_lookup(builder, request.kv_address, &mut params)?;
+    push_lookup(builder, request.kv_address, 0, &mut params)?;
     let mut new = |role, operand: &Operand, dim| -> Result<(Operand, Bound)> {
         Ok((
             *operand,

@@ -4,8 +4,9 @@ use wgpu_attention::Element;
 use wgpu_attention::internal::{
     Address, Append, Decode, Input, Output, Prefill, Strategy, Variant,
 };
+use wgpu_attention::problem::position::RotaryLayout;
 
-use super::{Level, prefill};
+use super::{Level, Scheme, prefill};
 
 const ADDRESSES: [Address; 3] = [Address::Strided, Address::Paged, Address::Ring];
 
@@ -36,13 +37,26 @@ fn reads() -> impl Iterator<Item = Variant> {
     });
     let workgroup = Level::Strategy(Strategy::Workgroup);
     let addresses = [Address::Paged, Address::Ring];
+    // Positions within a ring are those of a rotation and of a bias by distance.
+    let half = Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: false,
+    };
+    let schemes = [half, Scheme::Alibi { positions: false }, half];
     addresses.into_iter().flat_map(move |address| {
-        [decode, subgroup, workgroup].map(|strategy| {
-            let key = Prefill {
+        let strategies = [decode, subgroup, workgroup].into_iter().zip(schemes);
+        strategies.map(move |(strategy, scheme)| {
+            let levels = [
+                Level::Dims(64, 64),
+                Level::Aligned(true),
+                Level::Scheme(scheme),
+            ];
+            let mut key = Prefill {
                 k_address: address,
                 v_address: address,
-                ..prefill(vec![strategy, Level::Dims(64, 64), Level::Aligned(true)])
+                ..prefill([vec![strategy], levels.to_vec()].concat())
             };
+            key.score.within_cache = address == Address::Ring;
             match key.strategy {
                 Strategy::Channels { .. } => Variant::Decode(Decode(key)),
                 _ => Variant::Prefill(key),

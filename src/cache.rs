@@ -1,0 +1,10 @@
+//! What a KV cache holds and where: sizes, sequences and pages, all known to the host.
+//!
+//! The buffers are [`crate::KvCache`]'s; here is the bookkeeping, which needs no GPU.
+
+mod options;
+mod pool;
+mod sequences;
+
+pub use options::{CacheKind, KvCacheOptions};
+pub use sequences::{Sequence, Sequences, Update};

@@ -1,0 +1,222 @@
+//! The sizes of a cache, and the memory that they take.
+
+use crate::error::{Error, Result};
+use crate::problem::position::Rotary;
+use crate::problem::{Element, KvAddress, Layout, MAX_LEN, Operand, Pages, Ring, Shape};
+
+/// How sequences lie in a cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CacheKind {
+    /// Each of `batch` sequences has room for so many tokens of its own.
+    Contiguous {
+        /// Tokens of a sequence, at most.
+        capacity: u32,
+    },
+    /// Sequences take pages of a pool as they grow, and share those of a common beginning (PagedAttention,
+    /// arXiv 2309.06180).
+    Paged {
+        /// Tokens of a page: a power of two. Kernels look a page up per row: 16 to 256 serve all.
+        page_len: u32,
+        /// Pages of the pool.
+        pages: u32,
+        /// Tokens of a sequence, at most.
+        capacity: u32,
+    },
+    /// A layer with a window keeps the tokens that it sees and no more, however long a sequence is.
+    Ring {
+        /// Tokens at the beginning that are kept for good (StreamingLLM's sinks, arXiv 2309.17453).
+        first: u32,
+        /// Tokens that a query sees, its own counted in.
+        window: u32,
+    },
+}
+
+/// What a cache is made for: [`KvCacheOptions::new`], then a `with_` per field that differs.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct KvCacheOptions {
+    /// Layers, which share lengths and pages.
+    pub layers: u32,
+    /// Hkv
+    pub kv_heads: u32,
+    /// D
+    pub head_dim: u32,
+    /// Dv
+    pub value_dim: u32,
+    /// How keys are stored.
+    pub k: Element,
+    /// How values are stored.
+    pub v: Element,
+    /// How sequences lie.
+    pub kind: CacheKind,
+    /// B, sequences that a call computes. A paged cache may hold more.
+    pub batch: u32,
+    /// Nq, new tokens per sequence and call, at most.
+    pub q_len: u32,
+    /// How keys and queries are rotated.
+    pub rotary: Option<Rotary>,
+    /// Keys are rotated as they are written, by where they stand: each once. Else they are kept as they are and rotated as
+    /// they are read, which schemes need whose angles depend on the length; and in a ring positions then count within the
+    /// cache ([`Position::within_cache`](crate::problem::Position::within_cache), StreamingLLM).
+    pub rotated: bool,
+}
+
+setters! {
+    KvCacheOptions {
+        with_layers(layers: u32);
+        with_value_dim(value_dim: u32);
+        with_k(k: Element);
+        with_v(v: Element);
+        with_batch(batch: u32);
+        with_q_len(q_len: u32);
+        with_rotary(rotary?: Rotary);
+        with_rotated(rotated: bool);
+    }
+}
+
+impl KvCacheOptions {
+    /// One layer of `kv_heads` heads of `head_dim` channels in f32, one sequence at a time, a token per call.
+    pub fn new(kind: CacheKind, kv_heads: u32, head_dim: u32) -> Self {
+        Self {
+            layers: 1,
+            kv_heads,
+            head_dim,
+            value_dim: head_dim,
+            k: Element::F32,
+            v: Element::F32,
+            kind,
+            batch: 1,
+            q_len: 1,
+            rotary: None,
+            rotated: true,
+        }
+    }
+
+    /// Where rows lie.
+    pub fn address(&self) -> KvAddress {
+        match self.kind {
+            CacheKind::Contiguous { .. } => KvAddress::Strided,
+            CacheKind::Paged {
+                page_len,
+                pages,
+                capacity,
+            } => KvAddress::Paged(Pages {
+                page_len,
+                pages,
+                per_sequence: capacity.div_ceil(page_len.max(1)),
+            }),
+            CacheKind::Ring { first, window } => KvAddress::Ring(Ring {
+                first,
+                // The last of q_len queries may not overwrite what the first one sees.
+                len: (window.saturating_add(self.q_len)).saturating_sub(1),
+            }),
+        }
+    }
+
+    /// Tokens that a sequence may have.
+    pub fn capacity(&self) -> u32 {
+        match self.kind {
+            CacheKind::Contiguous { capacity } | CacheKind::Paged { capacity, .. } => capacity,
+            CacheKind::Ring { .. } => MAX_LEN,
+        }
+    }
+
+    /// The sizes of its calls, as many query heads as KV heads.
+    pub fn shape(&self) -> Shape {
+        Shape {
+            batch: self.batch,
+            q_heads: self.kv_heads,
+            kv_heads: self.kv_heads,
+            q_len: self.q_len,
+            kv_len: self.capacity(),
+            head_dim: self.head_dim,
+            value_dim: self.value_dim,
+        }
+    }
+
+    /// How keys and values of one layer lie.
+    pub fn operands(&self) -> [Operand; 2] {
+        let [_, heads, rows] = self.address().sizes(&self.shape());
+        [(self.k, self.head_dim), (self.v, self.value_dim)]
+            .map(|(element, dim)| Operand::new(element, Layout::heads_first(heads, rows, dim)))
+    }
+
+    /// Bytes of a layer's keys and values.
+    pub(crate) fn layer_bytes(&self) -> [u64; 2] {
+        let sizes = self.address().sizes(&self.shape());
+        let [k, v] = self.operands();
+        [
+            k.bytes(sizes, self.head_dim),
+            v.bytes(sizes, self.value_dim),
+        ]
+    }
+
+    /// Bytes of keys and values that a cache of these sizes takes, before it does; beside them come a few per page and
+    /// new token.
+    ///
+    /// # Errors
+    ///
+    /// Sizes that cannot be, as [`crate::Attention::kv_cache`] tells them.
+    pub fn bytes(&self) -> Result<u64> {
+        self.validate()?;
+        let layer: u64 = self.layer_bytes().into_iter().sum();
+        Ok(layer.saturating_mul(self.layers.into()))
+    }
+
+    /// The scheme by which keys are rotated as they are written.
+    pub(crate) fn rotary_of_append(&self) -> Option<&Rotary> {
+        self.rotary.as_ref().filter(|_| self.rotated)
+    }
+
+    /// Pairs of a token's rotary row, where keys are rotated.
+    pub(crate) fn rotary_pairs(&self) -> u32 {
+        let rotary = self.rotary_of_append();
+        rotary.map_or(0, |rotary| {
+            rotary.pairs() * (1 + u32::from(rotary.xpos.is_some()))
+        })
+    }
+
+    pub(crate) fn validate(&self) -> Result<()> {
+        for (what, value) in [
+            ("layers", self.layers),
+            ("kv_heads", self.kv_heads),
+            ("head_dim", self.head_dim),
+            ("value_dim", self.value_dim),
+            ("batch", self.batch),
+            ("q_len", self.q_len),
+            ("capacity", self.capacity()),
+        ] {
+            if value == 0 {
+                return Err(Error::size(what, value, "at least 1"));
+            }
+        }
+        if let CacheKind::Ring { window: 0, .. } = self.kind {
+            return Err(Error::size(
+                "window",
+                0u32,
+                "at least 1, the query's own token",
+            ));
+        }
+        let capacity = self.capacity();
+        if capacity > MAX_LEN {
+            return Err(Error::size(
+                "capacity",
+                capacity,
+                format!("at most {MAX_LEN}"),
+            ));
+        }
+        if self.q_len > capacity {
+            let allowed = format!("at most the capacity of a sequence, {capacity}");
+            return Err(Error::size("q_len", self.q_len, allowed));
+        }
+        self.address().validate(&self.shape())?;
+        if let Some(rotary) = &self.rotary {
+            rotary.validate()?;
+        }
+        let sizes = self.address().sizes(&self.shape());
+        let [k, v] = self.operands();
+        k.validate("k", sizes, self.head_dim)?;
+        v.validate("v", sizes, self.value_dim)
+    }
+}
