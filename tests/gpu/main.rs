@@ -21,6 +21,7 @@ mod download;
 mod forced;
 mod golden;
 mod hidden;
+mod large;
 mod limits;
 mod lse;
 mod mods;
