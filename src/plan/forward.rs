@@ -94,7 +94,7 @@ fn fill(
     builder.note("there are no keys: o and lse are filled".into());
     let mut parts = Parts::of_rows(builder, &Rows::of(&params));
     target.fit(builder, &mut parts)?;
-    parts.note(builder);
+    parts.settle(builder)?;
     for rows in parts.rows() {
         combine(builder, (&params, &rows), 0, None, target)?;
     }

@@ -9,7 +9,7 @@ use crate::problem::{Shape, Slice};
 use super::builder::PlanBuilder;
 use super::dispatch::cut;
 use super::explain::Bytes;
-use super::limits::refuse_uncut;
+use super::limits::{check_steps, product, refuse_uncut};
 use super::view::{Bound, Rows, View};
 
 /// What of a problem a step takes, in coordinates of the whole: `heads` are query heads.
@@ -201,7 +201,7 @@ impl Parts {
             RowsOf::Keys => Axis::Keys,
             RowsOf::Queries | RowsOf::Pairs => Axis::Queries,
         };
-        let [batch, head, row] = view.strides();
+        let [batch, head, row] = view.divisible();
         let mut axes = vec![(batch, Axis::Batches), (head, Axis::Heads), (row, rows)];
         axes.extend((of == RowsOf::Pairs).then_some((1, Axis::Keys)));
         axes.retain(|&(stride, _)| stride > 0);
@@ -321,29 +321,37 @@ impl Parts {
         }
     }
 
+    /// Parts along an axis.
+    pub fn count(&self, axis: Axis) -> u32 {
+        let pieces = |range: &Range<u32>, n: u32, unit: u32| {
+            let begin = range.start / unit * unit;
+            (range.end - begin.min(range.end)).div_ceil(n.max(1)).max(1)
+        };
+        let (whole, n, units) = (&self.whole, &self.lengths, &self.units);
+        match axis {
+            Axis::Batches => pieces(&whole.batches, n.batches, 1),
+            Axis::Heads if n.heads < self.group => {
+                whole.heads.len() as u32 / self.group * self.group.div_ceil(n.heads.max(1))
+            }
+            Axis::Heads => (whole.heads.len() as u32).div_ceil(n.heads.max(1)),
+            Axis::Queries => pieces(&whole.q, n.q, units.q),
+            Axis::Keys => pieces(&whole.k, n.k, units.k),
+        }
+    }
+
+    /// Refuses more parts, each a step at the least, than a plan holds.
+    pub fn check(&self) -> Result<()> {
+        let axes = [Axis::Batches, Axis::Heads, Axis::Queries, Axis::Keys];
+        check_steps(product(axes.map(|axis| self.count(axis).into())))
+    }
+
     /// Tells what was cut, and how.
-    pub fn note(&self, builder: &mut PlanBuilder<'_>) {
+    pub fn settle(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
+        self.check()?;
         for (what, bytes, axes) in &self.reasons {
-            let parts = |axis: &Axis| match axis {
-                Axis::Batches => self
-                    .whole
-                    .batches
-                    .len()
-                    .div_ceil(self.lengths.batches as usize),
-                Axis::Heads => {
-                    self.heads().len()
-                        / self
-                            .whole
-                            .batches
-                            .len()
-                            .div_ceil(self.lengths.batches as usize)
-                }
-                Axis::Queries => self.queries().len(),
-                Axis::Keys => self.keys().len(),
-            };
             let along: Vec<_> = axes
                 .iter()
-                .map(|axis| format!("over {} in {} parts", axis.name(), parts(axis)))
+                .map(|axis| format!("over {} in {} parts", axis.name(), self.count(*axis)))
                 .collect();
             let how = match along.is_empty() {
                 true => "in the same parts".into(),
@@ -352,6 +360,7 @@ impl Parts {
             let (bytes, limit) = (Bytes(*bytes), Bytes(self.limit));
             builder.note(format!("{what} is {bytes}, a binding holds {limit}: {how}"));
         }
+        Ok(())
     }
 }
 

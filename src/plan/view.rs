@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::kernel::{Params, Strides};
+use crate::kernel::{Address, Params, Strides};
 use crate::problem::Layout;
 
 use super::limits::product;
@@ -39,6 +39,8 @@ pub(super) struct View {
     dim: u32,
     /// Bytes of the buffer up to the tensor's end.
     bytes: u64,
+    /// Along which of these axes all is looked at, whatever rows a step takes.
+    all: [bool; 3],
 }
 
 /// Bytes: the largest word that a shader loads, so that a window's last word is whole.
@@ -82,6 +84,7 @@ impl Rows {
             (p.sizes.batch, p.sizes.q_heads) = (batches, heads);
             (p.range.q_begin, p.range.q_end) = (self.rows.start, self.rows.end);
             p.intervals.offsets_at += b;
+            p.intervals.lens_at += b;
             // Not looked at where positions are not given.
             p.rotation.q_at = p.rotation.q_at.wrapping_add(b.wrapping_mul(p.sizes.q_len));
             // NOTHING stays what it is.
@@ -119,6 +122,7 @@ impl View {
             sizes,
             dim,
             bytes,
+            all: [false; 3],
         }
     }
 
@@ -131,6 +135,25 @@ impl View {
         Self {
             first: [rows.batches.start, rows.heads.start, rows.rows.start],
             ..Self::new(slot, element, layout, (sizes, dim), bytes)
+        }
+    }
+
+    /// The rows of a cache: only the device knows where those of a sequence lie in a pool, and all of a ring may be looked at.
+    pub fn at(self, address: Address) -> Self {
+        let all = match address {
+            Address::Strided => [false; 3],
+            Address::Paged => [true, false, true],
+            Address::Ring => [false, false, true],
+        };
+        Self { all, ..self }
+    }
+
+    /// A tensor whose rows are found by what only the device knows.
+    pub fn with_all_rows(self) -> Self {
+        let [batches, heads, _] = self.all;
+        Self {
+            all: [batches, heads, true],
+            ..self
         }
     }
 
@@ -186,6 +209,9 @@ impl View {
     /// `rows` by their numbers in this tensor, where a broadcast axis may have one only.
     fn within(&self, rows: &Rows) -> [Range<u32>; 3] {
         let of = |n: usize, range: &Range<u32>| {
+            if self.all[n] {
+                return 0..self.sizes[n];
+            }
             let at = |x: u32| x.saturating_sub(self.first[n]).min(self.sizes[n]);
             at(range.start).min(self.sizes[n].saturating_sub(1))..at(range.end)
         };
@@ -219,8 +245,11 @@ impl View {
             return 0;
         }
         let strides = self.strides();
-        let steps =
-            (0..3).map(|n| u64::from(sizes[n].clamp(1, self.sizes[n].max(1)) - 1) * strides[n]);
+        let size = |n: usize| match self.all[n] {
+            true => self.sizes[n],
+            false => sizes[n].min(self.sizes[n]),
+        };
+        let steps = (0..3).map(|n| u64::from(size(n).max(1) - 1) * strides[n]);
         let elements = steps.sum::<u64>() + u64::from(channels.min(self.dim));
         let slack = OFFSET_ALIGNMENT - self.alignment(channels < self.dim);
         (elements * self.element + slack)
@@ -238,12 +267,18 @@ impl View {
     }
 
     /// Elements from one batch, head and row to the next; 0 along an axis of one.
-    pub fn strides(&self) -> [u64; 3] {
+    fn strides(&self) -> [u64; 3] {
         let Layout {
             batch, head, row, ..
         } = self.layout;
         let of = |n: usize, stride| if self.sizes[n] > 1 { stride } else { 0 };
         [of(0, batch), of(1, head), of(2, row)]
+    }
+
+    /// Elements along an axis from one part to the next; 0 where parts are no smaller.
+    pub fn divisible(&self) -> [u64; 3] {
+        let strides = self.strides();
+        [0, 1, 2].map(|n| if self.all[n] { 0 } else { strides[n] })
     }
 
     pub fn dim(&self) -> u32 {

@@ -99,7 +99,7 @@ impl Pass<'_> {
         };
         let mut parts = self.parts(builder, units)?;
         parts.fit(Role::DBias.name(), &view, RowsOf::Pairs)?;
-        parts.note(builder);
+        parts.settle(builder)?;
         for (batches, heads) in parts.heads() {
             for q in parts.queries() {
                 for k in parts.keys() {
@@ -220,7 +220,7 @@ impl Pass<'_> {
         let bytes = |n: &Lengths| product([heads, n.k.into(), 4]);
         let all = bytes(&parts.lengths());
         parts.fit_by("scratch for the sums of dbias", (all, bytes), &[Axis::Keys])?;
-        parts.note(builder);
+        parts.settle(builder)?;
         let most = bytes(&parts.lengths()).next_multiple_of(OFFSET_ALIGNMENT);
         for (n, k) in (0..).zip(parts.keys()) {
             let view = self.key_bias_scratch(builder, &k, n * most);

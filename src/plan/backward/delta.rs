@@ -43,7 +43,7 @@ pub(super) fn delta(
     for (_, role, view) in &views {
         parts.fit(role.name(), view, RowsOf::Queries)?;
     }
-    parts.note(builder);
+    parts.settle(builder)?;
     for rows in parts.rows().iter().filter(|rows| rows.count() > 0) {
         step(builder, (request, problem), (key, params), rows, &views)?;
     }

@@ -46,7 +46,7 @@ impl Pass<'_> {
                 let dv_target = Target::of(builder, self, &dv, &self.request.dv)?;
                 dk_target.fit(dk.role.name(), &mut parts, RowsOf::Keys)?;
                 dv_target.fit(dv.role.name(), &mut parts, RowsOf::Keys)?;
-                parts.note(builder);
+                parts.settle(builder)?;
                 for (heads, k) in heads_and_keys(&parts) {
                     let part = self.kv_part(&heads, &k);
                     let [to_k, to_v] = [&dk_target.view, &dv_target.view]
@@ -81,7 +81,7 @@ impl Pass<'_> {
         let all = bytes(&parts.lengths());
         let axes = [Axis::Batches, Axis::Heads, Axis::Keys];
         parts.fit_by("scratch for dk and dv", (all, bytes), &axes)?;
-        parts.note(builder);
+        parts.settle(builder)?;
         let most = bytes(&parts.lengths());
         let mut places: Vec<(Rows, Joined)> = Vec::new();
         for (heads, k) in heads_and_keys(&parts) {

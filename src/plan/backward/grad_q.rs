@@ -47,7 +47,7 @@ impl Pass<'_> {
             },
         )?;
         target.fit(place.role.name(), &mut parts, RowsOf::Queries)?;
-        parts.note(builder);
+        parts.settle(builder)?;
         let tile_flops = u64::from(tiling.tile * tiling.tile_rows()) * pair_flops;
         let keys = self.part(builder, &chosen, slice.k.len() as u32, 1, tile_flops)?;
         let slice_rows = builder.options.slice_rows.unwrap_or(u32::MAX).max(1);

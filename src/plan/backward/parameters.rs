@@ -137,7 +137,7 @@ impl Pass<'_> {
             ..Lengths::ONE
         };
         let parts = self.parts(builder, units)?;
-        parts.note(builder);
+        parts.settle(builder)?;
         let mut most = 0;
         for (batches, heads) in parts.heads() {
             for q in parts.queries() {

@@ -62,10 +62,9 @@ impl Tiled<'_> {
 
     /// Key tiles of the longest run.
     fn tiles_of_run(&self) -> u64 {
-        let tile = self.chosen.tiling.tile;
-        let runs = self.parts.keys().into_iter();
-        let tiles = runs.map(|k| (k.end - k.start).div_ceil(tile));
-        tiles.max().unwrap_or(0).into()
+        let k = self.context.problem.slice().k;
+        let longest = (k.end - k.start).min(self.parts.lengths().k);
+        longest.div_ceil(self.chosen.tiling.tile).into()
     }
 
     /// The most key tiles that a tile of rows visits, at most (the last rows of a causal mask see the most).

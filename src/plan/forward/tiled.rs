@@ -130,6 +130,7 @@ impl<'a> Tiled<'a> {
         let mut parts = Parts::new(builder, &problem.shape, &problem.slice(), units);
         context.fit(&mut parts)?;
         target.fit(builder, &mut parts)?;
+        parts.check()?;
         let mut tiled = Self {
             context,
             chosen,
@@ -141,7 +142,7 @@ impl<'a> Tiled<'a> {
         tiled.splits = tiled.choose_splits(builder)?;
         tiled.note_splits(builder);
         tiled.fit_partials()?;
-        tiled.parts.note(builder);
+        tiled.parts.settle(builder)?;
         Ok(tiled)
     }
 
@@ -160,7 +161,7 @@ impl<'a> Tiled<'a> {
 
     /// Runs of keys that are taken one after the other.
     pub(super) fn key_runs(&self) -> u32 {
-        self.parts.keys().len() as u32
+        self.parts.count(Axis::Keys)
     }
 
     /// Partial results of each row.

@@ -229,7 +229,7 @@ pub(in crate::plan) fn pack(
         let span = |n: &Lengths| view.span(limit, [n.batches, n.heads, n.q], dim);
         parts.fit_by("a packed tensor", (view.bytes(), span), &axes)?;
     }
-    parts.note(builder);
+    parts.settle(builder)?;
     let key = Pack {
         output,
         rows: PackRows::InOrder,

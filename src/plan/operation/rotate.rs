@@ -340,7 +340,7 @@ impl RotateStep<'_> {
             parts.fit("a rotation's input", from, RowsOf::Queries)?;
             parts.fit("a rotation's output", to, RowsOf::Queries)?;
         }
-        parts.note(builder);
+        parts.settle(builder)?;
         let limit = builder.binding_limit();
         for rows in parts.rows() {
             let (from, to) = (from.rows(limit, &rows), to.rows(limit, &rows));
