@@ -144,7 +144,7 @@ impl Parts {
             k: slice.k.clone(),
         };
         Self::of(
-            builder,
+            builder.binding_limit(),
             whole,
             shape.group(),
             [shape.q_len, shape.kv_len],
@@ -154,22 +154,21 @@ impl Parts {
 
     /// Rows that kernels of rows take: nothing is streamed, no heads are shared.
     pub fn of_rows(builder: &PlanBuilder<'_>, rows: &Rows) -> Self {
+        Self::of_rows_within(builder.binding_limit(), rows)
+    }
+
+    /// The same where a binding has so many bytes.
+    pub fn of_rows_within(limit: u64, rows: &Rows) -> Self {
         let whole = Part {
             batches: rows.batches.clone(),
             heads: rows.heads.clone(),
             q: rows.rows.clone(),
             k: 0..0,
         };
-        Self::of(builder, whole, 1, [rows.rows.end, 0], Lengths::ONE)
+        Self::of(limit, whole, 1, [rows.rows.end, 0], Lengths::ONE)
     }
 
-    fn of(
-        builder: &PlanBuilder<'_>,
-        whole: Part,
-        group: u32,
-        lens: [u32; 2],
-        units: Lengths,
-    ) -> Self {
+    fn of(limit: u64, whole: Part, group: u32, lens: [u32; 2], units: Lengths) -> Self {
         let tiles =
             |x: &Range<u32>, unit: u32| x.end.next_multiple_of(unit) - x.start / unit * unit;
         let lengths = Lengths {
@@ -179,7 +178,7 @@ impl Parts {
             k: tiles(&whole.k, units.k),
         };
         Self {
-            limit: builder.binding_limit(),
+            limit,
             group: group.max(1),
             lens,
             whole,

@@ -128,7 +128,13 @@ fn append(
             p.sizes.head_dim = dim;
         });
         let bindings = (from.binding, to.binding);
-        step(builder, (request, &rows), (operand, cache), params, bindings)?;
+        step(
+            builder,
+            (request, &rows),
+            (operand, cache),
+            params,
+            bindings,
+        )?;
     }
     Ok(())
 }
