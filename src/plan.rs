@@ -12,12 +12,14 @@ mod forward;
 mod limits;
 mod operation;
 mod options;
+mod parts;
 #[cfg(feature = "wgpu")]
 mod reset;
 mod schedule;
 mod sparse;
 mod step;
 mod tiles;
+mod view;
 
 pub use check::{Allowed, Check};
 pub use cost::Cost;

@@ -92,7 +92,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var n = invocation.index; n < PARTS; n += INVOCATIONS) {
         var sum = 0.0;
         for (var m = 0u; m < INVOCATIONS; m++) { sum += sums[n * INVOCATIONS + m]; }
-        partials[((work.b * params.sizes.q_heads + work.h) * params.work.tiles + work.tile) * PARTS + n] = sum;
+        let tile = (work.b * params.sizes.q_heads + work.h) * params.partials.tiles + params.partials.first + work.tile;
+        let at = tile * PARTS + n;
+        partials[at] = sum + select(0.0, partials[at], params.part.accumulate != 0u);
     }
 }
 

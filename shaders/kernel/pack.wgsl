@@ -51,7 +51,7 @@ fn source_index(at: u32) -> u32 {
     if (element.channel >= params.packing.dim) { return NOT_THERE; }
     var row = element.row;
     @if(by_position) row = u32(clamp(position_of(row), 0, i32(params.packing.table_rows) - 1));
-    return row * params.packing.dim + element.channel;
+    return params.packing.start + row * params.packing.dim + element.channel;
 }
 
 // The position of token `row` of all batches.

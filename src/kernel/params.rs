@@ -180,7 +180,14 @@ kinds! {
     Part { group_begin: u32, group_end: u32, accumulate: u32, }
 
     /// Partial sums: the first of the numbers that a step makes or adds up, how many, and how many lie beside each other.
-    Partials { begin: u32, count: u32, stride: u32, }
+    Partials {
+        begin: u32,
+        count: u32,
+        stride: u32,
+        /// Tiles of queries per head, and the first of a step's.
+        tiles: u32,
+        first: u32,
+    }
 
     /// Batches and heads that share one of a parameter's.
     Sharing { batches: u32, heads: u32, }
@@ -191,6 +198,8 @@ kinds! {
         order: u32,
         /// Channels of a row.
         dim: u32,
+        /// Where the rows begin in what is packed.
+        start: u32,
         /// Rows of a table and the position of its first token.
         table_rows: u32,
         table_start: i32,

@@ -20,11 +20,13 @@ use self::delta::delta;
 use super::attention::context::Context;
 use super::attention::mask::push_transposed;
 use super::attention::positions::explicit;
-use super::builder::{Bound, PlanBuilder};
+use super::builder::PlanBuilder;
 use super::operation::rotate;
+use super::parts::{Lengths, Part, Parts, RowsOf};
 use super::step::Bindings;
 use super::tiles::{TileChoice, TileRequest};
-use super::{Binding, Plan, PlanOptions, RotateWhere};
+use super::view::View;
+use super::{Plan, PlanOptions, RotateWhere};
 
 pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     let problem = &*explicit(&request.problem);
@@ -51,9 +53,9 @@ pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Re
 struct Pass<'a> {
     request: &'a Backward,
     context: Context<'a>,
-    d_o: Bound,
+    d_o: View,
     /// (lse, Δ)
-    stats: Binding,
+    stats: View,
     /// What a pass over keys walks, once one is planned.
     by_keys: OnceCell<Params>,
 }
@@ -75,7 +77,7 @@ impl<'a> Pass<'a> {
         let mut context = Context::new(builder, problem, params, false)?;
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
         let d_o = builder.input(Role::DO, &request.d_o, sizes, shape.value_dim)?;
-        context.params.d_o = d_o.rows;
+        context.params.d_o = d_o.whole().rows;
         let stats = delta(builder, request, problem, &mut context.params, &d_o)?;
         if problem.position.rotation().is_some() && problem.slice().has_pairs() {
             let rows = rotate::rotated_rows(&problem.position);
@@ -155,22 +157,44 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn bindings(&self, builder: &PlanBuilder<'_>, outputs: Bindings) -> Bindings {
-        let Context { q, k, v, .. } = &self.context;
-        let [q, k, v] = [q, k, v].map(|x| x.bound.binding);
+    /// The call in parts whose windows of what all gradient kernels read are no larger than a binding, cut at
+    /// multiples of `units`: the tiles of what a kernel streams.
+    fn parts(&self, builder: &PlanBuilder<'_>, units: Lengths) -> Result<Parts> {
+        let problem = self.problem();
+        let mut parts = Parts::new(builder, &problem.shape, &problem.slice(), units);
+        self.context.fit(&mut parts)?;
+        parts.fit(Role::DO.name(), &self.d_o, RowsOf::Queries)?;
+        parts.fit("scratch for lse and delta", &self.stats, RowsOf::Queries)?;
+        Ok(parts)
+    }
+
+    /// What a step of a part binds; the parameters learn the part, and where its rows lie.
+    fn bind(
+        &self,
+        builder: &PlanBuilder<'_>,
+        (parts, part): (&Parts, &Part),
+        params: &mut Params,
+        outputs: Bindings,
+    ) -> Bindings {
+        *params = part.params(params);
+        let [q, k, v] = self.context.bind(parts, part, params);
+        let d_o = parts.bind(&self.d_o, RowsOf::Queries, part);
+        let stats = parts.bind(&self.stats, RowsOf::Queries, part);
+        (params.d_o, params.stats) = (d_o.rows, stats.rows);
         let mut bindings = vec![
             ("q", q),
             ("k", k),
             ("v", v),
-            ("d_o", self.d_o.binding),
-            ("stats", self.stats),
+            ("d_o", d_o.binding),
+            ("stats", stats.binding),
         ];
         // Nobody reads an empty operand, but something must be bound.
         for (_, binding) in bindings.iter_mut().filter(|(_, x)| x.size == 0) {
             *binding = builder.nothing();
         }
         bindings.extend(outputs);
-        bindings.extend(self.context.score.bias.map(|bias| ("bias", bias)));
+        let bias = self.context.bind_bias(parts, part);
+        bindings.extend(bias.map(|bias| ("bias", bias)));
         bindings
     }
 }

@@ -4,18 +4,22 @@ use std::ops::Range;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Strides, Variant};
+use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Variant};
 use crate::problem::{
     Element, Lengths, Mask, Mods, Offsets, Operand, Prefix, Problem, Role, Shape, Values,
 };
 use crate::task::Task;
 
 use super::cost::step_flops;
-use super::limits::{MOST_AUX_BYTES, SMALL_OPERANDS, check_binding, check_steps, product};
+use super::limits::{
+    MOST_AUX_BYTES, SMALL_OPERANDS, binding_limit, check_binding, check_buffer, check_steps,
+    product,
+};
 use super::step::Bindings;
+use super::view::{LEAST_SCRATCH, Rows, View};
 use super::{
-    AuxCopy, Binding, CopyOut, Cost, Declined, HostAt, OFFSET_ALIGNMENT, Plan, PlanOptions,
-    Requirement, Slot, Step, TableNeed,
+    AuxCopy, Binding, CopyOut, Cost, Declined, HostAt, Plan, PlanOptions, Requirement, Slot, Step,
+    TableNeed,
 };
 
 pub(super) struct PlanBuilder<'a> {
@@ -34,13 +38,6 @@ pub(super) struct PlanBuilder<'a> {
     pub rows_given: bool,
     /// What a pair costs with the user's functions over what its products cost, rounded up.
     load: u64,
-}
-
-/// A tensor as a step sees it: the binding, and where its rows lie from there.
-#[derive(Clone, Copy)]
-pub(super) struct Bound {
-    pub binding: Binding,
-    pub rows: Strides,
 }
 
 impl<'a> PlanBuilder<'a> {
@@ -96,29 +93,30 @@ impl<'a> PlanBuilder<'a> {
         }
     }
 
-    /// Binds a tensor that the call reads.
+    /// A tensor that the call reads.
     pub fn input(
         &mut self,
         role: Role,
         operand: &Operand,
         sizes: [u32; 3],
         dim: u32,
-    ) -> Result<Bound> {
+    ) -> Result<View> {
         self.operand(role, operand, sizes, dim, false)
     }
 
-    /// Binds a tensor that the call writes.
+    /// A tensor that the call writes.
     pub fn output(
         &mut self,
         role: Role,
         operand: &Operand,
         sizes: [u32; 3],
         dim: u32,
-    ) -> Result<Bound> {
+    ) -> Result<View> {
         self.operand(role, operand, sizes, dim, true)
     }
 
-    /// Binds a caller's tensor from the aligned-down offset; the rest of the offset goes to the shader.
+    /// A caller's tensor: steps bind it, or a window of it, from an aligned-down offset, and the rest of the offset goes to the
+    /// shader.
     fn operand(
         &mut self,
         role: Role,
@@ -126,7 +124,7 @@ impl<'a> PlanBuilder<'a> {
         sizes: [u32; 3],
         dim: u32,
         writable: bool,
-    ) -> Result<Bound> {
+    ) -> Result<View> {
         operand.validate(role.name(), sizes, dim)?;
         let bytes = operand.bytes(sizes, dim);
         let start = match bytes {
@@ -134,9 +132,7 @@ impl<'a> PlanBuilder<'a> {
             0 => 0,
             _ => operand.layout.offset * operand.element.size(),
         };
-        let offset = start - start % OFFSET_ALIGNMENT;
-        let size = bytes.saturating_sub(offset);
-        self.check_binding(role.name(), size)?;
+        check_buffer(self.caps, role.name(), bytes)?;
         let elements = product(sizes.map(u64::from)).saturating_mul(dim.into());
         let written = elements.saturating_mul(operand.element.size());
         self.requirements.push(Requirement {
@@ -147,14 +143,9 @@ impl<'a> PlanBuilder<'a> {
             start,
             dense: bytes - start.min(bytes) == written,
         });
-        let mut rows = Strides::of(&operand.layout);
-        rows.start = ((start - offset) / operand.element.size()) as u32;
-        let binding = Binding {
-            slot: Slot::Operand(role),
-            offset,
-            size,
-        };
-        Ok(Bound { binding, rows })
+        let slot = Slot::Operand(role);
+        let (element, layout) = (operand.element.size(), operand.layout);
+        Ok(View::new(slot, element, layout, (sizes, dim), bytes))
     }
 
     /// Says why a faster path was passed over, once.
@@ -174,18 +165,51 @@ impl<'a> PlanBuilder<'a> {
     /// A buffer of the call's own. Steps run in order, so one of each purpose serves all slices.
     pub fn scratch(&mut self, what: &'static str, bytes: u64) -> Result<Binding> {
         self.check_binding(what, bytes)?;
-        let size = bytes.max(16);
+        let size = bytes.max(LEAST_SCRATCH);
+        Ok(Binding {
+            slot: self.scratch_slot(what, size),
+            offset: 0,
+            size,
+        })
+    }
+
+    /// Rows without gaps in a buffer of the call's own, of which steps bind windows.
+    pub fn scratch_rows(
+        &mut self,
+        what: &'static str,
+        element: u64,
+        rows: &Rows,
+        dim: u32,
+    ) -> View {
+        self.scratch_rows_at(what, element, 0, rows, dim)
+    }
+
+    /// The same from byte `at` of the buffer on.
+    pub fn scratch_rows_at(
+        &mut self,
+        what: &'static str,
+        element: u64,
+        at: u64,
+        rows: &Rows,
+        dim: u32,
+    ) -> View {
+        let view = View::contiguous(Slot::Scratch(0), element, at, rows, dim);
+        view.with_slot(self.scratch_slot(what, view.end()))
+    }
+
+    fn scratch_slot(&mut self, what: &'static str, size: u64) -> Slot {
         let known = self.scratch.iter().position(|&(name, _)| name == what);
         let n = known.unwrap_or_else(|| {
             self.scratch.push((what, 0));
             self.scratch.len() - 1
         });
         self.scratch[n].1 = self.scratch[n].1.max(size);
-        Ok(Binding {
-            slot: Slot::Scratch(n),
-            offset: 0,
-            size,
-        })
+        Slot::Scratch(n)
+    }
+
+    /// Bytes of a binding at the most.
+    pub fn binding_limit(&self) -> u64 {
+        binding_limit(self.caps)
     }
 
     /// Something to bind where nothing is read: the call's small operands.
@@ -386,7 +410,22 @@ impl<'a> PlanBuilder<'a> {
                 way_out: "request a device with a higher limit (wgpu_attention::wanted)",
             });
         }
+        self.check_bindings(&step)?;
         self.steps.push(step);
+        Ok(())
+    }
+
+    /// Refuses a step that binds more of a tensor than one binding holds.
+    fn check_bindings(&self, step: &Step) -> Result<()> {
+        for (_, binding) in &step.bindings {
+            let what = match binding.slot {
+                Slot::Operand(role) => role.name(),
+                Slot::Scratch(n) => self.scratch[n].0,
+                // Held where they are laid out.
+                Slot::Aux | Slot::Table => continue,
+            };
+            self.check_binding(what, binding.size)?;
+        }
         Ok(())
     }
 

@@ -9,6 +9,9 @@ use crate::problem::{
 };
 use crate::task::Task;
 
+use super::limits::binding_limit;
+use super::parts::{Axis, Lengths, Parts};
+use super::view::{Rows, View};
 use super::{Binding, OFFSET_ALIGNMENT, Plan, Slot, Step};
 
 /// The words that an operand may hold.
@@ -30,7 +33,9 @@ pub enum Allowed {
 pub struct Check {
     /// Whose buffer.
     pub role: Role,
-    /// Words of it.
+    /// The number of the first word that is looked at, in the whole operand.
+    pub first: u32,
+    /// Words that are looked at.
     pub words: u32,
     /// Where they lie, as f32 or whole numbers in rows of one.
     pub layout: Layout,
@@ -58,18 +63,39 @@ impl Plan {
         if let Task::Backward(backward) = &self.task
             && reads_lse
         {
-            let shape = &backward.problem.shape;
-            checks.push(Check {
+            checks.extend(self.lse_checks(&backward.problem));
+        }
+        checks
+    }
+
+    /// Of all rows, or where a binding does not hold lse, of as many as it holds.
+    fn lse_checks(&self, problem: &Problem) -> Vec<Check> {
+        let (shape, layout) = (&problem.shape, problem.lse);
+        let sizes = [shape.batch, shape.q_heads, shape.q_len];
+        let bytes = problem.lse_operand().bytes(sizes, 1);
+        let view = View::new(Slot::Operand(Role::Lse), 4, layout, (sizes, 1), bytes);
+        let limit = binding_limit(&self.caps);
+        let mut parts = Parts::of_rows_within(limit, &Rows::all(sizes));
+        let span = |n: &Lengths| view.span(limit, [n.batches, n.heads, n.q], 1);
+        // A part's rows are numbered one after the other, as those of the whole are.
+        let axes = [Axis::Batches, Axis::Heads, Axis::Queries];
+        // One number fits in any binding.
+        let _ = parts.fit_by(Role::Lse.name(), (bytes, span), &axes);
+        let check = |rows: Rows| {
+            let [b, h, i] = [&rows.batches, &rows.heads, &rows.rows].map(|x| x.start);
+            let skipped = layout.index(b, h, i) - layout.offset;
+            Check {
                 role: Role::Lse,
-                words: shape.rows() as u32,
-                layout: backward.problem.lse,
-                sizes: [shape.batch, shape.q_heads, shape.q_len],
+                first: (b * shape.q_heads + h) * shape.q_len + i,
+                words: rows.count() as u32,
+                layout: layout.at(skipped),
+                sizes: rows.sizes(),
                 allowed: Allowed::NotNan,
                 what: Role::Lse.name(),
                 says: "what the forward call wrote; it was never run, or not for these rows".into(),
-            });
-        }
-        checks
+            }
+        };
+        parts.rows().into_iter().map(check).collect()
     }
 
     /// The problem whose operands are looked at.
@@ -89,6 +115,7 @@ impl Plan {
         let check = |allowed, says| {
             Some(Check {
                 role,
+                first: 0,
                 words,
                 layout: Layout::heads_first(1, words, 1),
                 sizes: [1, 1, words],
@@ -226,7 +253,7 @@ impl Check {
 
     /// The refusal of a word.
     pub fn refuse(&self, index: u32, word: u32) -> Error {
-        let (what, index) = (self.what, index as usize);
+        let (what, index) = (self.what, (self.first + index) as usize);
         let element = |actual: i64| Error::Element {
             what,
             index,

@@ -10,27 +10,58 @@ use super::builder::PlanBuilder;
 use super::limits::product;
 use super::step::{Bindings, Step};
 
-/// Steps over the `q_tiles` tiles of every batch and head (`work_heads`) and their `splits`; `cost` answers what a
-/// tile of a batch and head costs.
+/// Batches, and heads by the numbers of a kernel's work.
+pub(super) type WorkHeads = (Range<u32>, Range<u32>);
+
+/// Steps over the `work.tiles` tiles of these batches and heads and their `splits`; `cost` answers what a tile of a batch
+/// and head costs.
 pub(super) fn tile_steps(
     builder: &mut PlanBuilder<'_>,
     variant: impl Into<Variant>,
     bindings: &Bindings,
-    params: &Params,
+    (params, of): (&Params, &WorkHeads),
     mut cost: impl FnMut(u32, u32, u32) -> Cost,
 ) -> Result<()> {
     let variant = variant.into();
+    let heads = params.work.heads;
+    let numbers = [
+        params.work.tiles,
+        heads,
+        params.sizes.batch,
+        params.work.splits,
+    ];
+    // The last number of their work, before they are counted through.
+    check_work(product(numbers.map(u64::from)))?;
+    let number = |b: u32, h: u32| u64::from(b) * u64::from(heads) + u64::from(h);
+    let (batches, of_heads) = of;
+    if *of_heads == (0..heads) {
+        let run = number(batches.start, 0)..number(batches.end, 0);
+        return run_steps(builder, (variant, bindings), params, run, &mut cost);
+    }
+    // Some heads of several batches are not numbered one after the other.
+    batches.clone().try_for_each(|b| {
+        let run = number(b, of_heads.start)..number(b, of_heads.end);
+        run_steps(builder, (variant, bindings), params, run, &mut cost)
+    })
+}
+
+/// Steps over a run of batches and heads, counted through `[B, work.heads]`.
+fn run_steps(
+    builder: &mut PlanBuilder<'_>,
+    (variant, bindings): (Variant, &Bindings),
+    params: &Params,
+    run: Range<u64>,
+    cost: &mut impl FnMut(u32, u32, u32) -> Cost,
+) -> Result<()> {
     let (tiles, splits) = (u64::from(params.work.tiles), u64::from(params.work.splits));
     let heads = u64::from(params.work.heads);
-    let items = product([tiles, heads, params.sizes.batch.into()]);
-    // The last number of their work, before they are counted through.
-    check_work(items.saturating_mul(splits))?;
+    let (first, items) = (run.start * tiles, run.end * tiles);
     let most = builder.step_flops();
     // A step's numbers are u32, and its grid must hold it.
     let grid = u64::from(builder.caps.workgroups_per_dimension).pow(2);
     let most_items = grid.min(1 << 31) / splits;
-    let (mut begin, mut sum) = (0, Cost::default());
-    for item in 0..items {
+    let (mut begin, mut sum) = (first, Cost::default());
+    for item in first..items {
         let head = item / tiles;
         let next = cost(
             (head / heads) as u32,

@@ -183,7 +183,7 @@ impl Step {
 }
 
 /// Bytes in a unit that a person reads at a glance.
-struct Bytes(u64);
+pub(super) struct Bytes(pub u64);
 
 impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -15,6 +15,8 @@ use super::attention::positions::explicit;
 use super::attention::score;
 use super::builder::PlanBuilder;
 use super::operation::merge::{Target, combine};
+use super::parts::Parts;
+use super::view::Rows;
 use super::{Declined, Plan, PlanOptions};
 
 /// What a family says of a call.
@@ -90,7 +92,12 @@ fn fill(
         return Ok(Answer::NotMine(None));
     }
     builder.note("there are no keys: o and lse are filled".into());
-    combine(builder, params, 0, None, target)?;
+    let mut parts = Parts::of_rows(builder, &Rows::of(&params));
+    target.fit(builder, &mut parts)?;
+    parts.settle(builder)?;
+    for rows in parts.rows() {
+        combine(builder, (&params, &rows), 0, None, target)?;
+    }
     Ok(Answer::Planned)
 }
 

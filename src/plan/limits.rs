@@ -13,6 +13,8 @@ const BELOW_DEFAULT: &str = "request a device with wgpu::Limits::default(), whic
                              below these limits runs none of this kind";
 const SPLIT: &str = "request a device with a higher limit (wgpu_attention::wanted), or where the adapter has no more, call \
                      it by fewer batches, heads or tokens at a time (Problem::slice, Merge)";
+const UNCUT: &str = "this is its least part, after cuts over batches, heads, queries and keys as far as they go; request a \
+                     device with a higher limit (wgpu_attention::wanted), or lay it out with rows closer together";
 
 /// The operands that share one buffer of the call's.
 pub(super) const SMALL_OPERANDS: &str = "the small operands together";
@@ -104,23 +106,41 @@ impl Step {
 /// Shaders index words with u32, whatever a device claims.
 const MOST_BINDING_BYTES: u64 = 4 * u32::MAX as u64;
 
+/// Bytes of a binding at the most.
+pub(super) fn binding_limit(caps: &Caps) -> u64 {
+    caps.binding_bytes.min(MOST_BINDING_BYTES)
+}
+
 /// Refuses what is larger than one binding.
 pub(super) fn check_binding(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
-    let allowed = caps.binding_bytes.min(MOST_BINDING_BYTES);
-    if bytes > allowed {
+    refuse_larger(what, bytes, binding_limit(caps), SPLIT)
+}
+
+/// Refuses a tensor of which the least part that a step takes is larger than one binding.
+pub(super) fn refuse_uncut(what: &'static str, bytes: u64, allowed: u64) -> Result<()> {
+    refuse_larger(what, bytes, allowed, UNCUT)
+}
+
+fn refuse_larger(
+    what: &'static str,
+    actual: u64,
+    allowed: u64,
+    way_out: &'static str,
+) -> Result<()> {
+    if actual > allowed {
         return Err(Error::Limit {
             what,
-            actual: bytes,
+            actual,
             limit: "max_storage_buffer_binding_size",
             allowed,
-            way_out: SPLIT,
+            way_out,
         });
     }
     Ok(())
 }
 
 /// Refuses what is larger than one buffer.
-fn check_buffer(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
+pub(super) fn check_buffer(caps: &Caps, what: &'static str, bytes: u64) -> Result<()> {
     if bytes > caps.buffer_bytes {
         return Err(Error::Limit {
             what,

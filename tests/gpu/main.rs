@@ -22,6 +22,7 @@ mod forced;
 mod golden;
 mod hidden;
 mod kv_cache;
+mod large;
 mod limits;
 mod lse;
 mod mods;

@@ -5,6 +5,8 @@ use wgpu_attention::problem::Lengths;
 use wgpu_attention::{Attention, Call, Caps, Element, Error, Operands, Problem, Shape};
 use wgpu_attention::{Host, Plan, PlanOptions, Role};
 
+use crate::support::drawn::device::keeps_limits;
+
 const STORAGE: wgpu::BufferUsages = wgpu::BufferUsages::STORAGE;
 
 fn device() -> wgpu::Device {
@@ -82,16 +84,27 @@ fn a_missing_operand_is_named() {
 }
 
 #[test]
-fn an_operand_over_the_binding_limit_names_the_limit() {
+fn an_operand_over_a_buffers_limit_names_the_limit() {
     let device = device();
     let problem = Problem::new(Shape::square(1, 64, 1 << 16, 64), Element::F32);
     let error = Attention::new(&device).plan(&problem).expect_err("1 GiB");
-    assert!(
-        error
-            .to_string()
-            .contains("max_storage_buffer_binding_size"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("max_buffer_size"), "{error}");
+}
+
+#[test]
+fn an_operand_over_the_binding_limit_is_cut() {
+    let device = device();
+    let problem = Problem::new(Shape::square(3, 8, 1 << 15, 64), Element::F32);
+    let plan = Attention::new(&device).plan(&problem).expect("192 MiB");
+    let text = plan.to_string();
+    let cut = "q is 192.0 MiB, a binding holds 128.0 MiB: cut over batches in 2 parts";
+    assert!(text.contains(cut), "{plan}");
+    let too = "k is 192.0 MiB, a binding holds 128.0 MiB: in the same parts";
+    assert!(text.contains(too), "{plan}");
+    keeps_limits(&plan, &Caps::of(&device, None)).unwrap_or_else(|fault| panic!("{fault}\n{plan}"));
+    let one = Problem::new(Shape::square(1, 8, 1 << 15, 64), Element::F32);
+    let one = Attention::new(&device).plan(&one).expect("64 MiB");
+    assert_eq!(plan.flops(), 3 * one.flops());
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! What values on the device may be, as the shader is told.
 
 use wgpu_attention::plan::Allowed;
+use wgpu_attention::{Backward, Caps, Element, Layout, Plan, PlanOptions, Problem, Role, Shape};
 
 /// As `shaders/kernel/check.wgsl` judges a word.
 fn allows(allowed: &Allowed, word: u32) -> bool {
@@ -53,4 +54,27 @@ fn rules_of_numbers() {
         assert!(!allows(&Allowed::Magnitude(f32::MAX), nan), "{nan:x}");
         assert!(!allows(&Allowed::NotNan, nan), "{nan:x}");
     }
+}
+
+/// Where a binding does not hold it: part after part, each number once.
+#[test]
+fn an_lse_larger_than_a_binding_is_checked_in_parts() {
+    let mut problem = Problem::new(Shape::square(3, 2, 700, 8), Element::F32);
+    problem.lse = Layout::rows_first(2, 700, 1).at(5);
+    let caps = Caps::BASELINE.with_binding_bytes(4 << 10);
+    let backward = Backward::new(problem.clone(), Element::F32);
+    let plan = Plan::backward(&backward, &caps, &PlanOptions::default()).expect("parts that fit");
+    let checks = plan.checks();
+    assert!(checks.len() > 3, "{checks:?}");
+    let mut next = 0;
+    for check in &checks {
+        assert_eq!((check.role, check.first), (Role::Lse, next));
+        let (bh, i) = (next / 700, next % 700);
+        assert_eq!(check.layout.offset, problem.lse.index(bh / 2, bh % 2, i));
+        for (_, binding) in check.step(65_535).bindings() {
+            assert!(binding.size <= caps.binding_bytes && binding.offset % 256 == 0);
+        }
+        next += check.words;
+    }
+    assert_eq!(next, 3 * 2 * 700);
 }

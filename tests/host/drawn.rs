@@ -60,3 +60,39 @@ fn plans_of_drawn_problems_keep_every_limit() {
         refused.join("\n")
     );
 }
+
+/// Operands larger than one binding are cut: what of a tensor a step binds is never more, and nothing but the limit that it
+/// names refuses a plan.
+#[test]
+fn plans_of_drawn_problems_keep_small_bindings() {
+    const CASES: u64 = 256;
+    let (mut refused, mut cut) = (Vec::new(), 0);
+    for seed in 0..CASES {
+        let mut draw = Draw::new(seed);
+        let problem = problem(&mut draw);
+        let (gradient, caps) = (draw.one_in(2), device::draw(&mut draw));
+        let options = PlanOptions::default().with_shared_outputs(draw.one_in(4));
+        if plan(problem.clone(), gradient, &caps, &options).is_err() {
+            continue;
+        }
+        let caps = caps.with_binding_bytes(draw.pick(&[16 << 10, 64 << 10, 256 << 10]));
+        match plan(problem, gradient, &caps, &options) {
+            Ok(plan) => {
+                cut += usize::from(plan.to_string().contains(": cut over"));
+                keeps_limits(&plan, &caps)
+                    .unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{caps:?}\n{plan}"));
+            }
+            Err(error @ Error::Limit { .. }) => refused.push(error.to_string()),
+            Err(error) => panic!("seed {seed}: {error}"),
+        }
+    }
+    let said = format!(
+        "{cut} cut, {} refused:\n{}",
+        refused.len(),
+        refused.join("\n")
+    );
+    assert!(
+        5 * refused.len() as u64 <= CASES && 3 * cut as u64 >= CASES,
+        "{said}"
+    );
+}

@@ -1,5 +1,7 @@
 //! What is planned on which device, and what is refused.
 
+use std::collections::{BTreeMap, HashMap};
+
 use proptest::prelude::*;
 use wgpu_attention::Plan;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
@@ -377,13 +379,22 @@ proptest! {
             Err(Error::Limit { .. }) => return Ok(()),
             Err(other) => return Err(TestCaseError::fail(other.to_string())),
         };
+        let mut composed = HashMap::new();
         for step in plan.steps() {
             prop_assert!(step.variant().workgroup().memory <= caps.workgroup_memory);
             prop_assert!(step.variant().workgroup().invocations <= caps.invocations_per_workgroup);
-            let shader = step.variant().compose(plan.mods()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+            // Of a call in many parts each kernel once.
+            let binds = match composed.get(&step.variant()) {
+                Some(binds) => *binds,
+                None => {
+                    let shader = step.variant().compose(plan.mods()).map_err(|e| TestCaseError::fail(e.to_string()))?;
+                    composed.insert(step.variant(), shader.binds().len() as u32);
+                    shader.binds().len() as u32
+                }
+            };
             // All but the parameters are storage.
-            prop_assert!(shader.binds().len() as u32 - 1 <= caps.storage_buffers);
-            prop_assert_eq!(shader.binds().len() as u32 - 1, step.storage_buffers());
+            prop_assert!(binds - 1 <= caps.storage_buffers);
+            prop_assert_eq!(binds - 1, step.storage_buffers());
             prop_assert!(step.grid.iter().all(|&n| n <= caps.workgroups_per_dimension));
             prop_assert!(step.grid.iter().all(|&n| n > 0));
             for (_, binding) in step.bindings() {
@@ -397,20 +408,35 @@ proptest! {
         }
     }
 
-    /// The dispatches of a forward kernel own each of its workgroups once, and their grids hold them.
+    /// The dispatches of a forward kernel own each row and part of its keys once, and their grids hold them.
     #[test]
     fn steps_cover_their_work_once(problem in problems(), caps in devices()) {
         let Ok(plan) = plan(&problem, &caps) else { return Ok(()) };
-        let mut expected = 0;
+        let shape = &problem.shape;
+        let mut covered = BTreeMap::<_, Vec<_>>::new();
         for step in plan.steps() {
-            let Variant::Prefill(_) = step.variant() else { continue };
-            let params = step.params();
-            let whole = params.sizes.batch * params.sizes.q_heads * params.work.tiles * params.work.splits;
-            prop_assert_eq!(params.work.begin, expected);
-            prop_assert!(u64::from(step.grid[0]) * u64::from(step.grid[1]) >= u64::from(params.work.end - params.work.begin));
-            expected = if params.work.end == whole { 0 } else { params.work.end };
+            let Variant::Prefill(key) = step.variant() else { continue };
+            let (params, rows) = (step.params(), key.tiling.tile_rows());
+            let (work, range) = (params.work, params.range);
+            prop_assert!(u64::from(step.grid[0]) * u64::from(step.grid[1]) >= u64::from(work.end - work.begin));
+            for n in (work.begin..work.end).filter(|n| n % work.splits == 0) {
+                prop_assert!(n + work.splits <= work.end);
+                let tile = n / work.splits % work.tiles;
+                let start = (range.q_begin / rows + tile) * rows;
+                for i in start.max(range.q_begin)..(start + rows).min(range.q_end) {
+                    let keys = covered.entry((n / work.splits / work.tiles, i)).or_default();
+                    keys.push(range.k_begin..range.k_end);
+                }
+            }
         }
-        prop_assert_eq!(expected, 0);
+        let keys = problem.slice().k;
+        if covered.is_empty() { return Ok(()) }
+        prop_assert_eq!(covered.len() as u64, shape.rows());
+        for mut runs in covered.into_values() {
+            runs.sort_by_key(|run| run.start);
+            prop_assert_eq!((runs[0].start, runs[runs.len() - 1].end), (keys.start, keys.end));
+            prop_assert!(runs.windows(2).all(|two| two[0].end == two[1].start));
+        }
     }
 }
 

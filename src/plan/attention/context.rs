@@ -1,14 +1,18 @@
 //! What every attention kernel of a call shares, forward and backward: where operands lie, which masks and scores take
 //! part, and where q and k are rotated.
 
+use std::ops::Range;
+
 use crate::error::Result;
-use crate::kernel::{MaskKey, Params, whole_vec8s};
+use crate::kernel::{MaskKey, Params, Strides, whole_vec8s};
+use crate::plan::Binding;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate;
+use crate::plan::parts::{Part, Parts, RowsOf};
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
-use crate::problem::{Operand, Problem};
+use crate::problem::{Operand, Problem, Role, Slice};
 
 use super::inputs::{Source, bind_inputs, rotate_inputs};
 use super::lookup::push_lookup;
@@ -57,7 +61,7 @@ impl<'a> Context<'a> {
     }
 
     fn place_inputs(&mut self) {
-        let rows = [&self.q, &self.k, &self.v].map(|source| source.bound.rows);
+        let rows = [&self.q, &self.k, &self.v].map(|source| source.view.whole().rows);
         [self.params.q, self.params.k, self.params.v] = rows;
     }
 
@@ -111,6 +115,52 @@ impl<'a> Context<'a> {
             builder.decline(declined);
         }
         self.score.decline_pairs(chosen, builder);
+    }
+
+    /// Cuts a call until no part has larger windows of the inputs than a binding is.
+    pub fn fit(&self, parts: &mut Parts) -> Result<()> {
+        let inputs = [
+            (Role::Q, &self.q.view, RowsOf::Queries),
+            (Role::K, &self.k.view, RowsOf::Keys),
+            (Role::V, &self.v.view, RowsOf::Keys),
+        ];
+        let bias = self.score.bias.as_ref();
+        let bias = bias.map(|view| (Role::Bias, view, RowsOf::Pairs));
+        inputs
+            .into_iter()
+            .chain(bias)
+            .try_for_each(|(role, view, of)| parts.fit(role.name(), view, of))
+    }
+
+    /// What a part binds of q, k and v; the parameters learn where their rows and those of the bias lie.
+    pub fn bind(&self, parts: &Parts, part: &Part, params: &mut Params) -> [Binding; 3] {
+        if let Some(bias) = &self.score.bias {
+            params.bias = parts.bind(bias, RowsOf::Pairs, part).rows;
+        }
+        let mut bind = |source: &Source, of, strides: fn(&mut Params) -> &mut Strides| {
+            let bound = parts.bind(&source.view, of, part);
+            *strides(params) = bound.rows;
+            bound.binding
+        };
+        [
+            bind(&self.q, RowsOf::Queries, |p| &mut p.q),
+            bind(&self.k, RowsOf::Keys, |p| &mut p.k),
+            bind(&self.v, RowsOf::Keys, |p| &mut p.v),
+        ]
+    }
+
+    /// What it binds of the bias.
+    pub fn bind_bias(&self, parts: &Parts, part: &Part) -> Option<Binding> {
+        let bias = self.score.bias.as_ref();
+        bias.map(|view| parts.bind(view, RowsOf::Pairs, part).binding)
+    }
+
+    /// The problem with another slice.
+    pub fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {
+        Problem {
+            slice: Some(Slice { q, k }),
+            ..self.problem.clone()
+        }
     }
 
     /// Pairs of the slice that queries see, over all heads, as far as the host knows.

@@ -2,8 +2,9 @@
 
 use crate::error::Result;
 use crate::kernel::{Address, Params};
-use crate::plan::builder::{Bound, PlanBuilder};
+use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate::Pass;
+use crate::plan::view::View;
 use crate::problem::position::Side;
 use crate::problem::{Element, Layout, Operand, Positions, Problem, Role, Slice};
 
@@ -12,7 +13,7 @@ use super::lookup::address;
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
 pub(in crate::plan) struct Source {
     pub operand: Operand,
-    pub bound: Bound,
+    pub view: View,
     pub address: Address,
 }
 
@@ -26,7 +27,7 @@ pub(in crate::plan) fn bind_inputs(
     let mut bind = |role, operand: Operand, sizes, dim, address| -> Result<Source> {
         Ok(Source {
             operand,
-            bound: builder.input(role, &operand, sizes, dim)?,
+            view: builder.input(role, &operand, sizes, dim)?.at(address),
             address,
         })
     };
@@ -83,20 +84,19 @@ pub(in crate::plan) fn rotate_inputs(
             builder.note("k's rows are widened to f32, as rotated q is".into());
             params.rotation.dim = 0;
         }
-        params.q = source.bound.rows;
         let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
         let operand = source.operand;
         let pass = Pass {
             rotary,
             side,
-            source: source.bound,
+            source: source.view,
             operand: &operand,
             from,
             heads,
             rows,
             positions,
         };
-        source.bound = pass.plan(builder, &params)?;
+        source.view = pass.plan(builder, &params)?;
         source.address = Address::Strided;
         source.operand = Operand::new(Element::F32, layout);
     }

@@ -2,9 +2,10 @@
 
 use crate::error::Result;
 use crate::kernel::{NOTHING, Params, ScoreKey, Strategy};
+use crate::plan::Declined;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::tiles::TileChoice;
-use crate::plan::{Binding, Declined};
+use crate::plan::view::View;
 use crate::problem::{Element, ModData, Positions, Problem, Role, T5Bias, tokens};
 
 /// The score of a forward or backward kernel.
@@ -12,7 +13,7 @@ pub(in crate::plan) struct ScorePlan {
     /// Of a kernel whose lanes own keys.
     pub key: ScoreKey,
     /// The dense bias.
-    pub bias: Option<Binding>,
+    pub bias: Option<View>,
 }
 
 /// Lays out everything that a score reads beside q and k. `rotates` says that positions matter to a fused rotation.
@@ -31,9 +32,9 @@ pub(in crate::plan) fn plan(
     let mut bias = None;
     if let Some(operand) = score.bias_operand() {
         let sizes = [shape.batch, shape.q_heads, shape.q_len];
-        let bound = builder.input(Role::Bias, &operand, sizes, shape.kv_len)?;
-        params.bias = bound.rows;
-        bias = Some(bound.binding);
+        let view = builder.input(Role::Bias, &operand, sizes, shape.kv_len)?;
+        params.bias = view.whole().rows;
+        bias = Some(view);
     }
     if let Some(slopes) = &score.slopes {
         let words = u64::from(score.slope_batches(shape)) * heads;
@@ -125,7 +126,7 @@ impl ScorePlan {
         // Whose lanes lie across channels has one key at a time.
         let owns_keys = !matches!(tiles.strategy, Strategy::Channels { .. });
         let pairs = tiles.vec8 && owns_keys && tiles.tiling.keys.is_multiple_of(2);
-        let bytes = self.bias.filter(|_| pairs)?.size;
+        let bytes = self.bias.filter(|_| pairs)?.bytes();
         (bytes > 0).then_some(bytes)
     }
 }

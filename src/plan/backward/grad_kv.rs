@@ -3,19 +3,22 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::kernel::{GradKv, Gradient};
+use crate::kernel::{GradKv, Gradient, Strides};
 use crate::plan::Cost;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::dispatch::{cut, tile_steps};
-use crate::plan::limits::check_parts;
+use crate::plan::dispatch::{WorkHeads, cut, tile_steps};
+use crate::plan::limits::{check_parts, product};
+use crate::plan::parts::{Axis, Lengths, Part, Parts, RowsOf};
 use crate::plan::schedule::{Schedule, Transposed};
+use crate::plan::step::Bindings;
 use crate::plan::tiles::{TileChoice, TileRequest};
+use crate::plan::view::Rows;
 use crate::problem::Role;
 use crate::problem::position::Side;
 
-use super::target::{Target, Tensor};
-use super::visits::parts;
+use super::target::{Joined, JoinedOutputs, Target, Tensor, joined_bytes};
+use super::visits::{count_pieces, pieces};
 use super::{Last, Pass};
 
 impl Pass<'_> {
@@ -24,58 +27,141 @@ impl Pass<'_> {
         builder: &mut PlanBuilder<'_>,
         last: &mut Vec<Last<'p>>,
     ) -> Result<()> {
-        let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let tile_request = TileRequest::grad_kv(
-            shape,
+            &self.problem().shape,
             self.context.pairs().saturating_mul(self.kv_pair_flops()),
         );
         let chosen = self.choose(builder, tile_request)?;
-        let [dk, dv] = self.kv_tensors();
-        let (dk_target, dv_target) = if self.context.score.bias.is_some() {
-            Target::joined(
-                builder,
-                self,
-                (&dk, &self.request.dk),
-                (&dv, &self.request.dv),
-            )?
-        } else {
-            (
-                Target::of(builder, self, &dk, &self.request.dk)?,
-                Target::of(builder, self, &dv, &self.request.dv)?,
-            )
+        let tensors = self.kv_tensors();
+        let units = Lengths {
+            q: chosen.tiling.tile,
+            ..Lengths::ONE
         };
+        let mut parts = self.parts(builder, units)?;
+        match self.context.score.bias {
+            Some(_) => self.joined_kv(builder, last, (&chosen, parts), tensors)?,
+            None => {
+                let [dk, dv] = tensors;
+                let dk_target = Target::of(builder, self, &dk, &self.request.dk)?;
+                let dv_target = Target::of(builder, self, &dv, &self.request.dv)?;
+                dk_target.fit(dk.role.name(), &mut parts, RowsOf::Keys)?;
+                dv_target.fit(dv.role.name(), &mut parts, RowsOf::Keys)?;
+                parts.settle(builder)?;
+                for (heads, k) in heads_and_keys(&parts) {
+                    let part = self.kv_part(&heads, &k);
+                    let [to_k, to_v] = [&dk_target.view, &dv_target.view]
+                        .map(|view| parts.bind(view, RowsOf::Keys, &part));
+                    let outputs = vec![("dk", to_k.binding), ("dv", to_v.binding)];
+                    let to = (outputs, [to_k.rows, to_v.rows]);
+                    self.kv_steps(builder, &chosen, (&parts, part), to)?;
+                }
+                last.push(dk_target.finish(self, dk, &self.request.dk));
+                last.push(dv_target.finish(self, dv, &self.request.dv));
+            }
+        }
+        self.note_choice(builder, &chosen);
+        Ok(())
+    }
+
+    /// With a bias the kernel has one binding for dk and dv: each part has both in a piece of one buffer.
+    fn joined_kv<'p>(
+        &'p self,
+        builder: &mut PlanBuilder<'_>,
+        last: &mut Vec<Last<'p>>,
+        (chosen, mut parts): (&TileChoice, Parts),
+        [dk, dv]: [Tensor; 2],
+    ) -> Result<()> {
+        let (request, group) = (self.request, self.problem().shape.group());
+        let outputs = JoinedOutputs::new(builder, self, (&dk, &request.dk), (&dv, &request.dv))?;
+        let bytes = |n: &Lengths| {
+            let heads = u64::from(n.heads.div_ceil(group));
+            let rows = product([n.batches.into(), heads, n.k.into()]);
+            joined_bytes(rows, [dk.dim, dv.dim])
+        };
+        let all = bytes(&parts.lengths());
+        let axes = [Axis::Batches, Axis::Heads, Axis::Keys];
+        parts.fit_by("scratch for dk and dv", (all, bytes), &axes)?;
+        parts.settle(builder)?;
+        let most = bytes(&parts.lengths());
+        let mut places: Vec<(Rows, Joined)> = Vec::new();
+        for (heads, k) in heads_and_keys(&parts) {
+            let part = self.kv_part(&heads, &k);
+            let rows = part.keys(group);
+            // Heads of one group add to the same place.
+            let known = places.iter().position(|(of, _)| *of == rows);
+            let n = known.unwrap_or_else(|| {
+                let n = places.len();
+                let at = (n as u64, most);
+                let place = outputs.part(builder, [&dk, &dv], &rows, at);
+                places.push((rows, place));
+                n
+            });
+            let place = &places[n].1;
+            let to = (vec![("dk", place.binding)], place.strides);
+            self.kv_steps(builder, chosen, (&parts, part), to)?;
+        }
+        for (_, place) in places {
+            last.push(place.dk.finish(self, dk.clone(), &request.dk));
+            last.push(place.dv.finish(self, dv.clone(), &request.dv));
+        }
+        Ok(())
+    }
+
+    /// Some heads and keys, and all queries.
+    fn kv_part(&self, (batches, heads): &WorkHeads, k: &Range<u32>) -> Part {
+        Part {
+            batches: batches.clone(),
+            heads: heads.clone(),
+            q: self.problem().slice().q,
+            k: k.clone(),
+        }
+    }
+
+    /// The steps of a part, over its queries one run after the other.
+    fn kv_steps(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        chosen: &TileChoice,
+        (parts, part): (&Parts, Part),
+        (outputs, [dk, dv]): (Bindings, [Strides; 2]),
+    ) -> Result<()> {
+        let shape = &self.problem().shape;
+        let group = shape.group();
         let mut params = self.by_keys(builder)?;
-        (params.dk, params.dv, params.work.heads) =
-            (dk_target.rows, dv_target.rows, shape.kv_heads);
+        (params.dk, params.dv, params.work.heads) = (dk, dv, shape.kv_heads);
         let key = GradKv(Gradient {
             score: self.context.score.key,
-            ..self.key(builder, &chosen)
+            ..self.key(builder, chosen)
         });
-        let outputs = match self.context.score.bias {
-            Some(_) => vec![("dk", dk_target.whole)],
-            None => vec![("dk", dk_target.binding), ("dv", dv_target.binding)],
-        };
-        let bindings = self.bindings(builder, outputs);
-        let rows = chosen.tiling.tile_rows();
-        params.work.tiles = slice.k.end.div_ceil(rows) - slice.k.start / rows;
-        for (step, (h, q)) in self.cut_queries(builder, &chosen)?.enumerate() {
-            params.part.accumulate = u32::from(step > 0);
+        let (rows, k) = (chosen.tiling.tile_rows(), part.k.clone());
+        params.work.tiles = k.end.div_ceil(rows) - k.start / rows;
+        let kv_heads = part.kv_heads(group);
+        // Of a group, all that the part has.
+        let first = part.heads.start - kv_heads.start * group;
+        let of_group = first..(part.heads.end - kv_heads.start * group).min(group);
+        // Heads of the group that came before have written what these add to.
+        let mut adds = first > 0;
+        let of = (part.batches.clone(), kv_heads);
+        for (h, q) in self.cut_queries(builder, chosen, (parts, of_group))? {
+            params.part.accumulate = u32::from(adds);
+            adds = true;
             (params.part.group_begin, params.part.group_end) = (h.start, h.end);
-            (params.range.q_begin, params.range.q_end) = (q.start, q.end);
-            let part = self.part_of(q.clone(), slice.k.clone());
-            let schedule = Schedule::new(&part).transposed();
+            let step = Part {
+                q: q.clone(),
+                ..part.clone()
+            };
+            let bindings = self.bind(builder, (parts, &step), &mut params, outputs.clone());
+            let problem = self.context.part_of(q.clone(), k.clone());
+            let schedule = Schedule::new(&problem).transposed();
             let alike = schedule.heads() == 1;
-            let kv_heads = if alike { 1 } else { shape.kv_heads };
-            let mut costs = PerHead::new(params.work.tiles, kv_heads, |b, kv_head, tile| {
-                self.kv_cost(&chosen, &schedule, (&h, &q), (b, kv_head, tile))
+            let differing = if alike { 1 } else { shape.kv_heads };
+            let mut costs = PerHead::new(params.work.tiles, differing, |b, kv_head, tile| {
+                self.kv_cost(chosen, &schedule, (&h, &q, &k), (b, kv_head, tile))
             });
-            tile_steps(builder, key, &bindings, &params, |b, h, tile| {
+            tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
                 costs.of(b, h, tile)
             })?;
         }
-        self.note_choice(builder, &chosen);
-        last.push(dk_target.finish(self, dk, &self.request.dk));
-        last.push(dv_target.finish(self, dv, &self.request.dv));
         Ok(())
     }
 
@@ -89,7 +175,7 @@ impl Pass<'_> {
         let schedule = &self.context.schedule;
         let (heads, columns) = (schedule.heads(), chosen.tiling.tile);
         let visited = |b: u32, h: u32| -> u64 {
-            parts(slice.q.clone(), columns, columns)
+            pieces(slice.q.clone(), columns, columns)
                 .map(|i| schedule.visited(b, h, i.start, i.end - 1, chosen.tiling.tile_rows()))
                 .sum()
         };
@@ -130,11 +216,12 @@ impl Pass<'_> {
         &self,
         builder: &PlanBuilder<'_>,
         chosen: &TileChoice,
-    ) -> Result<impl Iterator<Item = (Range<u32>, Range<u32>)> + use<>> {
-        let (group, q) = (self.problem().shape.group(), self.problem().slice().q);
+        (cuts, of_group): (&Parts, Range<u32>),
+    ) -> Result<Vec<(Range<u32>, Range<u32>)>> {
+        let (group, runs) = (of_group.len() as u32, cuts.queries());
         let tile = chosen.tiling.tile;
         let tile_flops = u64::from(tile * chosen.tiling.tile_rows()) * self.kv_pair_flops();
-        let all = q.len() as u32;
+        let all = runs.iter().map(|q| q.len() as u32).max().unwrap_or(0);
         let mut queries = self.part(builder, chosen, all, group, tile_flops)?;
         let heads = if queries < all { 1 } else { group };
         if heads < group {
@@ -142,11 +229,16 @@ impl Pass<'_> {
         }
         queries = queries.min(builder.options.slice_rows.unwrap_or(u32::MAX).max(1));
         let of_heads = u64::from(group.div_ceil(heads));
-        let of_queries = u64::from(all.div_ceil(queries.next_multiple_of(tile)));
+        let of_queries = runs
+            .iter()
+            .map(|q| count_pieces(q, queries, tile))
+            .sum::<u64>();
         let shape = &self.problem().shape;
         check_parts(of_heads * of_queries, [shape.batch, shape.kv_len])?;
-        Ok(cut(0..group, heads)
-            .flat_map(move |h| parts(q.clone(), queries, tile).map(move |q| (h.clone(), q))))
+        let queries = runs.into_iter().flat_map(|q| pieces(q, queries, tile));
+        let queries: Vec<_> = queries.collect();
+        let with_queries = |h: Range<u32>| queries.iter().map(move |q| (h.clone(), q.clone()));
+        Ok(cut(of_group, heads).flat_map(with_queries).collect())
     }
 
     /// What a tile of keys costs that visits the queries `q` of the heads `h` of its group.
@@ -154,10 +246,10 @@ impl Pass<'_> {
         &self,
         chosen: &TileChoice,
         schedule: &Transposed<'_>,
-        (h, q): (&Range<u32>, &Range<u32>),
+        (h, q, k): (&Range<u32>, &Range<u32>, &Range<u32>),
         (b, kv_head, tile): (u32, u32, u32),
     ) -> Cost {
-        let (shape, k) = (&self.problem().shape, self.problem().slice().k);
+        let shape = &self.problem().shape;
         let (rows, columns) = (chosen.tiling.tile_rows(), chosen.tiling.tile);
         let start = (k.start / rows + tile) * rows;
         let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
@@ -186,4 +278,11 @@ impl Pass<'_> {
             written_bytes: u64::from(j1 - j0 + 1) * u64::from(shape.head_dim + shape.value_dim) * 4,
         }
     }
+}
+
+/// Batches and heads, and keys, of the parts that have dk and dv of their own.
+fn heads_and_keys(parts: &Parts) -> Vec<(WorkHeads, Range<u32>)> {
+    let keys = parts.keys();
+    let with_keys = |heads: WorkHeads| keys.iter().map(move |k| (heads.clone(), k.clone()));
+    parts.heads().into_iter().flat_map(with_keys).collect()
 }

@@ -7,7 +7,9 @@ use crate::kernel::{
 use crate::plan::builder::PlanBuilder;
 use crate::plan::dispatch::tile_steps;
 use crate::plan::forward::splits::ITERATION_MARGIN;
-use crate::plan::tiles::{self, TileRequest};
+use crate::plan::parts::{Lengths, Part, Parts};
+use crate::plan::schedule::Schedule;
+use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::plan::{Binding, Cost};
 use crate::problem::{Element, Layout, Operand, Role};
 
@@ -57,6 +59,7 @@ impl Pass<'_> {
             [1, 1, count],
             heads,
         )?;
+        let target = target.whole();
         Ok(Reduced {
             binding: target.binding,
             rows: Strides {
@@ -84,20 +87,18 @@ impl Pass<'_> {
         target: Reduced,
     ) -> Result<()> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
-        let pair_flops = self.recompute_flops();
         let tile_request = TileRequest {
             sums: numbers.parts(),
-            ..TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops))
+            ..TileRequest::grad_q(
+                shape,
+                self.context.pairs().saturating_mul(self.recompute_flops()),
+            )
         };
         let chosen = self.choose(builder, tile_request)?;
-        let tiling = chosen.tiling;
-        let rows = tiling.tile_rows();
-        let first = slice.q.start / rows;
-        let tiles = slice.q.end.div_ceil(rows) - first;
-        let tiles = if slice.q.is_empty() || slice.k.is_empty() {
-            0
-        } else {
-            tiles
+        let rows = chosen.tiling.tile_rows();
+        let tiles = match slice.has_pairs() {
+            true => slice.q.end.div_ceil(rows) - slice.q.start / rows,
+            false => 0,
         };
         let heads = u64::from(shape.batch) * u64::from(shape.q_heads);
         let stride = numbers.parts();
@@ -105,6 +106,7 @@ impl Pass<'_> {
         let partials = builder.scratch("scratch for partial sums", bytes)?;
         let params = self.params().with(|p| {
             p.work.tiles = tiles;
+            p.partials.tiles = tiles;
             p.partials.begin = begin;
             p.partials.count = count;
             p.partials.stride = stride;
@@ -115,37 +117,92 @@ impl Pass<'_> {
             p.sharing.heads = 1;
         });
         if tiles > 0 {
-            let key = GradScore(self.key(builder, &chosen), numbers);
-            let bindings = self.bindings(builder, vec![("partials", partials)]);
-            let mut most = 0;
-            tile_steps(builder, key, &bindings, &params, |b, h, tile| {
-                let start = (first + tile) * rows;
-                let (i0, i1) = (
-                    start.max(slice.q.start),
-                    (start + rows).min(slice.q.end) - 1,
-                );
-                let visited = self.context.schedule.visited(b, h, i0, i1, tiling.tile);
-                most = visited.max(most);
-                Cost {
-                    visited,
-                    of: u64::from(slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile),
-                    flops: self
-                        .context
-                        .schedule
-                        .pairs(b, h, i0, i1)
-                        .saturating_mul(pair_flops),
-                    read_bytes: self.read_bytes(&chosen, visited),
-                    written_bytes: u64::from(stride) * 4,
-                }
-            })?;
-            let tile = tiles::iterations(&chosen, self.problem(), builder.caps)?;
-            let walked = most.saturating_mul(tile);
-            within_iterations(
-                builder,
-                walked.saturating_add(tiles::searches(self.problem())),
-            )?;
+            self.partial_numbers(builder, numbers, &chosen, (&params, partials))?;
         }
         reduce(builder, params, partials, target)
+    }
+
+    /// The partial sums of all tiles of queries.
+    fn partial_numbers(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        numbers: ScoreNumbers,
+        chosen: &TileChoice,
+        (params, partials): (&Params, Binding),
+    ) -> Result<()> {
+        // Parts have whole tiles of queries, too: each has its partial sum.
+        let units = Lengths {
+            q: chosen.tiling.tile_rows(),
+            k: chosen.tiling.tile,
+            ..Lengths::ONE
+        };
+        let parts = self.parts(builder, units)?;
+        parts.settle(builder)?;
+        let mut most = 0;
+        for (batches, heads) in parts.heads() {
+            for q in parts.queries() {
+                for (n, k) in parts.keys().into_iter().enumerate() {
+                    let part = Part {
+                        batches: batches.clone(),
+                        heads: heads.clone(),
+                        q: q.clone(),
+                        k,
+                    };
+                    let params = params.with(|p| p.part.accumulate = u32::from(n > 0));
+                    let key = GradScore(self.key(builder, chosen), numbers);
+                    let to = (&params, partials);
+                    most = self
+                        .number_steps(builder, key, chosen, (&parts, part), to)?
+                        .max(most);
+                }
+            }
+        }
+        let tile = tiles::iterations(chosen, self.problem(), builder.caps)?;
+        let walked = most.saturating_mul(tile);
+        within_iterations(
+            builder,
+            walked.saturating_add(tiles::searches(self.problem())),
+        )
+    }
+
+    /// The steps of a part; answers the most tiles of keys that a workgroup visits.
+    fn number_steps(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        key: GradScore,
+        chosen: &TileChoice,
+        (parts, part): (&Parts, Part),
+        (params, partials): (&Params, Binding),
+    ) -> Result<u64> {
+        let (tiling, begin) = (chosen.tiling, self.problem().slice().q.start);
+        let rows = tiling.tile_rows();
+        let (q, k) = (&part.q, &part.k);
+        let first = q.start / rows;
+        let mut params = params.with(|p| {
+            p.work.tiles = q.end.div_ceil(rows) - first;
+            p.partials.first = first - begin / rows;
+        });
+        let outputs = vec![("partials", partials)];
+        let bindings = self.bind(builder, (parts, &part), &mut params, outputs);
+        let problem = self.context.part_of(q.clone(), k.clone());
+        let schedule = Schedule::new(&problem);
+        let mut most = 0;
+        let of = (part.batches.clone(), part.heads.clone());
+        tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
+            let start = (first + tile) * rows;
+            let (i0, i1) = (start.max(q.start), (start + rows).min(q.end) - 1);
+            let visited = schedule.visited(b, h, i0, i1, tiling.tile);
+            let pairs = schedule.pairs(b, h, i0, i1);
+            most = visited.max(most);
+            Cost {
+                visited,
+                of: u64::from(k.end.div_ceil(tiling.tile) - k.start / tiling.tile),
+                flops: pairs.saturating_mul(self.recompute_flops()),
+                read_bytes: self.read_bytes(chosen, visited),
+                written_bytes: u64::from(params.partials.stride) * 4,
+            }
+        })?;
+        Ok(most)
     }
 
     fn grad_sinks(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
@@ -167,7 +224,7 @@ impl Pass<'_> {
             p.sinks.at = sinks_at;
         });
         if items > 0 {
-            let stats = self.stats;
+            let stats = self.stats.whole().binding;
             let bindings = vec![("stats", stats), ("partials", partials)];
             let cost = Cost {
                 read_bytes: stats.size,

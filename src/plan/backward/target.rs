@@ -4,9 +4,12 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::kernel::Strides;
-use crate::plan::builder::{Bound, PlanBuilder};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::limits::product;
 use crate::plan::operation::merge::pack;
 use crate::plan::operation::rotate::BackPass;
+use crate::plan::parts::{Parts, RowsOf};
+use crate::plan::view::{Rows, View, contiguous_bytes};
 use crate::plan::{Binding, OFFSET_ALIGNMENT};
 use crate::problem::position::Side;
 use crate::problem::{Element, Operand, Role};
@@ -26,24 +29,37 @@ pub(super) struct Tensor {
 }
 
 impl Tensor {
-    fn bytes(&self, batch: u32) -> u64 {
-        u64::from(batch)
-            * u64::from(self.heads)
-            * u64::from(self.rows.end - self.rows.start)
-            * u64::from(self.dim)
-            * 4
+    /// All that the pass makes.
+    fn all(&self, batch: u32) -> Rows {
+        Rows {
+            rows: self.rows.clone(),
+            ..Rows::all([batch, self.heads, 0])
+        }
     }
 }
 
 /// Where a kernel writes a gradient: in place, or f32 scratch that is then rotated back or packed.
 pub(super) struct Target {
     /// The caller's tensor.
-    bound: Bound,
+    output: View,
     in_place: bool,
+    /// What the kernel writes, and the rows that are there.
+    pub view: View,
+    rows: Rows,
+}
+
+/// dk and dv in one buffer, of one part of the call.
+pub(super) struct Joined {
+    pub dk: Target,
+    pub dv: Target,
+    /// Both, and where each has its rows.
     pub binding: Binding,
-    pub rows: Strides,
-    /// The buffer that `binding` is a part of.
-    pub whole: Binding,
+    pub strides: [Strides; 2],
+}
+
+/// The caller's dk and dv, for whose sums the kernel has one binding.
+pub(super) struct JoinedOutputs {
+    outputs: [View; 2],
 }
 
 impl Target {
@@ -54,20 +70,15 @@ impl Target {
         operand: &Operand,
     ) -> Result<Self> {
         let batch = pass.problem().shape.batch;
-        let bound = builder.output(
-            tensor.role,
-            operand,
-            [batch, tensor.heads, tensor.len],
-            tensor.dim,
-        )?;
+        let output = output(builder, batch, tensor, operand)?;
+        let rows = tensor.all(batch);
         let turns = tensor.side.is_some() && pass.problem().position.rotation().is_some();
         if operand.element == Element::F32 && !builder.options.shared_outputs && !turns {
             return Ok(Self {
-                bound,
+                output,
                 in_place: true,
-                binding: bound.binding,
-                rows: bound.rows,
-                whole: bound.binding,
+                view: output,
+                rows,
             });
         }
         let name = match tensor.role {
@@ -75,46 +86,17 @@ impl Target {
             Role::DK => "scratch for dk",
             _ => "scratch for dv",
         };
-        let binding = builder.scratch(name, tensor.bytes(batch))?;
-        let count = tensor.rows.end - tensor.rows.start;
         Ok(Self {
-            bound,
+            output,
             in_place: false,
-            binding,
-            rows: Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start),
-            whole: binding,
+            view: builder.scratch_rows(name, 4, &rows, tensor.dim),
+            rows,
         })
     }
 
-    /// dk and dv in one buffer, for the kernel has no binding left for the second.
-    pub fn joined(
-        builder: &mut PlanBuilder<'_>,
-        pass: &Pass<'_>,
-        (dk, dk_operand): (&Tensor, &Operand),
-        (dv, dv_operand): (&Tensor, &Operand),
-    ) -> Result<(Self, Self)> {
-        let batch = pass.problem().shape.batch;
-        let behind = dk.bytes(batch).next_multiple_of(OFFSET_ALIGNMENT);
-        let whole = builder.scratch("scratch for dk and dv", behind + dv.bytes(batch))?;
-        let mut place = |tensor: &Tensor, operand: &Operand, offset: u64| -> Result<Self> {
-            let sizes = [batch, tensor.heads, tensor.len];
-            let bound = builder.output(tensor.role, operand, sizes, tensor.dim)?;
-            let count = tensor.rows.end - tensor.rows.start;
-            let mut rows = Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
-            rows.start = rows.start.wrapping_add((offset / 4) as u32);
-            Ok(Self {
-                bound,
-                in_place: false,
-                binding: Binding {
-                    offset,
-                    size: tensor.bytes(batch).max(4),
-                    ..whole
-                },
-                rows,
-                whole,
-            })
-        };
-        Ok((place(dk, dk_operand, 0)?, place(dv, dv_operand, behind)?))
+    /// Cuts a call until no part has a larger window of it than a binding is.
+    pub fn fit(&self, what: &'static str, parts: &mut Parts, of: RowsOf) -> Result<()> {
+        parts.fit(what, &self.view, of)
     }
 
     /// Brings the gradient to where it is to be stored.
@@ -132,48 +114,94 @@ impl Target {
         tensor: &Tensor,
         operand: &Operand,
     ) -> Result<()> {
-        let count = tensor.rows.end - tensor.rows.start;
-        // Seen from its own binding.
-        let rows = Strides::contiguous(tensor.heads, count, tensor.dim, tensor.rows.start);
         let position = &pass.problem().position;
         if let (Some(side), Some(rotary)) = (tensor.side, position.rotation()) {
             let back = BackPass {
                 rotary,
                 side,
-                from: Bound {
-                    binding: self.binding,
-                    rows,
-                },
-                heads: tensor.heads,
-                rows: tensor.rows.clone(),
+                from: self.view,
+                rows: self.rows.clone(),
                 positions: match side {
                     Side::Query => &position.q_positions,
                     Side::Key => &position.k_positions,
                 },
             };
-            return back.plan(
-                builder,
-                &pass.params(),
-                operand,
-                &self.bound,
-                tensor.role.name(),
-            );
+            let to = (operand, &self.output);
+            return back.plan(builder, &pass.params(), to, tensor.role.name());
         }
         builder.note(format!(
             "{} is written to scratch, then packed",
             tensor.role
         ));
-        let params = pass.params().with(|p| {
-            p.sizes.q_heads = tensor.heads;
-            p.range.q_begin = tensor.rows.start;
-            p.range.q_end = tensor.rows.end;
-        });
-        pack(
-            builder,
-            (&params, tensor.dim),
-            self.binding,
-            &self.bound,
-            operand.element,
-        )
+        let of = (&pass.params(), &self.rows);
+        pack(builder, of, &self.view, &self.output, operand.element)
     }
+}
+
+impl JoinedOutputs {
+    pub fn new(
+        builder: &mut PlanBuilder<'_>,
+        pass: &Pass<'_>,
+        (dk, dk_operand): (&Tensor, &Operand),
+        (dv, dv_operand): (&Tensor, &Operand),
+    ) -> Result<Self> {
+        let batch = pass.problem().shape.batch;
+        Ok(Self {
+            outputs: [
+                output(builder, batch, dk, dk_operand)?,
+                output(builder, batch, dv, dv_operand)?,
+            ],
+        })
+    }
+
+    /// Room for part `n` of at most so many bytes, that with the KV heads and keys `rows`.
+    pub fn part(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        [dk, dv]: [&Tensor; 2],
+        rows: &Rows,
+        (n, bytes): (u64, u64),
+    ) -> Joined {
+        const NAME: &str = "scratch for dk and dv";
+        let at = n * bytes;
+        let behind = at + contiguous_bytes(rows, dk.dim, 4).next_multiple_of(OFFSET_ALIGNMENT);
+        let mut place = |at, tensor: &Tensor, output| Target {
+            output,
+            in_place: false,
+            view: builder.scratch_rows_at(NAME, 4, at, rows, tensor.dim),
+            rows: rows.clone(),
+        };
+        let dk = place(at, dk, self.outputs[0]);
+        let dv = place(behind, dv, self.outputs[1]);
+        let (first, second) = (dk.view.whole(), dv.view.whole());
+        let mut dv_rows = second.rows;
+        // Seen from where the binding of both begins.
+        let before = ((behind - at) / 4) as u32;
+        dv_rows.start = dv_rows.start.wrapping_add(before);
+        Joined {
+            binding: Binding {
+                size: behind - at + second.binding.size,
+                ..first.binding
+            },
+            strides: [first.rows, dv_rows],
+            dk,
+            dv,
+        }
+    }
+}
+
+/// Bytes of dk and dv of so many rows in one buffer.
+pub(super) fn joined_bytes(rows: u64, dims: [u32; 2]) -> u64 {
+    let [dk, dv] = dims.map(|dim| product([rows, dim.into(), 4]));
+    dk.saturating_add(dv).saturating_add(2 * OFFSET_ALIGNMENT) / OFFSET_ALIGNMENT * OFFSET_ALIGNMENT
+}
+
+fn output(
+    builder: &mut PlanBuilder<'_>,
+    batch: u32,
+    tensor: &Tensor,
+    operand: &Operand,
+) -> Result<View> {
+    let sizes = [batch, tensor.heads, tensor.len];
+    builder.output(tensor.role, operand, sizes, tensor.dim)
 }

@@ -8,7 +8,6 @@ use crate::plan::dispatch::cut;
 use crate::plan::forward::splits::ITERATION_MARGIN;
 use crate::plan::limits::product;
 use crate::plan::tiles::{self, TileChoice};
-use crate::problem::{Problem, Slice};
 
 use super::Pass;
 
@@ -43,13 +42,6 @@ impl Pass<'_> {
         Ok(most.min(u64::from(asked)) as u32)
     }
 
-    pub(super) fn part_of(&self, q: Range<u32>, k: Range<u32>) -> Problem {
-        Problem {
-            slice: Some(Slice { q, k }),
-            ..self.problem().clone()
-        }
-    }
-
     /// A streamed tile's bytes, as often as clusters load them.
     pub(super) fn read_bytes(&self, chosen: &TileChoice, visited: u64) -> u64 {
         let shape = &self.problem().shape;
@@ -60,8 +52,13 @@ impl Pass<'_> {
     }
 }
 
+/// How many pieces that makes, at the most.
+pub(super) fn count_pieces(range: &Range<u32>, n: u32, tile: u32) -> u64 {
+    u64::from((range.len() as u32).div_ceil(n.next_multiple_of(tile).max(1)))
+}
+
 /// `range` in pieces of about `n`, cut at multiples of `tile`.
-pub(super) fn parts(range: Range<u32>, n: u32, tile: u32) -> impl Iterator<Item = Range<u32>> {
+pub(super) fn pieces(range: Range<u32>, n: u32, tile: u32) -> impl Iterator<Item = Range<u32>> {
     let begin = range.start / tile * tile;
     // What fits in one piece stays whole, wherever its tiles begin.
     let n = if n >= range.end.saturating_sub(range.start) {

@@ -61,7 +61,13 @@ pub(super) fn steps(
         1 => "few queries: keys are split over workgroups".into(),
         n => format!("few queries: a tile packs the rows of {n} heads, which read each key once"),
     });
-    let tiled = Tiled::new(builder, problem, params, (Family::Decode, packed), chosen)?;
+    let tiled = Tiled::new(
+        builder,
+        (problem, target),
+        params,
+        (Family::Decode, packed),
+        chosen,
+    )?;
     tiled.steps(builder, target)?;
     Ok(Answer::Planned)
 }

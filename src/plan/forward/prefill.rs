@@ -28,7 +28,13 @@ pub(super) fn steps(
                 .into(),
         );
     }
-    let tiled = Tiled::new(builder, problem, params, (Family::Prefill, 1), chosen)?;
+    let tiled = Tiled::new(
+        builder,
+        (problem, target),
+        params,
+        (Family::Prefill, 1),
+        chosen,
+    )?;
     tiled.steps(builder, target)?;
     Ok(Answer::Planned)
 }

@@ -10,12 +10,13 @@ use crate::problem::Slice;
 use super::tiled::Tiled;
 
 impl Tiled<'_> {
-    /// Parts of the keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the
+    /// Parts of a run of keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the
     /// bound on a workgroup's work and idle processors call for.
     pub(super) fn choose_splits(&self, builder: &PlanBuilder<'_>) -> Result<u32> {
         let slice = self.context.problem.slice();
         let tiling = &self.chosen.tiling;
-        let there = u64::from((slice.k.end - slice.k.start).div_ceil(tiling.tile));
+        let runs = self.key_runs();
+        let there = self.tiles_of_run();
         let listed = self.context.schedule.longest_list(tiling.tile);
         let tiles = there.min(listed.unwrap_or(there)) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
@@ -38,10 +39,15 @@ impl Tiled<'_> {
                 };
                 return Err(Error::size("splits", splits, allowed));
             }
-            return Ok(splits.min(MOST_SPLITS));
+            let of_run = u64::from(splits.min(MOST_SPLITS).div_ceil(runs));
+            return Ok(of_run.max(capped) as u32);
         }
         let pairs = u64::from(tiling.tile) * u64::from(tiling.tile_rows());
-        let flops = product([self.most_visited(&slice), pairs, self.pair_flops()]);
+        let visited = match self.most_visited(&slice) {
+            most if runs > 1 => most.min(there + 1),
+            most => most,
+        };
+        let flops = product([visited, pairs, self.pair_flops()]);
         let heavy = flops.div_ceil(builder.step_flops());
         let shape = &self.context.problem.shape;
         let rows = u64::from(slice.q.end - slice.q.start) * u64::from(self.packed);
@@ -50,10 +56,15 @@ impl Tiled<'_> {
         let workgroups = product([tiles, shape.batch.into(), heads.into()]);
         let idle =
             busy_workgroups(builder.caps.class).saturating_mul(self.skew(&slice)) / workgroups;
-        let idle = idle
-            .min(self.most_visited(&slice) / tiles_per_split(tiling.tile))
-            .max(1);
+        let idle = idle.min(visited / tiles_per_split(tiling.tile)).max(1);
         Ok(capped.max(heavy).max(idle).min(most) as u32)
+    }
+
+    /// Key tiles of the longest run.
+    fn tiles_of_run(&self) -> u64 {
+        let k = self.context.problem.slice().k;
+        let longest = (k.end - k.start).min(self.parts.lengths().k);
+        longest.div_ceil(self.chosen.tiling.tile).into()
     }
 
     /// The most key tiles that a tile of rows visits, at most (the last rows of a causal mask see the most).

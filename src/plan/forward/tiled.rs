@@ -11,8 +11,11 @@ use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::limits::{check_steps, product};
 use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
 use crate::plan::operation::rotate;
+use crate::plan::parts::{Axis, Lengths, Part, Parts};
+use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice};
+use crate::plan::view::Rows;
 use crate::plan::{Binding, Cost, RotateWhere};
 use crate::problem::Problem;
 
@@ -96,17 +99,28 @@ fn fuses_rotation(
 pub(super) struct Tiled<'a> {
     pub context: Context<'a>,
     pub chosen: TileChoice,
+    /// Parts that a part's bindings hold.
+    pub(super) parts: Parts,
+    /// Of the visited key tiles of a part's keys.
     pub splits: u32,
     /// Query heads whose rows a tile has side by side.
     pub packed: u32,
     pub family: Family,
 }
 
+/// A run of keys that a binding holds, and what is visited of it.
+struct Keys<'a> {
+    range: Range<u32>,
+    schedule: &'a Schedule<'a>,
+    /// The first of its partial results.
+    first: u32,
+}
+
 impl<'a> Tiled<'a> {
     /// Binds what the call reads, and splits it: `packed` heads' rows to each tile.
     pub fn new(
         builder: &mut PlanBuilder<'_>,
-        problem: &'a Problem,
+        (problem, target): (&'a Problem, &Target),
         params: Params,
         (family, packed): (Family, u32),
         mut chosen: TileChoice,
@@ -118,15 +132,27 @@ impl<'a> Tiled<'a> {
         select::copy_lists(builder, problem, &context.params);
         context.params.work.packed = packed;
         context.params.work.heads = problem.shape.q_heads / packed;
+        let units = Lengths {
+            heads: packed,
+            k: chosen.tiling.tile,
+            ..Lengths::ONE
+        };
+        let mut parts = Parts::new(builder, &problem.shape, &problem.slice(), units);
+        context.fit(&mut parts)?;
+        target.fit(builder, &mut parts)?;
+        parts.check()?;
         let mut tiled = Self {
             context,
             chosen,
+            parts,
             splits: 1,
             packed,
             family,
         };
         tiled.splits = tiled.choose_splits(builder)?;
         tiled.note_splits(builder);
+        tiled.fit_partials()?;
+        tiled.parts.settle(builder)?;
         Ok(tiled)
     }
 
@@ -135,31 +161,52 @@ impl<'a> Tiled<'a> {
         if asked.is_some_and(|asked| asked > MOST_SPLITS) {
             builder.note(format!("more than {MOST_SPLITS} splits are never made"));
         }
-        if self.splits > 1 {
+        if self.partials() > 1 {
             builder.note(format!(
                 "the visited key tiles are split in {} parts, merged by combine",
-                self.splits
+                self.partials()
             ));
         }
     }
 
+    /// Runs of keys that are taken one after the other.
+    pub(super) fn key_runs(&self) -> u32 {
+        self.parts.count(Axis::Keys)
+    }
+
+    /// Partial results of each row.
+    fn partials(&self) -> u32 {
+        self.splits * self.key_runs()
+    }
+
+    /// Partial results must fit in a binding, too.
+    fn fit_partials(&mut self) -> Result<()> {
+        if self.partials() == 1 {
+            return Ok(());
+        }
+        let row = self.row_bytes();
+        let bytes = |n: &Lengths| n.rows().saturating_mul(row);
+        let all = bytes(&self.parts.lengths());
+        let axes = [Axis::Queries, Axis::Batches, Axis::Heads];
+        self.parts
+            .fit_by("scratch for partial o", (all, bytes), &axes)
+    }
+
     pub fn steps(&self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
-        let q = self.context.problem.slice().q;
         let rows = self.rows_per_slice(builder);
+        let queries: Vec<_> = self.parts.queries();
+        let slices = queries.iter().map(|q| (q.end - q.start).div_ceil(rows));
         // Each is a step at the least.
-        check_steps((q.end - q.start).div_ceil(rows).into())?;
-        let slices: Vec<_> = cut(q.clone(), rows).collect();
-        if slices.len() < 2 || !builder.options.shared_outputs {
+        let slices = slices.map(u64::from).sum::<u64>();
+        let heads = self.parts.heads();
+        check_steps(slices.saturating_mul(heads.len() as u64))?;
+        let slices: Vec<_> = queries.into_iter().flat_map(|q| cut(q, rows)).collect();
+        if slices.len() * heads.len() < 2 || !builder.options.shared_outputs {
             return self.slices(builder, target, slices);
         }
         // The results may lie where later slices read: all of them wait in scratch.
-        let deferred = Deferred::new(
-            builder,
-            self.context.params.with(|p| {
-                p.range.q_begin = q.start;
-                p.range.q_end = q.end;
-            }),
-        )?;
+        let params = self.context.params;
+        let deferred = Deferred::new(builder, params, Rows::of(&params));
         self.slices(builder, &deferred.target, slices)?;
         deferred.bring(builder, target)
     }
@@ -170,118 +217,155 @@ impl<'a> Tiled<'a> {
         target: &Target,
         slices: Vec<Range<u32>>,
     ) -> Result<()> {
-        let mut partial = None;
-        for q in slices {
-            let params = self.context.params.with(|p| {
-                p.range.q_begin = q.start;
-                p.range.q_end = q.end;
-            });
-            if self.splits == 1 {
-                into_target(
-                    builder,
-                    params,
-                    target,
-                    |builder, params, o, lse, output| {
-                        self.dispatches(builder, params, o, lse, output)
-                    },
-                )?;
-                continue;
+        let slice = self.context.problem.slice();
+        let runs = match self.parts.keys() {
+            one if one.len() == 1 => Vec::new(),
+            runs => runs,
+        };
+        let part_of = |k: &Range<u32>| self.context.part_of(slice.q.clone(), k.clone());
+        let problems: Vec<_> = runs.iter().map(part_of).collect();
+        let schedules: Vec<_> = problems.iter().map(Schedule::new).collect();
+        let of_run = |(n, (range, schedule)): (u32, (&Range<u32>, _))| Keys {
+            range: range.clone(),
+            schedule,
+            first: n * self.splits,
+        };
+        let mut keys: Vec<_> = (0..).zip(runs.iter().zip(&schedules)).map(of_run).collect();
+        if keys.is_empty() {
+            keys.push(of_run((0, (&slice.k, &self.context.schedule))));
+        }
+        for (batches, heads) in self.parts.heads() {
+            for q in &slices {
+                let part = Part {
+                    batches: batches.clone(),
+                    heads: heads.clone(),
+                    q: q.clone(),
+                    k: slice.k.clone(),
+                };
+                self.slice(builder, target, (&part, &keys))?;
             }
-            let (o, lse) = match partial {
-                Some(partial) => partial,
-                None => *partial.insert(self.partial_scratch(builder, q.end - q.start)?),
-            };
-            let partial = self.partial_params(params);
-            let output = Output::scratch(partial.sizes.value_dim);
-            self.dispatches(builder, partial, o, lse, output)?;
-            combine(builder, params, self.splits, Some((o, lse)), target)?;
         }
         Ok(())
+    }
+
+    /// Some rows, whose keys are taken run by run.
+    fn slice(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        target: &Target,
+        (part, keys): (&Part, &[Keys<'_>]),
+    ) -> Result<()> {
+        let (params, rows) = (part.params(&self.context.params), part.queries());
+        if let ([keys], 1) = (keys, self.splits) {
+            return into_target(
+                builder,
+                (&params, &rows),
+                target,
+                |builder, params, o, lse, output| {
+                    self.dispatches(builder, (part, keys), params, (o, lse), output)
+                },
+            );
+        }
+        let partials = self.partial_scratch(builder, &rows)?;
+        let output = Output::scratch(params.sizes.value_dim);
+        for keys in keys {
+            let partial = self.partial_params(params, &rows, keys.first);
+            self.dispatches(builder, (part, keys), partial, partials, output)?;
+        }
+        let of = (&params, &rows);
+        combine(builder, of, self.partials(), Some(partials), target)
     }
 
     /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
     fn rows_per_slice(&self, builder: &PlanBuilder<'_>) -> u32 {
         let asked = builder.options.slice_rows.unwrap_or(u32::MAX).max(1);
-        if self.splits == 1 {
+        if self.partials() == 1 {
             return asked;
         }
-        let shape = &self.context.problem.shape;
-        let row = self.row_bytes() * u64::from(shape.batch) * u64::from(shape.q_heads);
-        let most = PARTIAL_BYTES.min(builder.caps.binding_bytes) / row.max(1);
+        let n = self.parts.lengths();
+        let row = self.row_bytes() * u64::from(n.batches) * u64::from(n.heads);
+        let most = PARTIAL_BYTES.min(builder.binding_limit()) / row.max(1);
         asked.min(most.clamp(1, u64::from(u32::MAX)) as u32)
     }
 
     /// Bytes of one row of o in all partials.
     fn row_bytes(&self) -> u64 {
-        u64::from(self.splits) * u64::from(self.context.problem.shape.value_dim) * 4
+        u64::from(self.partials()) * u64::from(self.context.problem.shape.value_dim) * 4
     }
 
     fn partial_scratch(
         &self,
         builder: &mut PlanBuilder<'_>,
-        rows: u32,
+        rows: &Rows,
     ) -> Result<(Binding, Binding)> {
-        let shape = &self.context.problem.shape;
-        let rows = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(rows);
-        let o = builder.scratch("scratch for partial o", rows * self.row_bytes())?;
-        let lse = builder.scratch("scratch for partial lse", rows * u64::from(self.splits) * 4)?;
+        let partials = u64::from(self.partials());
+        let o = builder.scratch("scratch for partial o", rows.count() * self.row_bytes())?;
+        let lse = builder.scratch("scratch for partial lse", rows.count() * partials * 4)?;
         Ok((o, lse))
     }
 
-    fn partial_params(&self, params: Params) -> Params {
-        let rows = params.range.q_end - params.range.q_begin;
-        let heads = params.sizes.batch * params.sizes.q_heads * rows;
+    /// Of the partial results from `first` on, contiguous rows each.
+    fn partial_params(&self, params: Params, rows: &Rows, first: u32) -> Params {
+        let (dim, count) = (params.sizes.value_dim, rows.count() as u32);
+        let [_, heads, queries] = rows.sizes();
+        let strides = |dim: u32| {
+            let mut strides = Strides::contiguous(heads, queries, dim, rows.rows.start);
+            let before = rows.renumber_strides(Strides {
+                start: 0,
+                ..strides
+            });
+            let skipped = first.wrapping_mul(count).wrapping_mul(dim);
+            strides.start = strides
+                .start
+                .wrapping_sub(before.start)
+                .wrapping_add(skipped);
+            strides
+        };
         params.with(|p| {
             p.work.splits = self.splits;
             p.sinks.at = NOTHING;
-            p.o = Strides::contiguous(
-                params.sizes.q_heads,
-                rows,
-                params.sizes.value_dim,
-                params.range.q_begin,
-            );
-            p.lse = Strides::contiguous(params.sizes.q_heads, rows, 1, params.range.q_begin);
-            p.partial.o = heads * params.sizes.value_dim;
-            p.partial.lse = heads;
+            (p.o, p.lse) = (strides(dim), strides(1));
+            (p.partial.o, p.partial.lse) = (count.wrapping_mul(dim), count);
         })
     }
 
-    /// Dispatches of bounded cost over the query tiles of one slice.
+    /// Dispatches of bounded cost over the query tiles of one part, and a run of keys.
     fn dispatches(
         &self,
         builder: &mut PlanBuilder<'_>,
+        (part, keys): (&Part, &Keys<'_>),
         mut params: Params,
-        o: Binding,
-        lse: Binding,
+        (o, lse): (Binding, Binding),
         output: Output,
     ) -> Result<()> {
+        let part = Part {
+            k: keys.range.clone(),
+            ..part.clone()
+        };
+        (params.range.k_begin, params.range.k_end) = (part.k.start, part.k.end);
         let tile_rows = self.chosen.tiling.tile_rows();
-        let (begin, end) = (
-            params.range.q_begin * self.packed,
-            params.range.q_end * self.packed,
-        );
+        let (begin, end) = (part.q.start * self.packed, part.q.end * self.packed);
         params.work.tiles = end.div_ceil(tile_rows) - begin / tile_rows;
         let key = self.key(output, builder.options.count_tiles);
         let variant = match self.family {
             Family::Prefill => Variant::Prefill(key),
             Family::Decode => Variant::Decode(Decode(key)),
         };
-        let mut bindings = vec![
-            ("q", self.context.q.bound.binding),
-            ("k", self.context.k.bound.binding),
-            ("v", self.context.v.bound.binding),
-            ("o", o),
-            ("lse", lse),
-        ];
-        bindings.extend(self.context.score.bias.map(|bias| ("bias", bias)));
-        let mut costs = PerHead::new(
-            params.work.tiles,
-            self.context.schedule.heads(),
-            |b, h, tile| self.cost(&params, output, (b, h, tile)),
-        );
-        tile_steps(builder, variant, &bindings, &params, |b, h, tile| {
-            costs.of(b, h, tile)
-        })
+        let [q, k, v] = self.context.bind(&self.parts, &part, &mut params);
+        let mut bindings = vec![("q", q), ("k", k), ("v", v), ("o", o), ("lse", lse)];
+        let bias = self.context.bind_bias(&self.parts, &part);
+        bindings.extend(bias.map(|bias| ("bias", bias)));
+        let heads = part.heads.start / self.packed..part.heads.end / self.packed;
+        let mut costs = PerHead::new(params.work.tiles, keys.schedule.heads(), |b, h, tile| {
+            self.cost(&params, output, keys, (b, h, tile))
+        });
+        tile_steps(
+            builder,
+            variant,
+            &bindings,
+            (&params, &(part.batches, heads)),
+            |b, h, tile| costs.of(b, h, tile),
+        )
     }
 
     fn key(&self, output: Output, count_tiles: bool) -> Prefill {
@@ -316,17 +400,22 @@ impl<'a> Tiled<'a> {
     }
 
     /// What a tile of queries of a batch and head costs.
-    fn cost(&self, params: &Params, output: Output, (b, h, tile): (u32, u32, u32)) -> Cost {
+    fn cost(
+        &self,
+        params: &Params,
+        output: Output,
+        keys: &Keys<'_>,
+        (b, h, tile): (u32, u32, u32),
+    ) -> Cost {
         let (shape, tiling) = (&self.context.problem.shape, &self.chosen.tiling);
         let (rows, packed) = (tiling.tile_rows(), self.packed);
         let (begin, end) = (params.range.q_begin * packed, params.range.q_end * packed);
         let start = (begin / rows + tile) * rows;
         let (first, last) = (start.max(begin), (start + rows).min(end) - 1);
         let (i0, i1) = (first / packed, last / packed);
-        let visited = self.context.schedule.visited(b, h, i0, i1, tiling.tile);
-        let pairs = self.context.schedule.pairs(b, h, i0, i1);
-        let slice = self.context.problem.slice();
-        let of = slice.k.end.div_ceil(tiling.tile) - slice.k.start / tiling.tile;
+        let visited = keys.schedule.visited(b, h, i0, i1, tiling.tile);
+        let pairs = keys.schedule.pairs(b, h, i0, i1);
+        let of = keys.range.end.div_ceil(tiling.tile) - keys.range.start / tiling.tile;
         let element = self.context.q.operand.element.size();
         let live = u64::from(last - first + 1);
         let dims = u64::from(shape.head_dim + shape.value_dim);

@@ -2,11 +2,12 @@
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Address, Append, Input, Output, Params, Strides};
+use crate::kernel::{Address, Append, Input, Output, Params};
 use crate::plan::attention::lookup::{address, push_lookup};
-use crate::plan::builder::{Bound, PlanBuilder};
-use crate::plan::limits::product;
-use crate::plan::{Cost, Plan, PlanOptions, tiles};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::parts::{Parts, RowsOf};
+use crate::plan::view::{Rows, View};
+use crate::plan::{Binding, Cost, Plan, PlanOptions, tiles};
 use crate::problem::{Element, Layout, Operand, Positions, Problem, Role};
 use crate::task::{KvAppend, Task};
 
@@ -34,7 +35,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
     let mut params = Params::of(&problem);
     builder.push_lengths(&problem, &mut params)?;
     push_lookup(builder, request.kv_address, 0, &mut params)?;
-    let mut new = |role, operand: &Operand, dim| -> Result<(Operand, Bound)> {
+    let mut new = |role, operand: &Operand, dim| -> Result<(Operand, View)> {
         Ok((
             *operand,
             builder.input(role, operand, request.sizes(), dim)?,
@@ -51,6 +52,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
     ] {
         let kept = request.kv_address.sizes(shape);
         let to = builder.output(role, cache, kept, dim)?;
+        let to = to.at(address(request.kv_address)).with_all_rows();
         append(
             builder,
             (request, &params),
@@ -67,8 +69,8 @@ fn rotated(
     builder: &mut PlanBuilder<'_>,
     request: &KvAppend,
     params: &mut Params,
-    from: Bound,
-) -> Result<(Operand, Bound)> {
+    from: View,
+) -> Result<(Operand, View)> {
     let shape = &request.shape;
     // It rotates, so it has a scheme.
     let rotary = request.rotary.as_ref().ok_or(Error::RotatedKeys)?;
@@ -87,39 +89,64 @@ fn rotated(
         bind_table(builder, params, rotary, rows, length)?;
         Positions::Index
     };
-    let [batch, heads, len] = request.sizes();
-    let bytes = product([batch, heads, len, shape.head_dim].map(u64::from)).saturating_mul(4);
-    let binding = builder.scratch("scratch for rotated keys", bytes)?;
+    let [_, heads, len] = request.sizes();
     let layout = Layout::heads_first(heads, len, shape.head_dim);
-    let rows = Strides::of(&layout);
-    let to = Bound { binding, rows };
+    let rows = Rows::of(params);
+    let to = builder.scratch_rows("scratch for rotated keys", 4, &rows, shape.head_dim);
     let step = RotateStep {
         rotary,
         rows: &request.k,
         from: Address::Strided,
         positions: &positions,
     };
-    let params = params.with(|p| {
-        p.x = from.rows;
-        p.rotation.side_at = p.rotation.key_at;
-    });
+    let params = params.with(|p| p.rotation.side_at = p.rotation.key_at);
     let output = Output::scratch(shape.head_dim);
-    step.push(builder, params, from.binding, &to, output)?;
+    step.steps(builder, &params, (&from, &to), output)?;
     Ok((Operand::new(Element::F32, layout), to))
 }
 
+/// Writes the rows of k, or of v: by parts where a binding does not hold the cache, which a pool of pages is never cut in.
 fn append(
     builder: &mut PlanBuilder<'_>,
     (request, params): (&KvAppend, &Params),
-    (operand, from): (&Operand, &Bound),
-    (cache, to): (&Operand, &Bound),
+    (operand, from): (&Operand, &View),
+    (cache, to): (&Operand, &View),
     dim: u32,
 ) -> Result<()> {
-    let params = params.with(|p| {
-        p.x = from.rows;
-        p.y = to.rows;
-        p.sizes.head_dim = dim;
-    });
+    let mut parts = Parts::of_rows(builder, &Rows::of(params));
+    if address(request.kv_address) != Address::Paged {
+        parts.fit("new rows", &from.with_all_rows(), RowsOf::Queries)?;
+        parts.fit("the cache", to, RowsOf::Queries)?;
+    }
+    parts.settle(builder)?;
+    let limit = builder.binding_limit();
+    for rows in parts.rows() {
+        let (from, to) = (from.rows(limit, &rows), to.rows(limit, &rows));
+        let params = rows.renumber(params).with(|p| {
+            p.x = rows.renumber_strides(from.rows);
+            p.y = rows.renumber_strides(to.rows);
+            p.sizes.head_dim = dim;
+        });
+        let bindings = (from.binding, to.binding);
+        step(
+            builder,
+            (request, &rows),
+            (operand, cache),
+            params,
+            bindings,
+        )?;
+    }
+    Ok(())
+}
+
+fn step(
+    builder: &mut PlanBuilder<'_>,
+    (request, of): (&KvAppend, &Rows),
+    (operand, cache): (&Operand, &Operand),
+    params: Params,
+    (from, to): (Binding, Binding),
+) -> Result<()> {
+    let dim = params.sizes.head_dim;
     let mut key = Append {
         input: Input::of(&[operand], &[dim]),
         output: Output::of(cache, dim),
@@ -130,13 +157,13 @@ fn append(
     let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
     key.vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)? && whole;
     declined.into_iter().for_each(|x| builder.decline(x));
-    let rows = product(request.sizes().map(u64::from));
+    let rows = of.count();
     let cost = Cost {
         read_bytes: rows * u64::from(dim) * key.input.element.size(),
         written_bytes: rows * u64::from(dim) * key.output.element.size(),
         ..Cost::default()
     };
     let items = rows * u64::from(dim.div_ceil(key.chunk_channels()));
-    let bindings = vec![("x", from.binding), ("o", to.binding)];
+    let bindings = vec![("x", from), ("o", to)];
     builder.item_steps(key, params, bindings, items, cost)
 }

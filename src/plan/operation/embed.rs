@@ -51,7 +51,13 @@ pub(in crate::plan) fn plan(
             output: embedding.embeddings.element,
             rows,
         };
-        pack_words(&mut builder, (&params, dim), key, from.binding, &to)?;
+        pack_words(
+            &mut builder,
+            (&params, dim),
+            key,
+            from.whole().binding,
+            &to.whole(),
+        )?;
     }
     Ok(builder.finish(Task::Embedding(Box::new(embedding.clone()))))
 }

@@ -2,8 +2,11 @@
 
 use crate::caps::Caps;
 use crate::error::Result;
-use crate::kernel::{Combine, NOTHING, Output, Pack, PackRows, Params, Strides};
-use crate::plan::builder::{Bound, PlanBuilder};
+use crate::kernel::{Combine, NOTHING, Output, Pack, PackRows, Params};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::limits::product;
+use crate::plan::parts::{Axis, Lengths, Parts, RowsOf};
+use crate::plan::view::{Bound, Rows, View};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::{Element, Layout, Operand, Role};
 use crate::task::{Merge, Task};
@@ -23,7 +26,8 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
         let lse = builder.output(Role::Lse, &merge.lse_operand(), sizes, 1)?;
         let parts = [merge.parts * merge.batch, merge.heads, merge.q_len];
         let mut source = |role, dim| -> Result<Binding> {
-            Ok(builder.input(role, &contiguous(dim), parts, dim)?.binding)
+            let view = builder.input(role, &contiguous(dim), parts, dim)?;
+            Ok(view.whole().binding)
         };
         let partials = match merge.parts {
             0 => None,
@@ -49,7 +53,8 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             o,
             lse,
         };
-        combine(&mut builder, params, merge.parts, partials, &target)?;
+        let of = (&params, &Rows::of(&params));
+        combine(&mut builder, of, merge.parts, partials, &target)?;
     }
     Ok(builder.finish(Task::Merge(merge.clone())))
 }
@@ -57,99 +62,93 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
 /// Where a result is to be stored.
 pub(in crate::plan) struct Target {
     pub operand: Operand,
-    pub o: Bound,
-    pub lse: Bound,
+    pub o: View,
+    pub lse: View,
+}
+
+impl Target {
+    /// Cuts a call until no part has larger windows of the results than a binding is, nor of what stands in for them.
+    pub fn fit(&self, builder: &PlanBuilder<'_>, parts: &mut Parts) -> Result<()> {
+        parts.fit(Role::O.name(), &self.o, RowsOf::Queries)?;
+        parts.fit(Role::Lse.name(), &self.lse, RowsOf::Queries)?;
+        let dim = self.o.dim();
+        if builder.writes_in_place(&self.operand, dim) {
+            return Ok(());
+        }
+        let bytes = |n: &Lengths| product([n.rows(), dim.into(), 4]);
+        let all = bytes(&parts.lengths());
+        let axes = [Axis::Queries, Axis::Batches, Axis::Heads];
+        parts.fit_by("scratch for o", (all, bytes), &axes)
+    }
 }
 
 /// Results in scratch, while the operands that lie where they are to go are still read.
 pub(in crate::plan) struct Deferred {
     params: Params,
+    rows: Rows,
     pub target: Target,
 }
 
 impl Deferred {
-    /// Room for the rows of `params`.
-    pub fn new(builder: &mut PlanBuilder<'_>, params: Params) -> Result<Self> {
-        let (heads, dim) = (params.sizes.q_heads, params.sizes.value_dim);
-        let count = params.range.q_end - params.range.q_begin;
-        let (o_bytes, lse_bytes) = slice_bytes(&params);
-        let o = builder.scratch("scratch for all of o", o_bytes)?;
-        let lse = builder.scratch("scratch for all of lse", lse_bytes)?;
-        let bound = |binding, dim| Bound {
-            binding,
-            rows: Strides::contiguous(heads, count, dim, params.range.q_begin),
-        };
+    /// Room for these rows.
+    pub fn new(builder: &mut PlanBuilder<'_>, params: Params, rows: Rows) -> Self {
+        let dim = params.sizes.value_dim;
+        let sizes = rows.sizes();
         let target = Target {
-            operand: Operand::new(Element::F32, Layout::heads_first(heads, count, dim)),
-            o: bound(o, dim),
-            lse: bound(lse, 1),
+            operand: Operand::new(Element::F32, Layout::heads_first(sizes[1], sizes[2], dim)),
+            o: builder.scratch_rows("scratch for all of o", 4, &rows, dim),
+            lse: builder.scratch_rows("scratch for all of lse", 4, &rows, 1),
         };
-        Ok(Self { params, target })
+        Self {
+            params,
+            rows,
+            target,
+        }
     }
 
     /// Moves them to the caller's tensors.
     pub fn bring(self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
         let Target { o, lse, .. } = self.target;
-        let dim = self.params.sizes.value_dim;
-        pack(
-            builder,
-            (&self.params, dim),
-            o.binding,
-            &target.o,
-            target.operand.element,
-        )?;
-        pack(
-            builder,
-            (&self.params, 1),
-            lse.binding,
-            &target.lse,
-            Element::F32,
-        )
+        let of = (&self.params, &self.rows);
+        pack(builder, of, &o, &target.o, target.operand.element)?;
+        pack(builder, of, &lse, &target.lse, Element::F32)
     }
 }
 
-/// The bytes of a slice's rows, o and lse, as contiguous f32.
-fn slice_bytes(params: &Params) -> (u64, u64) {
-    let rows = slice_rows(params);
-    (rows * u64::from(params.sizes.value_dim) * 4, rows * 4)
-}
-
-fn slice_rows(params: &Params) -> u64 {
-    u64::from(params.sizes.batch)
-        * u64::from(params.sizes.q_heads)
-        * u64::from(params.range.q_end - params.range.q_begin)
-}
-
-/// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target.
+/// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target, in one step.
 pub(in crate::plan) fn combine(
     builder: &mut PlanBuilder<'_>,
-    mut params: Params,
+    (params, of): (&Params, &Rows),
     parts: u32,
     partials: Option<(Binding, Binding)>,
     target: &Target,
 ) -> Result<()> {
-    let (o_bytes, lse_bytes) = slice_bytes(&params);
-    let rows = slice_rows(&params);
+    let (dim, rows) = (params.sizes.value_dim, of.count());
+    let (o_bytes, lse_bytes) = (product([rows, dim.into(), 4]), rows * 4);
+    let mut params = of.renumber(params);
     params.bound.at = builder.push_per_batch(&params, parts)?;
     params.partial.lse = rows as u32;
-    params.partial.o = (rows * u64::from(params.sizes.value_dim)) as u32;
+    params.partial.o = (rows * u64::from(dim)) as u32;
     let (from_o, from_lse) = partials.unwrap_or((builder.nothing(), builder.nothing()));
     into_target(
         builder,
-        params,
+        (&params, of),
         target,
         |builder, params, o, lse, output| {
+            let params = params.with(|p| {
+                p.o = of.renumber_strides(p.o);
+                p.lse = of.renumber_strides(p.lse);
+            });
             let bindings = vec![
                 ("partial_o", from_o),
                 ("partial_lse", from_lse),
                 ("o", o),
                 ("lse", lse),
             ];
-            let items = rows * u64::from(params.sizes.value_dim.div_ceil(4));
+            let items = rows * u64::from(dim.div_ceil(4));
             let cost = Cost {
                 read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
-                written_bytes: rows
-                    * (u64::from(params.sizes.value_dim) * output.element.size() + 4),
+                written_bytes: rows * (u64::from(dim) * output.element.size() + 4),
                 flops: u64::from(parts) * o_bytes / 2,
                 ..Cost::default()
             };
@@ -158,51 +157,46 @@ pub(in crate::plan) fn combine(
     )
 }
 
-/// Lets `steps` write o and lse: in place where that is possible, else into scratch, from where pack steps bring
-/// them to the target.
+/// Lets `steps` write o and lse of these rows: in place where that is possible, else into scratch, from where pack steps
+/// bring them to the target.
 pub(in crate::plan) fn into_target(
     builder: &mut PlanBuilder<'_>,
-    params: Params,
+    (params, rows): (&Params, &Rows),
     target: &Target,
     steps: impl FnOnce(&mut PlanBuilder<'_>, Params, Binding, Binding, Output) -> Result<()>,
 ) -> Result<()> {
+    let limit = builder.binding_limit();
     pack_into(
         builder,
-        (&params, params.sizes.value_dim),
-        &target.operand,
-        &target.o,
+        (params, rows),
+        (&target.operand, &target.o),
         "o",
         |builder, o, output| {
-            let mut params = params.with(|p| {
-                p.o = o.rows;
-                p.lse = target.lse.rows;
-            });
+            let o = o.rows(limit, rows);
+            let lse = match builder.options.shared_outputs {
+                true => builder.scratch_rows("scratch for lse", 4, rows, 1),
+                false => target.lse,
+            };
+            let to = lse.rows(limit, rows);
+            let params = params.with(|p| (p.o, p.lse) = (o.rows, to.rows));
+            steps(builder, params, o.binding, to.binding, output)?;
             if !builder.options.shared_outputs {
-                return steps(builder, params, o.binding, target.lse.binding, output);
+                return Ok(());
             }
-            let (_, bytes) = slice_bytes(&params);
-            let lse = builder.scratch("scratch for lse", bytes)?;
-            params.lse = Strides::contiguous(
-                params.sizes.q_heads,
-                params.range.q_end - params.range.q_begin,
-                1,
-                params.range.q_begin,
-            );
-            steps(builder, params, o.binding, lse, output)?;
-            pack(builder, (&params, 1), lse, &target.lse, Element::F32)
+            pack(builder, (&params, rows), &lse, &target.lse, Element::F32)
         },
     )
 }
 
-/// Lets `steps` write rows of `dim` channels: in place, or into scratch that is then packed.
+/// Lets `steps` write rows: in place, or into scratch that is then packed.
 pub(in crate::plan) fn pack_into(
     builder: &mut PlanBuilder<'_>,
-    (params, dim): (&Params, u32),
-    operand: &Operand,
-    target: &Bound,
+    (params, rows): (&Params, &Rows),
+    (operand, target): (&Operand, &View),
     what: &'static str,
-    steps: impl FnOnce(&mut PlanBuilder<'_>, &Bound, Output) -> Result<()>,
+    steps: impl FnOnce(&mut PlanBuilder<'_>, &View, Output) -> Result<()>,
 ) -> Result<()> {
+    let dim = target.dim();
     if builder.writes_in_place(operand, dim) {
         return steps(builder, target, Output::of(operand, dim));
     }
@@ -214,27 +208,43 @@ pub(in crate::plan) fn pack_into(
             operand.element
         )
     });
-    let bytes = slice_rows(params) * u64::from(dim) * 4;
-    let binding = builder.scratch("scratch for an output", bytes)?;
-    let (heads, begin) = (params.sizes.q_heads, params.range.q_begin);
-    let rows = Strides::contiguous(heads, params.rows(), dim, begin);
-    steps(builder, &Bound { binding, rows }, Output::scratch(dim))?;
-    pack(builder, (params, dim), binding, target, operand.element)
+    let scratch = builder.scratch_rows("scratch for an output", 4, rows, dim);
+    steps(builder, &scratch, Output::scratch(dim))?;
+    pack(builder, (params, rows), &scratch, target, operand.element)
 }
 
-/// Moves contiguous f32 rows of `dim` channels to a tensor of any layout and element.
+/// Moves contiguous f32 rows, all that `from` holds, to a tensor of any layout and element.
 pub(in crate::plan) fn pack(
     builder: &mut PlanBuilder<'_>,
-    (params, dim): (&Params, u32),
-    from: Binding,
-    to: &Bound,
+    (params, rows): (&Params, &Rows),
+    from: &View,
+    to: &View,
     output: Element,
 ) -> Result<()> {
+    let (limit, dim) = (builder.binding_limit(), to.dim());
+    // From the outermost axis inwards: a part's rows lie without gaps, too.
+    let axes = [Axis::Batches, Axis::Heads, Axis::Queries];
+    let mut parts = Parts::of_rows(builder, rows);
+    for view in [from, to] {
+        let span = |n: &Lengths| view.span(limit, [n.batches, n.heads, n.q], dim);
+        parts.fit_by("a packed tensor", (view.bytes(), span), &axes)?;
+    }
+    parts.settle(builder)?;
     let key = Pack {
         output,
         rows: PackRows::InOrder,
     };
-    pack_words(builder, (params, dim), key, from, to)
+    for rows in parts.rows() {
+        let (source, mut target) = (from.rows(limit, &rows), to.rows(limit, &rows));
+        let first = rows.renumber_strides(source.rows);
+        target.rows = rows.renumber_strides(target.rows);
+        let params = rows.renumber(params).with(|p| {
+            let before = rows.rows.start.wrapping_mul(first.row);
+            p.packing.start = first.start.wrapping_add(before);
+        });
+        pack_words(builder, (&params, dim), key, source.binding, &target)?;
+    }
+    Ok(())
 }
 
 /// A step whose invocations each own a word of the tensor `to`, whatever rows share it.

@@ -4,10 +4,11 @@ use std::ops::RangeInclusive;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Address, Input, Output, Params, ROTATED_HEADS, Rotate, Strides};
-use crate::plan::builder::{Bound, PlanBuilder};
-use crate::plan::limits::product;
+use crate::kernel::{Address, Input, Output, Params, ROTATED_HEADS, Rotate};
+use crate::plan::builder::PlanBuilder;
+use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::tiles;
+use crate::plan::view::{Rows, View};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::position::{Rotary, RotaryLayout, Side, check_range};
 use crate::problem::{Element, Layout, Operand, Position, Positions, Problem, Role, tokens};
@@ -222,7 +223,7 @@ pub(in crate::plan) fn rotated_rows(position: &Position) -> &'static str {
 pub(in crate::plan) struct Pass<'a> {
     pub rotary: &'a Rotary,
     pub side: Side,
-    pub source: Bound,
+    pub source: View,
     pub operand: &'a Operand,
     pub from: Address,
     /// Heads and rows of the whole tensor, and which rows are rotated.
@@ -233,18 +234,13 @@ pub(in crate::plan) struct Pass<'a> {
 
 impl Pass<'_> {
     /// Records the pass and answers where the rotated rows lie.
-    pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<Bound> {
+    pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<View> {
         let dim = self.rotary.head_dim;
-        let count = self.rows.end - self.rows.start;
-        let elements = product([params.sizes.batch, self.heads, count, dim].map(u64::from));
         let name = match self.side {
             Side::Query => "scratch for rotated q",
             Side::Key => "scratch for rotated k",
         };
-        let scratch = builder.scratch(name, elements.saturating_mul(4))?;
-        let rows = Strides::contiguous(self.heads, count, dim, self.rows.start);
         let mut params = params.with(|p| {
-            p.x = self.source.rows;
             p.sizes.q_heads = self.heads;
             p.range.q_begin = self.rows.start;
             p.range.q_end = self.rows.end;
@@ -258,12 +254,8 @@ impl Pass<'_> {
             from: self.from,
             positions: self.positions,
         };
-        let output = Output::scratch(self.rotary.head_dim);
-        let to = Bound {
-            binding: scratch,
-            rows,
-        };
-        rotate.push(builder, params, self.source.binding, &to, output)?;
+        let to = builder.scratch_rows(name, 4, &Rows::of(&params), dim);
+        rotate.steps(builder, &params, (&self.source, &to), Output::scratch(dim))?;
         Ok(to)
     }
 }
@@ -272,9 +264,8 @@ impl Pass<'_> {
 pub(in crate::plan) struct BackPass<'a> {
     pub rotary: &'a Rotary,
     pub side: Side,
-    pub from: Bound,
-    pub heads: u32,
-    pub rows: std::ops::Range<u32>,
+    pub from: View,
+    pub rows: Rows,
     pub positions: &'a Positions,
 }
 
@@ -283,38 +274,26 @@ impl BackPass<'_> {
         &self,
         builder: &mut PlanBuilder<'_>,
         params: &Params,
-        operand: &Operand,
-        to: &Bound,
+        (operand, to): (&Operand, &View),
         what: &'static str,
     ) -> Result<()> {
-        let dim = self.rotary.head_dim;
-        let mut params = params.with(|p| {
-            p.x = self.from.rows;
-            p.sizes.q_heads = self.heads;
-            p.range.q_begin = self.rows.start;
-            p.range.q_end = self.rows.end;
-            p.rotation.sine = -1.0;
-        });
+        let mut params = params.with(|p| p.rotation.sine = -1.0);
         if self.side == Side::Key {
             turn_keys(builder, &mut params)?;
         }
-        let count = self.rows.end - self.rows.start;
-        let scratch = Operand::new(Element::F32, Layout::heads_first(self.heads, count, dim));
-        let from = self.from.binding;
+        let [_, heads, count] = self.rows.sizes();
+        let layout = Layout::heads_first(heads, count, self.rotary.head_dim);
+        let scratch = Operand::new(Element::F32, layout);
         let rotate = RotateStep {
             rotary: self.rotary,
             rows: &scratch,
             from: Address::Strided,
             positions: self.positions,
         };
-        pack_into(
-            builder,
-            (&params, dim),
-            operand,
-            to,
-            what,
-            |builder, to, output| rotate.push(builder, params, from, to, output),
-        )
+        let of = (&params, &self.rows);
+        pack_into(builder, of, (operand, to), what, |builder, to, output| {
+            rotate.steps_of(builder, of, (&self.from, to), output)
+        })
     }
 }
 
@@ -336,22 +315,58 @@ pub(super) struct RotateStep<'a> {
 }
 
 impl RotateStep<'_> {
-    /// Adds the step from `from`, whose rows lie as `params.x` says.
-    pub fn push(
+    /// Adds the steps of all rows of `params`.
+    pub fn steps(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        params: &Params,
+        views: (&View, &View),
+        output: Output,
+    ) -> Result<()> {
+        self.steps_of(builder, (params, &Rows::of(params)), views, output)
+    }
+
+    /// Those of these rows: as many as the bindings of two tensors call for.
+    fn steps_of(
+        &self,
+        builder: &mut PlanBuilder<'_>,
+        (params, rows): (&Params, &Rows),
+        (from, to): (&View, &View),
+        output: Output,
+    ) -> Result<()> {
+        let mut parts = Parts::of_rows(builder, rows);
+        // A cache's rows are found by the numbers of the whole problem.
+        if self.from == Address::Strided {
+            parts.fit("a rotation's input", from, RowsOf::Queries)?;
+            parts.fit("a rotation's output", to, RowsOf::Queries)?;
+        }
+        parts.settle(builder)?;
+        let limit = builder.binding_limit();
+        for rows in parts.rows() {
+            let (from, to) = (from.rows(limit, &rows), to.rows(limit, &rows));
+            let params = rows.renumber(params).with(|p| {
+                p.x = rows.renumber_strides(from.rows);
+                p.y = rows.renumber_strides(to.rows);
+            });
+            self.push(builder, params, (from.binding, to.binding), output)?;
+        }
+        Ok(())
+    }
+
+    /// Adds the step whose rows lie as `params.x` and `params.y` say.
+    fn push(
         &self,
         builder: &mut PlanBuilder<'_>,
         params: Params,
-        from: Binding,
-        to: &Bound,
+        (from, to): (Binding, Binding),
         output: Output,
     ) -> Result<()> {
-        let params = params.with(|p| p.y = to.rows);
         let key = self.key(builder, &params, output)?;
         let tokens =
             u64::from(params.sizes.batch) * u64::from(params.range.q_end - params.range.q_begin);
         let rows = tokens * u64::from(params.sizes.q_heads);
         let parts = u64::from(params.sizes.q_heads.div_ceil(ROTATED_HEADS));
-        let bindings = vec![("x", from), ("o", to.binding)];
+        let bindings = vec![("x", from), ("o", to)];
         let dim = u64::from(params.sizes.head_dim);
         let cost = Cost {
             read_bytes: rows * dim * key.input.element.size()
@@ -464,20 +479,17 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
     }
     let from = builder.input(Role::Rows, &rotation.rows, rotation.sizes(), dim)?;
     let to = builder.output(Role::Rotated, &rotation.rotated, rotation.sizes(), dim)?;
-    params.x = from.rows;
     let rotate = RotateStep {
         rotary,
         rows: &rotation.rows,
         from: Address::Strided,
         positions: &rotation.positions,
     };
-    let what = "rotated";
     pack_into(
         builder,
-        (&params, dim),
-        &rotation.rotated,
-        &to,
-        what,
-        |builder, to, output| rotate.push(builder, params, from.binding, to, output),
+        (&params, &Rows::of(&params)),
+        (&rotation.rotated, &to),
+        "rotated",
+        |builder, to, output| rotate.steps(builder, &params, (&from, to), output),
     )
 }

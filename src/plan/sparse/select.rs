@@ -164,15 +164,17 @@ impl Chooser<'_> {
             input: Input::of(&[&source.operand], &[dim]),
             extremes: of.extremes,
         };
+        // Pools are not made in parts.
+        let whole = source.view.whole();
         let params = self.params.with(|p| {
-            p.x = source.bound.rows;
+            p.x = whole.rows;
             p.sizes.q_heads = of.heads;
             p.sizes.q_len = of.len;
             p.work.tiles = blocks as u32;
             p.choice.first = of.blocks.start;
             p.choice.ends_at = of.ends_at;
         });
-        let bindings = vec![("x", source.bound.binding), ("pooled", pooled)];
+        let bindings = vec![("x", whole.binding), ("pooled", pooled)];
         let count = u64::from(of.len).min(blocks * u64::from(self.select.side));
         let elements = product([rows, count, dim.into()]);
         let cost = Cost {
