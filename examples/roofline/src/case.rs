@@ -47,6 +47,11 @@ pub trait Case: Work {
         None
     }
 
+    /// Bytes read at the least, of a kernel whose reads are its work.
+    fn read_bytes(&self) -> Option<u64> {
+        None
+    }
+
     /// What every run must write anew.
     fn outputs(&self) -> Vec<&Buffer>;
 

@@ -19,6 +19,7 @@
 
 mod backward;
 mod backward_naive;
+mod cached;
 mod case;
 mod ceiling;
 mod check;
@@ -27,6 +28,7 @@ mod gpu;
 mod inputs;
 mod measure;
 mod naive;
+mod operation;
 mod progress;
 mod report;
 mod rotate;

@@ -18,6 +18,7 @@ pub struct Measured {
     pub first_ms: f64,
     pub flops: f64,
     pub moved_bytes: Option<u64>,
+    pub read_bytes: Option<u64>,
     pub scratch_bytes: u64,
     pub accuracy: Accuracy,
 }
@@ -113,6 +114,7 @@ impl Checked {
             first_ms: self.first_ms,
             flops: self.case.flops(),
             moved_bytes: self.case.moved_bytes(),
+            read_bytes: self.case.read_bytes(),
             scratch_bytes: self.case.scratch_bytes(),
             accuracy: self.accuracy,
             row: self.row,

@@ -49,6 +49,9 @@ struct Line {
     gbps: Option<f64>,
     copy_share: Option<f64>,
     kernel_copy_share: Option<f64>,
+    /// Of what reads keys and values once: 10⁹ bytes/s, and their share of what a kernel reads at most.
+    read_gbps: Option<f64>,
+    read_share: Option<f64>,
     /// Relative to the RMS of the f64 answer.
     max_error: f64,
     scratch_bytes: u64,
@@ -108,6 +111,7 @@ impl Line {
         let ms = measured.times.min;
         let gflops = measured.flops / ms / 1e6;
         let gbps = measured.moved_bytes.map(|bytes| bytes as f64 / ms / 1e6);
+        let read_gbps = measured.read_bytes.map(|bytes| bytes as f64 / ms / 1e6);
         let baseline = baseline_ms(row, all);
         Self {
             kernel: row.kernel,
@@ -133,6 +137,8 @@ impl Line {
             gbps,
             copy_share: gbps.map(|gbps| gbps / ceiling.copy_gbps),
             kernel_copy_share: gbps.map(|gbps| gbps / ceiling.kernel_copy_gbps),
+            read_gbps,
+            read_share: read_gbps.map(|gbps| gbps / ceiling.read_gbps),
             max_error: measured.accuracy.max_error,
             scratch_bytes: measured.scratch_bytes,
             first_ms: measured.first_ms,
@@ -171,7 +177,10 @@ impl Line {
         let copying = shares.map(|(share, of_kernel)| {
             format!("{share:.2} of the copying ceiling, {of_kernel:.2} of a kernel's")
         });
-        let all: Vec<_> = [ratio, copying].into_iter().flatten().collect();
+        let reading = self.read_gbps.zip(self.read_share);
+        let reading = reading
+            .map(|(gbps, share)| format!("{gbps:.2} GB/s read, {share:.2} of what a kernel reads"));
+        let all: Vec<_> = [ratio, copying, reading].into_iter().flatten().collect();
         all.join(", ")
     }
 }

@@ -2,6 +2,7 @@
 
 mod backward;
 mod forward;
+mod generation;
 mod mods;
 mod positions;
 mod sparse;
@@ -10,8 +11,11 @@ use crate::case::Group;
 
 /// All groups. A new family is a file beside `forward` and a line here.
 pub fn all() -> Vec<Group> {
-    [forward::groups(), backward::groups(), positions::groups()]
-        .into_iter()
-        .flatten()
-        .collect()
+    let groups = [
+        forward::groups(),
+        backward::groups(),
+        positions::groups(),
+        generation::groups(),
+    ];
+    groups.into_iter().flatten().collect()
 }
