@@ -5,3 +5,4 @@ mod patterns;
 mod positions;
 mod quickstart;
 mod run;
+mod tokens;
