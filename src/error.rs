@@ -87,8 +87,10 @@ pub enum Error {
         /// One past the last element, where u64 holds it.
         end: Option<u64>,
     },
-    /// q, k and v of different element types.
-    #[error("q, k and v have the elements {q}, {k} and {v}; they must be of one type")]
+    /// A backward pass whose q, k and v are of different element types, or quantised.
+    #[error(
+        "q, k and v have the elements {q}, {k} and {v}; a backward pass takes all of one type, f32, f16 or bf16"
+    )]
     Mixed {
         /// q's type.
         q: Element,
@@ -157,6 +159,68 @@ pub enum Error {
     Snapshot {
         /// What differs.
         reason: String,
+    },
+    /// An operand other than k and v whose rows would hold scales.
+    #[error(
+        "{what} has the element {element}, which only k and v of a forward call may have; give it as f32, f16 or bf16"
+    )]
+    Quantized {
+        /// The operand at fault.
+        what: &'static str,
+        /// Its type.
+        element: Element,
+    },
+    /// A Walsh–Hadamard rotation of rows that no power of two divides.
+    #[error(
+        "{what} rotates blocks of channels by powers of two, and none from 2 divides {dim}; leave it out"
+    )]
+    OddHadamard {
+        /// The field.
+        what: &'static str,
+        /// Channels of a row.
+        dim: u32,
+    },
+    /// Keys that were rotated by Hadamard matrices before they were rotated by their positions.
+    #[error(
+        "k_hadamard holds of keys that are rotated by their positions before they are stored: say so by \
+         Position::k_rotated, or leave k_hadamard out"
+    )]
+    HadamardBeforeRotation,
+    /// A backward pass of rows that a Walsh–Hadamard rotation was stored of.
+    #[error("a backward pass takes k and v as they are: leave k_hadamard and v_hadamard out")]
+    HadamardGradient,
+    /// A float type, where rows are to be quantised.
+    #[error("{element} stores number by number; rows are quantised as int8 or int4")]
+    NotQuantized {
+        /// The type asked for.
+        element: Element,
+    },
+    /// No whole number of rows.
+    #[error("{len} {what} are no whole number of rows of {row} each, 1 at least")]
+    Rows {
+        /// What they are.
+        what: &'static str,
+        /// How many there are.
+        len: usize,
+        /// How many a row takes.
+        row: u32,
+    },
+    /// Rows with scales that do not begin at whole 32-bit words.
+    #[error(
+        "{what} has the {distance} {actual}; rows of {element} begin at whole words, so it must be a multiple of {per_word} \
+         elements (Element::row_elements says how many a row takes)"
+    )]
+    WholeWords {
+        /// The operand at fault.
+        what: &'static str,
+        /// Its offset, or which stride.
+        distance: &'static str,
+        /// What it is, in elements.
+        actual: u64,
+        /// Its type.
+        element: Element,
+        /// Elements of a word.
+        per_word: u64,
     },
     /// More than the device allows.
     #[error("{what} takes {actual}; the device allows {allowed} ({limit}): {way_out}")]
@@ -294,6 +358,14 @@ pub enum Error {
         start: u64,
         /// One past the last shared byte.
         end: u64,
+    },
+    /// Two operands in one buffer that need one each.
+    #[error("{what} lies in the buffer of {other}; give it a buffer of its own")]
+    SharedBuffer {
+        /// The operand at fault.
+        what: &'static str,
+        /// The other operand.
+        other: &'static str,
     },
     /// An operand that is not bound.
     #[error("operand {what} is missing; bind it with Operands::with or Host::with")]

@@ -17,6 +17,7 @@ mod grad_q;
 mod grad_score;
 mod grad_sinks;
 mod gradient;
+mod hadamard;
 mod list_blocks;
 mod mask;
 mod pack;
@@ -45,6 +46,7 @@ pub use grad_q::GradQ;
 pub use grad_score::{GradScore, ScoreNumbers, T5_PARTS};
 pub use grad_sinks::{GradSinks, SINK_ROWS};
 pub use gradient::Gradient;
+pub use hadamard::Hadamard;
 pub use list_blocks::{ListBlocks, ListFrom};
 pub use mask::MaskKey;
 pub use pack::{Pack, PackRows};
@@ -155,6 +157,8 @@ variants! {
     Append,
     /// Rotates rows by their positions.
     Rotate,
+    /// Rotates rows by a Walsh–Hadamard matrix.
+    Hadamard,
     /// (lse, Δ) per query.
     Delta,
     /// dQ, by tiles of query rows.

@@ -33,9 +33,9 @@
 //!
 //! | tensor | shape | element |
 //! | --- | --- | --- |
-//! | q | `[B, Hq, Nq, D]` | [`Element`]: f32, f16 or bf16, that of k and v too |
-//! | k, v | `[B, Hkv, Nk, D]`, `[B, Hkv, Nk, Dv]` | the same |
-//! | o | `[B, Hq, Nq, Dv]` | [`Element`] |
+//! | q | `[B, Hq, Nq, D]` | [`Element`]: f32, f16 or bf16 |
+//! | k, v | `[B, Hkv, Nk, D]`, `[B, Hkv, Nk, Dv]` | any [`Element`] each, int8 and int4 too; for gradients that of q |
+//! | o | `[B, Hq, Nq, Dv]` | f32, f16 or bf16 |
 //! | lse | `[B, Hq, Nq]` | f32, natural logarithm |
 //!
 //! Query head h reads KV head `h / (Hq/Hkv)`. Every one of these has strides and an offset of its own, counted in elements
@@ -56,7 +56,7 @@
 //! [`speculative`] decides on the host which drafted tokens a model keeps.
 //!
 //! Without the feature `wgpu` (on by default) the pure half builds alone: [`problem`], [`mod@reference`], [`caps`],
-//! [`plan`] and [`speculative`].
+//! [`plan`], [`mod@quantize`] and [`speculative`].
 
 #![deny(missing_docs)]
 
@@ -73,6 +73,7 @@ mod gpu;
 mod kernel;
 pub mod plan;
 pub mod problem;
+pub mod quantize;
 pub mod reference;
 #[allow(missing_docs)]
 mod shader;
@@ -93,7 +94,7 @@ pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
 #[cfg(feature = "wgpu")]
 pub use wgpu;
 
-pub use task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation};
+pub use task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation};
 
 /// What the crate's own test suites look at; no part of its interface.
 #[doc(hidden)]

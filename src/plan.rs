@@ -35,7 +35,7 @@ use crate::caps::Caps;
 use crate::error::Error;
 use crate::error::Result;
 use crate::problem::{ModText, Problem, Role};
-use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation, Task};
+use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation, Task};
 
 /// A faster path that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -162,6 +162,17 @@ impl Plan {
         operation::embed(embedding, caps, options)?.within_limits()
     }
 
+    /// Plans storing rows with their scales.
+    pub fn quantization(
+        quantization: &Quantization,
+        caps: &Caps,
+        options: &PlanOptions,
+    ) -> Result<Self> {
+        options.validate_without_tiles("a quantization", false)?;
+        caps.validate()?;
+        operation::quantize(quantization, caps, options)?.within_limits()
+    }
+
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
         options.validate_without_tiles("a scan of blocks", false)?;
@@ -183,6 +194,7 @@ impl Plan {
             Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &options),
             // It writes rows to where they belong, whatever else the buffer holds.
             Task::KvAppend(append) => Self::append(append, &self.caps, &options),
+            Task::Quantization(rows) => Self::quantization(rows, &self.caps, &options),
             Task::Backward(backward) => Self::backward(backward, &self.caps, &options),
             // Its lists lie in no other operand.
             Task::Scan(scan) => Self::scan(scan, &self.caps, &options),
@@ -195,7 +207,11 @@ impl Plan {
             Task::Attention(problem) => problem,
             Task::Backward(backward) => &backward.problem,
             Task::Scan(scan) => return Some(&scan.mods.text),
-            Task::Merge(_) | Task::Rotation(_) | Task::Embedding(_) | Task::KvAppend(_) => {
+            Task::Merge(_)
+            | Task::Rotation(_)
+            | Task::Embedding(_)
+            | Task::KvAppend(_)
+            | Task::Quantization(_) => {
                 return None;
             }
         };

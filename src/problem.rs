@@ -25,6 +25,7 @@ pub use mods::{
     ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
 };
 pub use operand::{Element, Layout, Operand};
+pub(crate) use operand::{INT4_GROUP, INT4_GROUP_WORDS};
 pub use position::{MAX_POSITION, Position, Positions};
 pub use role::Role;
 pub(crate) use score::Magnitude;
@@ -114,19 +115,32 @@ impl Slice {
     }
 }
 
+/// The channels that a Walsh–Hadamard rotation of rows of `dim` mixes: the largest power of two that divides it.
+pub(crate) fn hadamard_block(dim: u32) -> u32 {
+    1 << dim.trailing_zeros()
+}
+
+/// Refuses such a rotation of rows that no power of two divides.
+pub(crate) fn check_hadamard(what: &'static str, asked: bool, dim: u32) -> Result<()> {
+    match asked && hadamard_block(dim) < 2 {
+        true => Err(Error::OddHadamard { what, dim }),
+        false => Ok(()),
+    }
+}
+
 /// One attention problem: [`Problem::new`], then a `with_` per field that differs. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Problem {
     /// The sizes.
     pub shape: Shape,
-    /// `[B, Hq, Nq, D]`; q, k and v are of one element type.
+    /// `[B, Hq, Nq, D]`, of a float type. q, k and v may differ in theirs; a backward pass takes all of one.
     pub q: Operand,
-    /// `[B, Hkv, Nk, D]`
+    /// `[B, Hkv, Nk, D]`, of any element type.
     pub k: Operand,
-    /// `[B, Hkv, Nk, Dv]`
+    /// `[B, Hkv, Nk, Dv]`, of any element type.
     pub v: Operand,
-    /// `[B, Hq, Nq, Dv]`, of any element type.
+    /// `[B, Hq, Nq, Dv]`, of any float type.
     pub o: Operand,
     /// Where lse lies, f32 `[B, Hq, Nq]`: its rows are single numbers.
     pub lse: Layout,
@@ -140,6 +154,12 @@ pub struct Problem {
     pub score: Score,
     /// How q and k are rotated, and where tokens stand.
     pub position: Position,
+    /// k holds rows rotated by normalised Walsh–Hadamard matrices over blocks of the largest power of two that divides D,
+    /// as [`crate::quantize::hadamard`] rotates them (QuaRot, 2404.00456): q is rotated alike before, which changes no
+    /// score. It comes after RoPE, so a rotary scheme needs [`Position::k_rotated`]. Forward only.
+    pub k_hadamard: bool,
+    /// v holds such rows, over blocks that divide Dv: o is rotated back after. Forward only.
+    pub v_hadamard: bool,
     /// The user's own mask and score functions.
     pub mods: Option<Mods>,
     /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
@@ -159,6 +179,8 @@ setters! {
         with_mask(mask: Mask);
         with_score(score: Score);
         with_position(position: Position);
+        with_k_hadamard(k_hadamard: bool);
+        with_v_hadamard(v_hadamard: bool);
         with_mods(mods?: Mods);
         with_slice(slice?: Slice);
     }
@@ -183,9 +205,20 @@ impl Problem {
             mask: Mask::default(),
             score: Score::default(),
             position: Position::default(),
+            k_hadamard: false,
+            v_hadamard: false,
             mods: None,
             slice: None,
         }
+    }
+
+    /// k and v stored as these elements, rows side by side: what a cache of quantised rows holds. Where the address is
+    /// another, give that before.
+    pub fn with_kv_elements(mut self, k: Element, v: Element) -> Self {
+        let [_, heads, rows] = self.kv_address.sizes(&self.shape);
+        self.k = Operand::heads_first(k, heads, rows, self.shape.head_dim);
+        self.v = Operand::heads_first(v, heads, rows, self.shape.value_dim);
+        self
     }
 
     /// lse as a tensor of one channel.
@@ -197,8 +230,9 @@ impl Problem {
     #[must_use]
     pub fn with_cache(mut self, address: KvAddress) -> Self {
         let [_, heads, rows] = address.sizes(&self.shape);
-        self.k.layout = Layout::heads_first(heads, rows, self.shape.head_dim);
-        self.v.layout = Layout::heads_first(heads, rows, self.shape.value_dim);
+        let (d, dv) = (self.shape.head_dim, self.shape.value_dim);
+        self.k = Operand::heads_first(self.k.element, heads, rows, d);
+        self.v = Operand::heads_first(self.v.element, heads, rows, dv);
         self.with_kv_address(address)
     }
 
@@ -259,19 +293,12 @@ impl Problem {
         self.kv_address.validate(s)?;
         let kv = self.kv_address.sizes(s);
         self.q.validate("q", q, s.head_dim)?;
-        self.k.validate("k", kv, s.head_dim)?;
-        self.v.validate("v", kv, s.value_dim)?;
+        self.k.validate_stored("k", kv, s.head_dim)?;
+        self.v.validate_stored("v", kv, s.value_dim)?;
         self.o.validate("o", q, s.value_dim)?;
         self.o.validate_output("o", q, s.value_dim)?;
         self.lse_operand().validate("lse", q, 1)?;
         self.lse_operand().validate_output("lse", q, 1)?;
-        if self.k.element != self.v.element || self.q.element != self.k.element {
-            return Err(Error::Mixed {
-                q: self.q.element,
-                k: self.k.element,
-                v: self.v.element,
-            });
-        }
         if let Some(scale) = self.scale
             && (scale.is_nan() || scale.abs() > MAX_SCALE)
         {
@@ -289,10 +316,20 @@ impl Problem {
         self.score.validate(s)?;
         self.position.validate(s, &self.mask)?;
         let is_ring = matches!(self.kv_address, KvAddress::Ring(_));
-        match self.position.within_cache && !is_ring {
-            true => Err(Error::WithinCache {
+        if self.position.within_cache && !is_ring {
+            return Err(Error::WithinCache {
                 reason: "k and v lie in no ring; state Problem::kv_address",
-            }),
+            });
+        }
+        self.validate_hadamard()
+    }
+
+    fn validate_hadamard(&self) -> Result<()> {
+        let s = &self.shape;
+        check_hadamard("k_hadamard", self.k_hadamard, s.head_dim)?;
+        check_hadamard("v_hadamard", self.v_hadamard, s.value_dim)?;
+        match self.k_hadamard && self.position.rotates(position::Side::Key) {
+            true => Err(Error::HadamardBeforeRotation),
             false => Ok(()),
         }
     }

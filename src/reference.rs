@@ -7,6 +7,7 @@
 //! It trusts its caller: sizes that contradict the problem panic.
 
 mod backward;
+mod hadamard;
 mod mask;
 mod position;
 mod score;
@@ -76,6 +77,9 @@ fn rotated_row(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32) -> 
         if s != f64::NEG_INFINITY {
             add_scaled(&mut o, (s - lse).exp(), tensors.value(problem, b, h, j));
         }
+    }
+    if problem.v_hadamard {
+        o = hadamard::hadamard(&o, problem.shape.value_dim);
     }
     (o, lse)
 }

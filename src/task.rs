@@ -7,6 +7,7 @@ mod kv_append;
 mod merge;
 #[cfg(feature = "wgpu")]
 mod names;
+mod quantization;
 mod rotation;
 
 pub use backward::Backward;
@@ -14,6 +15,7 @@ pub use block_scan::BlockScan;
 pub use embedding::Embedding;
 pub use kv_append::KvAppend;
 pub use merge::Merge;
+pub use quantization::Quantization;
 pub use rotation::Rotation;
 
 use crate::problem::Problem;
@@ -26,6 +28,7 @@ pub enum Task {
     Rotation(Box<Rotation>),
     Embedding(Box<Embedding>),
     KvAppend(Box<KvAppend>),
+    Quantization(Box<Quantization>),
     Backward(Box<Backward>),
     Scan(Box<BlockScan>),
 }

@@ -1,5 +1,5 @@
 // Writes new rows into a cache: row i of batch b goes where the query of the same token stands. An invocation owns a chunk of
-// channels of a row.
+// channels of a row, or of rows that are quantised on the way a piece: channels that share a scale.
 
 import part::params;
 import part::item;
@@ -23,16 +23,24 @@ fn o_strides() -> StridesParams { return params.y; }
 fn main(own: ItemInvocation) {
     let n = item_of(own);
     if (n >= params.work.end) { return; }
-    let chunks = (params.sizes.head_dim + CHUNK - 1u) / CHUNK;
-    let row = n / chunks;
+    @if(!quantized) let pieces = (params.sizes.head_dim + CHUNK - 1u) / CHUNK;
+    @if(quantized) let pieces = o_pieces();
+    let row = n / pieces;
     let new_row = head_item(row, params.sizes.q_len);
     // What a sequence has no room for, or does not have, is not written.
     let at = diagonal(new_row.b, new_row.n);
     if (at < 0 || u32(at) >= keys_end(new_row.b)) { return; }
-    store(o_row(o_place(new_row.b, new_row.h), u32(at)), n % chunks, loaded(x_chunk(x_row(x_place(new_row.b, new_row.h), new_row.n), n % chunks)));
+    let from = x_row(x_place(new_row.b, new_row.h), new_row.n);
+    let to = o_row(o_place(new_row.b, new_row.h), u32(at));
+    @if(!quantized) store(to, n % pieces, loaded(x_chunk(from, n % pieces)));
+    @if(quantized) o_store_piece(to, n % pieces, from);
 }
 
-fn store(start: u32, chunk: u32, x: Chunk) {
+// What a piece is made of: the row that begins at element `row`.
+@if(quantized) alias OSource = u32;
+@if(quantized) fn o_source(row: OSource, chunk: u32) -> vec4<f32> { return x_chunk(row, chunk); }
+
+@if(!quantized) fn store(start: u32, chunk: u32, x: Chunk) {
     @if(!vec8) o_store(start, chunk, x[0]);
     @if(vec8) o_store(start, chunk, x);
 }

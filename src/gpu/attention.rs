@@ -6,7 +6,7 @@ use crate::caps::Caps;
 use crate::error::Result;
 use crate::plan::{Plan, PlanOptions};
 use crate::problem::Problem;
-use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Rotation};
+use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation};
 
 use super::call::{Call, Shared};
 use super::operands::Operands;
@@ -97,6 +97,11 @@ impl Attention {
     /// Plans adding a table's rows to embeddings by position.
     pub fn plan_embedding(&self, embedding: &Embedding) -> Result<Plan> {
         Plan::embedding(embedding, &self.caps, &PlanOptions::default())
+    }
+
+    /// Plans storing rows with their scales.
+    pub fn plan_quantization(&self, quantization: &Quantization) -> Result<Plan> {
+        Plan::quantization(quantization, &self.caps, &PlanOptions::default())
     }
 
     /// Plans the block lists of a mask_mod.

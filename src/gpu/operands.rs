@@ -74,6 +74,13 @@ impl<'a> Operands<'a> {
             .with(Role::Embeddings, embeddings)
     }
 
+    /// The operands of a [`crate::Quantization`].
+    pub fn quantization(rows: &'a wgpu::Buffer, stored: &'a wgpu::Buffer) -> Self {
+        Self::default()
+            .with(Role::Rows, rows)
+            .with(Role::Stored, stored)
+    }
+
     /// Adds or replaces one operand.
     pub fn with(mut self, role: Role, buffer: &'a wgpu::Buffer) -> Self {
         self.buffers.insert(role, buffer);

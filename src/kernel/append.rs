@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::problem::MAX_LEN;
+use crate::problem::{Element, INT4_GROUP, MAX_LEN};
 use crate::shader::{Needs, Source};
 
 use super::codec::add_chunks;
@@ -20,9 +20,14 @@ pub struct Append {
 }
 
 impl Append {
-    /// Channels that an invocation moves.
-    pub fn chunk_channels(&self) -> u32 {
-        if self.vec8 { 8 } else { 4 }
+    /// Channels that an invocation moves, of rows of `dim`.
+    pub fn channels(&self, dim: u32) -> u32 {
+        match self.output.element {
+            Element::Int8 => dim,
+            Element::Int4 => INT4_GROUP,
+            _ if self.vec8 => 8,
+            _ => 4,
+        }
     }
 }
 
@@ -35,6 +40,7 @@ impl Kernel for Append {
         add_chunks(source, self.vec8);
         source.slot("x_rows", self.input.modules(self.vec8));
         source.slot("o_rows", self.output.modules_at(self.to, self.vec8));
+        source.flag("quantized", self.output.element.is_quantized());
         source.flag("transposed", false);
         source.signed("MAX_OFFSET", MAX_LEN as i32);
     }
@@ -44,7 +50,10 @@ impl Kernel for Append {
     }
 
     fn owns(&self) -> String {
-        format!("{} channels of a row per invocation", self.chunk_channels())
+        match self.output.element {
+            Element::Int8 => "a row per invocation".into(),
+            _ => format!("{} channels of a row per invocation", self.channels(4)),
+        }
     }
 
     fn needs(&self) -> Needs {

@@ -11,7 +11,8 @@ use super::Address;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Input {
     pub element: Element,
-    /// Every row starts at a multiple of four elements and has a multiple of four channels.
+    /// Every row starts at a multiple of four elements and has a multiple of four channels; of rows that hold scales, the
+    /// latter.
     pub aligned: bool,
 }
 
@@ -26,8 +27,8 @@ pub struct Output {
 impl Input {
     /// How tensors of one element, with rows of `dims` channels, are read by one kernel.
     pub fn of(operands: &[&Operand], dims: &[u32]) -> Self {
-        let aligned = operands.iter().all(|x| x.layout.is_aligned(4))
-            && dims.iter().all(|d| d.is_multiple_of(4));
+        let aligned =
+            operands.iter().all(|x| begins_whole(x, 4)) && dims.iter().all(|d| d.is_multiple_of(4));
         Self {
             element: operands[0].element,
             aligned,
@@ -43,11 +44,17 @@ impl Input {
     pub(super) fn modules_at(&self, address: Address, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
             (Element::F32, true) if vec8 => "codec::f32_vec8",
-            (_, true) if vec8 => "codec::half_vec8",
             (Element::F32, true) => "codec::f32_vec4",
             (Element::F32, false) => "codec::f32_any",
-            (_, true) => "codec::half_vec4",
-            (_, false) => "codec::half_any",
+            (Element::F16 | Element::BF16, true) if vec8 => "codec::half_vec8",
+            (Element::F16 | Element::BF16, true) => "codec::half_vec4",
+            (Element::F16 | Element::BF16, false) => "codec::half_any",
+            (Element::Int8, true) if vec8 => "codec::int8_vec8",
+            (Element::Int8, true) => "codec::int8_vec4",
+            (Element::Int8, false) => "codec::int8_any",
+            (Element::Int4, true) if vec8 => "codec::int4_vec8",
+            (Element::Int4, true) => "codec::int4_vec4",
+            (Element::Int4, false) => "codec::int4_any",
         };
         with_element(address, rows, self.element)
     }
@@ -78,6 +85,9 @@ impl Output {
     /// The same of rows that lie elsewhere.
     pub(super) fn modules_at(&self, address: Address, vec8: bool) -> Vec<&'static str> {
         let rows = match (self.element, self.aligned) {
+            // Whole rows, by what shares a scale.
+            (Element::Int8, _) => return vec![address.module(), "codec::int8_output"],
+            (Element::Int4, _) => return vec![address.module(), "codec::int4_output"],
             (Element::F32, true) if vec8 => "codec::f32_output_vec8",
             (_, true) if vec8 => "codec::half_output_vec8",
             (Element::F32, true) => "codec::f32_output_vec4",
@@ -96,10 +106,12 @@ fn with_element(address: Address, rows: &'static str, element: Element) -> Vec<&
     modules
 }
 
-/// The module that converts numbers of 16 bits.
+/// The module that converts stored numbers.
 pub(super) fn element_module(element: Element) -> Option<&'static str> {
     match element {
         Element::F32 => None,
+        Element::Int8 => Some("codec::int8"),
+        Element::Int4 => Some("codec::int4"),
         Element::F16 => Some("codec::f16"),
         Element::BF16 => Some("codec::bf16"),
     }
@@ -117,7 +129,12 @@ pub(super) fn add_chunks(source: &mut Source, vec8: bool) -> u32 {
 /// Whether every row is made of whole vec8s of channels, which loads of 64 bits take at once.
 pub fn whole_vec8s(rows: &[(&Operand, u32)]) -> bool {
     rows.iter()
-        .all(|(x, dim)| x.layout.is_aligned(8) && dim.is_multiple_of(8))
+        .all(|(x, dim)| begins_whole(x, 8) && dim.is_multiple_of(8))
+}
+
+/// Whether every row begins where `n` channels are loaded at once. Rows that hold scales are read word by word.
+fn begins_whole(operand: &Operand, n: u64) -> bool {
+    operand.element.is_quantized() || operand.layout.is_aligned(n)
 }
 
 impl fmt::Display for Input {

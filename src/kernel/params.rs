@@ -173,6 +173,10 @@ kinds! {
         kept: u32,
     }
 
+    /// A Walsh–Hadamard rotation: 4-vectors of a block (1 of a shorter one), whether it has four channels or more, and
+    /// 1/√n.
+    HadamardOf { chunks: u32, fours: u32, factor: f32, }
+
     /// Elements from one partial's o and lse to the next one's.
     Partial { o: u32, lse: u32, }
 
@@ -255,6 +259,7 @@ groups! {
     mods: Place,
     rotation: Rotation,
     lookup: Lookup,
+    hadamard: HadamardOf,
     partial: Partial,
     /// A loop's bound per batch: one straight from a uniform is dear on lavapipe.
     bound: Place,

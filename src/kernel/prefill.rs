@@ -15,10 +15,9 @@ use super::{
 pub struct Prefill {
     pub strategy: Strategy,
     pub tiling: Tiling,
-    /// q and k
-    pub input: Input,
-    /// v
-    pub value: Input,
+    pub q: Input,
+    pub k: Input,
+    pub v: Input,
     /// Where rows of k lie, and those of v.
     pub k_address: Address,
     pub v_address: Address,
@@ -56,9 +55,9 @@ impl Prefill {
     pub(super) fn compose_rows(&self, source: &mut Source, packed: bool) {
         self.all_tiles().compose(source);
         for (slot, input, address) in [
-            ("q_rows", &self.input, Address::Strided),
-            ("k_rows", &self.input, self.k_address),
-            ("v_rows", &self.value, self.v_address),
+            ("q_rows", &self.q, Address::Strided),
+            ("k_rows", &self.k, self.k_address),
+            ("v_rows", &self.v, self.v_address),
         ] {
             source.slot(slot, input.modules_at(address, self.vec8));
         }
@@ -81,17 +80,24 @@ impl Prefill {
         }
     }
 
+    /// `q,v`, or `q,k,v` where k is stored otherwise than q.
+    fn inputs(&self) -> String {
+        let k = match self.q == self.k {
+            true => String::new(),
+            false => format!(",{}", self.k),
+        };
+        let (k_address, v_address) = (self.k_address, self.v_address);
+        format!("{}{k}{k_address},{}{v_address}", self.q, self.v)
+    }
+
     /// What the kernel is, behind the name of its family.
     pub(super) fn name(&self, family: &str, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let tiles = self.all_tiles();
         write!(
             f,
-            "{family} {} {}{},{}{}->{} {}{}{}{}{}",
+            "{family} {} {}->{} {}{}{}{}{}",
             tiles.strategy_name(),
-            self.input,
-            self.k_address,
-            self.value,
-            self.v_address,
+            self.inputs(),
             self.output,
             Dims(self.chunks, self.value_chunks),
             self.score,

@@ -86,6 +86,7 @@ impl<'a> Pass<'a> {
             ));
         }
         context.make_inputs(builder)?;
+        context.widen_keys(builder)?;
         Ok(Self {
             request,
             context,

@@ -125,16 +125,17 @@ impl<'a> PlanBuilder<'a> {
         dim: u32,
         writable: bool,
     ) -> Result<View> {
-        operand.validate(role.name(), sizes, dim)?;
+        operand.validate_stored(role.name(), sizes, dim)?;
         let bytes = operand.bytes(sizes, dim);
         let start = match bytes {
             // Where nothing lies may be anywhere.
             0 => 0,
-            _ => operand.layout.offset * operand.element.size(),
+            _ => operand.element.bytes(operand.layout.offset),
         };
         check_buffer(self.caps, role.name(), bytes)?;
-        let elements = product(sizes.map(u64::from)).saturating_mul(dim.into());
-        let written = elements.saturating_mul(operand.element.size());
+        let row = operand.element.row_elements(dim);
+        let elements = product(sizes.map(u64::from)).saturating_mul(row.into());
+        let written = operand.element.bytes(elements);
         self.requirements.push(Requirement {
             role,
             bytes,
@@ -144,8 +145,8 @@ impl<'a> PlanBuilder<'a> {
             dense: bytes - start.min(bytes) == written,
         });
         let slot = Slot::Operand(role);
-        let (element, layout) = (operand.element.size(), operand.layout);
-        Ok(View::new(slot, element, layout, (sizes, dim), bytes))
+        let (bits, layout) = (operand.element.bits(), operand.layout);
+        Ok(View::new(slot, bits, layout, (sizes, row), bytes))
     }
 
     /// Says why a faster path was passed over, once.

@@ -107,6 +107,7 @@ impl Plan {
             | Task::Rotation(_)
             | Task::Embedding(_)
             | Task::KvAppend(_)
+            | Task::Quantization(_)
             | Task::Scan(_) => None,
         }
     }

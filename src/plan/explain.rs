@@ -51,7 +51,9 @@ impl Plan {
             }
             Task::Rotation(rotation) => (Some(&rotation.rotary), "rotation"),
             Task::KvAppend(append) => (append.rotary.as_ref(), "rotation of k"),
-            Task::Embedding(_) | Task::Scan(_) | Task::Merge(_) => return Ok(()),
+            Task::Embedding(_) | Task::Quantization(_) | Task::Scan(_) | Task::Merge(_) => {
+                return Ok(());
+            }
         };
         let Some(rotary) = rotary else {
             return Ok(());
@@ -114,6 +116,11 @@ impl Plan {
                 f,
                 "rotation of rows [{}, {}, {}, {}] on a {} adapter",
                 r.batch, r.heads, r.len, r.rotary.head_dim, self.caps.class,
+            ),
+            Task::Quantization(q) => writeln!(
+                f,
+                "rows [{}, {}, {}, {}] stored as {} on a {} adapter",
+                q.batch, q.heads, q.len, q.dim, q.stored.element, self.caps.class,
             ),
             Task::Scan(s) => writeln!(
                 f,

@@ -14,6 +14,7 @@ use crate::task::Task;
 use super::attention::positions::explicit;
 use super::attention::score;
 use super::builder::PlanBuilder;
+use super::operation::hadamard;
 use super::operation::merge::{Target, combine};
 use super::parts::Parts;
 use super::view::Rows;
@@ -57,7 +58,13 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
         builder.push_lengths(problem, &mut params)?;
         score::push_sinks(&mut builder, problem, &mut params)?;
         let target = bind_target(&mut builder, problem)?;
-        choose(&mut builder, problem, params, &target)?;
+        let steps = |builder: &mut PlanBuilder<'_>, target: &Target| {
+            choose(builder, problem, params, target)
+        };
+        match problem.v_hadamard {
+            true => hadamard::rotate_back(&mut builder, problem, params, &target, steps)?,
+            false => steps(&mut builder, &target)?,
+        }
     }
     Ok(builder.finish(Task::Attention(Box::new(request.clone()))))
 }

@@ -2,11 +2,14 @@
 
 mod append;
 pub(super) mod embed;
+pub(super) mod hadamard;
 pub(super) mod merge;
+mod quantize;
 pub(super) mod rotate;
 
 pub(super) use append::plan as append;
 pub(super) use embed::plan as embed;
 pub(super) use merge::plan as merge;
+pub(super) use quantize::plan as quantize;
 pub(super) use rotate::plan as rotate;
 pub use rotate::{TableNeed, TableRows};

@@ -29,13 +29,14 @@ pub(super) struct Bound {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct View {
     slot: Slot,
-    /// Bytes of an element.
-    element: u64,
+    /// Bits of an element.
+    bits: u64,
     /// Of the rows that are there, in elements.
     layout: Layout,
     /// The first batch, head and row that are there, and how many are.
     first: [u32; 3],
     sizes: [u32; 3],
+    /// Elements of a row.
     dim: u32,
     /// Bytes of the buffer up to the tensor's end.
     bytes: u64,
@@ -109,14 +110,14 @@ impl View {
     /// A tensor of these sizes whose buffer has `bytes` up to its end.
     pub fn new(
         slot: Slot,
-        element: u64,
+        bits: u64,
         layout: Layout,
         (sizes, dim): ([u32; 3], u32),
         bytes: u64,
     ) -> Self {
         Self {
             slot,
-            element,
+            bits,
             layout,
             first: [0; 3],
             sizes,
@@ -134,7 +135,7 @@ impl View {
         let bytes = at.saturating_add(bytes);
         Self {
             first: [rows.batches.start, rows.heads.start, rows.rows.start],
-            ..Self::new(slot, element, layout, (sizes, dim), bytes)
+            ..Self::new(slot, 8 * element, layout, (sizes, dim), bytes)
         }
     }
 
@@ -171,12 +172,17 @@ impl View {
         self.bytes.saturating_sub(self.begin())
     }
 
+    /// Bytes of so many elements.
+    fn bytes_of(&self, elements: u64) -> u64 {
+        elements.saturating_mul(self.bits).div_ceil(8)
+    }
+
     /// Where all of it is bound from.
     fn begin(&self) -> u64 {
         // Where nothing lies may be anywhere.
         let start = match self.bytes {
             0 => 0,
-            _ => self.layout.offset * self.element,
+            _ => self.bytes_of(self.layout.offset),
         };
         start - start % OFFSET_ALIGNMENT
     }
@@ -200,9 +206,9 @@ impl View {
         let last = |x: &Range<u32>| x.end.max(x.start + 1) - 1;
         let start = self.layout.index(b.start, h.start, i.start) + u64::from(channels.start);
         let end = self.layout.index(last(&b), last(&h), last(&i)) + u64::from(channels.end);
-        let start = start * self.element;
+        let start = self.bytes_of(start);
         let offset = start - start % OFFSET_ALIGNMENT;
-        let size = (end * self.element - offset).next_multiple_of(WORD);
+        let size = (self.bytes_of(end) - offset).next_multiple_of(WORD);
         self.bound(offset, size.min(self.bytes - offset))
     }
 
@@ -228,7 +234,7 @@ impl View {
         // Modulo 2³².
         rows.start = match self.bytes {
             0 => 0,
-            _ => rows.start.wrapping_sub((offset / self.element) as u32),
+            _ => rows.start.wrapping_sub((offset * 8 / self.bits) as u32),
         };
         for (n, stride) in before {
             rows.start = rows.start.wrapping_sub(n.wrapping_mul(stride));
@@ -252,7 +258,7 @@ impl View {
         let steps = (0..3).map(|n| u64::from(size(n).max(1) - 1) * strides[n]);
         let elements = steps.sum::<u64>() + u64::from(channels.min(self.dim));
         let slack = OFFSET_ALIGNMENT - self.alignment(channels < self.dim);
-        (elements * self.element + slack)
+        (self.bytes_of(elements) + slack)
             .next_multiple_of(WORD)
             .min(self.bytes())
     }
@@ -262,7 +268,7 @@ impl View {
     fn alignment(&self, narrow: bool) -> u64 {
         let strides = self.strides().into_iter();
         let starts = strides.chain([self.layout.offset, u64::from(narrow)]);
-        let bits = starts.fold(OFFSET_ALIGNMENT, |bits, start| bits | start * self.element);
+        let bits = starts.fold(OFFSET_ALIGNMENT, |bits, start| bits | self.bytes_of(start));
         1 << bits.trailing_zeros()
     }
 

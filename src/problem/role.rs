@@ -53,10 +53,12 @@ pub enum Role {
     KCache,
     /// The values of a cache that a [`crate::KvAppend`] writes to.
     VCache,
-    /// The rows of a [`crate::Rotation`].
+    /// The rows of a [`crate::Rotation`] or a [`crate::Quantization`].
     Rows,
     /// The rotated rows of a [`crate::Rotation`].
     Rotated,
+    /// What a [`crate::Quantization`] makes of its rows.
+    Stored,
     /// `f32 [rows, dim]` of an [`crate::Embedding`].
     Table,
     /// The embeddings that an [`crate::Embedding`] writes or adds to.
@@ -114,6 +116,7 @@ impl Role {
             Self::VCache => "v_cache",
             Self::Rows => "rows",
             Self::Rotated => "rotated",
+            Self::Stored => "stored",
             Self::Table => "table",
             Self::Embeddings => "embeddings",
             Self::PartialO => "partial_o",

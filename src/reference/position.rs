@@ -3,6 +3,7 @@
 use crate::problem::position::{Precision, Rotary};
 use crate::problem::{Positions, Problem};
 
+use super::hadamard::hadamard;
 use super::{Tensors, mask};
 
 /// The position of query i.
@@ -38,16 +39,22 @@ fn device(positions: Option<&[i32]>) -> &[i32] {
     positions.expect("positions that live on the device are given as tensors")
 }
 
-/// q and k rotated by their positions, `τ_i·R q_i` and `R k_j`; nothing where no scheme turns them.
+/// q and k rotated by their positions, `τ_i·R q_i` and `R k_j`, and q by Hadamard matrices where k is; nothing where
+/// neither is.
 pub(super) struct Rotated(Option<(Vec<f64>, Vec<f64>)>);
 
 impl Rotated {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
         let turner = Turner::new(problem, tensors);
-        Self(turner.map(|turner| {
+        let turned = turner.map(|turner| {
             let q = turner.queries(tensors.q, 1.0);
             (q, turner.keys(tensors.k, 1.0))
-        }))
+        });
+        if !problem.k_hadamard {
+            return Self(turned);
+        }
+        let (q, k) = turned.unwrap_or((tensors.q.to_vec(), tensors.k.to_vec()));
+        Self(Some((hadamard(&q, problem.shape.head_dim), k)))
     }
 
     /// The tensors with q and k rotated.

@@ -70,6 +70,10 @@ impl Backward {
     pub(crate) fn validate(&self) -> Result<()> {
         self.problem.validate()?;
         self.problem.kv_address.check_strided("a backward pass")?;
+        self.validate_elements()?;
+        if self.problem.k_hadamard || self.problem.v_hadamard {
+            return Err(Error::HadamardGradient);
+        }
         let text = self.problem.mods.as_ref().map(|mods| &mods.text);
         if text.is_some_and(|text| text.has_score() && !text.has_score_grad()) {
             return Err(Error::NoScoreGradient);
@@ -100,5 +104,14 @@ impl Backward {
             }
         }
         Ok(())
+    }
+
+    /// Gradients read q, k and v of one type.
+    fn validate_elements(&self) -> Result<()> {
+        let [q, k, v] = [&self.problem.q, &self.problem.k, &self.problem.v].map(|x| x.element);
+        match q == k && k == v {
+            true => Ok(()),
+            false => Err(Error::Mixed { q, k, v }),
+        }
     }
 }

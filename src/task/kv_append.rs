@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use crate::error::{Error, Result};
 use crate::problem::position::{Rotary, Side};
 use crate::problem::{
-    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape,
+    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape, check_hadamard,
 };
 
 /// New keys `[B, Hkv, N, D]` and values `[B, Hkv, N, Dv]` (the operands `k`, `v`) that are written into a cache (`k_cache`,
@@ -33,6 +33,10 @@ pub struct KvAppend {
     pub q_offset: Offsets,
     /// Keys are rotated on the way in, by where they will stand; else they are stored as they are.
     pub rotary: Option<Rotary>,
+    /// Keys are rotated by Walsh–Hadamard matrices after that, for [`crate::Problem::k_hadamard`].
+    pub k_hadamard: bool,
+    /// Values are, for [`crate::Problem::v_hadamard`].
+    pub v_hadamard: bool,
     /// As in [`Position`].
     pub rows_given: bool,
     /// As in [`Position`].
@@ -50,6 +54,8 @@ setters! {
         with_kv_lens(kv_lens: Lengths);
         with_q_offset(q_offset: Offsets);
         with_rotary(rotary?: Rotary);
+        with_k_hadamard(k_hadamard: bool);
+        with_v_hadamard(v_hadamard: bool);
         with_rows_given(rows_given: bool);
         with_length(length?: u32);
         with_range(range?: RangeInclusive<i32>);
@@ -76,10 +82,20 @@ impl KvAppend {
             kv_lens: Lengths::Device,
             q_offset: Offsets::Device,
             rotary: None,
+            k_hadamard: false,
+            v_hadamard: false,
             rows_given: false,
             length: None,
             range: None,
         }
+    }
+
+    /// The cache's keys and values stored as these elements, its rows side by side.
+    pub fn with_cache_elements(mut self, k: Element, v: Element) -> Self {
+        let [_, heads, kept] = self.kv_address.sizes(&self.shape);
+        self.k_cache = Operand::heads_first(k, heads, kept, self.shape.head_dim);
+        self.v_cache = Operand::heads_first(v, heads, kept, self.shape.value_dim);
+        self
     }
 
     /// Batches, heads and rows of what is new.
@@ -130,10 +146,12 @@ impl KvAppend {
         ] {
             new.validate(what, self.sizes(), dim)?;
             let (what, cache) = cache;
-            cache.validate(what, kept, dim)?;
+            cache.validate_stored(what, kept, dim)?;
             cache.validate_output(what, kept, dim)?;
             check_whole_words(what, cache, dim)?;
         }
+        check_hadamard("k_hadamard", self.k_hadamard, shape.head_dim)?;
+        check_hadamard("v_hadamard", self.v_hadamard, shape.value_dim)?;
         self.mask().validate(shape)?;
         self.position().validate(shape, &self.mask())
     }
@@ -142,7 +160,9 @@ impl KvAppend {
 /// A row is written by itself, so its words are its own.
 fn check_whole_words(what: &'static str, cache: &Operand, dim: u32) -> Result<()> {
     let per_word = cache.element.per_word();
+    // Rows with scales are whole words by themselves.
     let words = per_word == 1
+        || cache.element.is_quantized()
         || (cache.layout.is_aligned(per_word) && u64::from(dim).is_multiple_of(per_word));
     match words {
         true => Ok(()),

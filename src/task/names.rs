@@ -16,6 +16,7 @@ impl Task {
             Self::Rotation(_) => "the rotation",
             Self::Embedding(_) => "the embedding",
             Self::KvAppend(_) => "the append",
+            Self::Quantization(_) => "the quantization",
             Self::Backward(_) => "the backward pass",
             Self::Scan(_) => "the scan",
         }
@@ -52,6 +53,7 @@ impl Task {
                 Role::Rotations => append.rows_given,
                 _ => false,
             },
+            Self::Quantization(_) => matches!(role, Role::Rows | Role::Stored),
             Self::Scan(scan) => match role {
                 Role::BlockLists => true,
                 Role::ModData => matches!(scan.mods.data, ModData::Device { .. }),

@@ -5,6 +5,7 @@ use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
     KvAddress, Lengths, Mask, Offsets, Pages, Position, Ring, Shape, Values, alibi_slopes,
 };
+use wgpu_attention::quantize::quantize;
 use wgpu_attention::{Element, Host, PlanOptions, Problem, Role};
 
 use crate::device::gpu;
@@ -33,12 +34,17 @@ impl Rows {
                 .iter()
                 .flat_map(|&x| half::f16::from_f64(x).to_le_bytes())
                 .collect(),
-            _ => values
+            Element::Int8 | Element::Int4 => {
+                let rows: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+                let words = quantize(element, &rows, dim).expect("whole rows");
+                bytemuck::cast_slice(&words).to_vec()
+            }
+            Element::BF16 => values
                 .iter()
                 .flat_map(|&x| half::bf16::from_f64(x).to_le_bytes())
                 .collect(),
         };
-        let of_row = (u64::from(dim) * element.size()) as usize;
+        let of_row = element.bytes(element.row_elements(dim).into()) as usize;
         Self {
             bytes,
             of_row,
@@ -92,8 +98,8 @@ impl Way {
         );
         let kv = [shape.batch, shape.kv_heads, shape.kv_len];
         let rows = [
-            Rows::new(2, element, kv, shape.head_dim),
-            Rows::new(3, element, kv, shape.value_dim),
+            Rows::new(2, self.problem.k.element, kv, shape.head_dim),
+            Rows::new(3, self.problem.v.element, kv, shape.value_dim),
         ];
         let problem = self.problem.clone().with_cache(address);
         let per_sequence = shape.kv_len.div_ceil(PAGE);
@@ -162,6 +168,7 @@ fn ways() -> Vec<Way> {
         (5, 24, Element::F16),
         (3, 33, Element::F32),
         (2, 64, Element::BF16),
+        (4, 40, Element::F16),
     ]
     .into_iter()
     .enumerate()
@@ -182,6 +189,9 @@ fn ways() -> Vec<Way> {
                 .with_kv_lens(Lengths::Device)
                 .with_q_offset(Offsets::Device);
             let mut problem = Problem::new(shape(q_len, dim), element).with_mask(mask);
+            if n == 4 {
+                problem = problem.with_kv_elements(Element::Int8, Element::Int4);
+            }
             problem.score.slopes = (n == 1).then(|| Values::Host(alibi_slopes(4)));
             if n == 0 || n == 3 {
                 problem.position = Position::rotary(Rotary::new(dim)).with_range(0..=127);

@@ -140,6 +140,7 @@ fn every_combine_and_pack_variant() {
             | Variant::Decode(_)
             | Variant::Append(_)
             | Variant::Rotate(_)
+            | Variant::Hadamard(_)
             | Variant::Delta(_)
             | Variant::GradQ(_)
             | Variant::GradKv(_)

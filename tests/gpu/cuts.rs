@@ -69,7 +69,7 @@ pub fn merge(case: &Case, output: Element, o: &[u8], lse: &[u8]) -> Output {
     let plan = gpu.attention.plan_merge(&merge).expect("a legal merge");
     let parts = [buffer(&gpu.device, o), buffer(&gpu.device, lse)];
     let outputs = [
-        s.rows() * u64::from(s.value_dim) * output.size(),
+        s.rows() * u64::from(s.value_dim) * output.bytes(1),
         s.rows() * 4,
     ]
     .map(|bytes| buffer(&gpu.device, &poisoned(bytes)));

@@ -145,7 +145,7 @@ fn all_operands_in_one_arena() {
             let values = Inputs::new(&case, Data::Normal(1.0), 3);
             let s = case.problem.shape;
             let length = s.rows() * 16 + gap;
-            let start = s.rows() * 4 / element.size() + 16;
+            let start = s.rows() * 4 / element.bytes(1) + 16;
             let p = &mut case.problem;
             for (n, operand) in [&mut p.q, &mut p.k, &mut p.v, &mut p.o]
                 .into_iter()
@@ -180,12 +180,12 @@ fn all_operands_in_one_arena() {
 
 fn assert_only_outputs_changed(case: &Case, before: &[u8], after: &[u8]) {
     let (operand, sizes, dim) = output(case);
-    let o = operand.layout.offset * operand.element.size();
+    let o = operand.element.bytes(operand.layout.offset);
     let o = o as usize
         ..o as usize
             + sizes.iter().product::<u32>() as usize
                 * dim as usize
-                * operand.element.size() as usize;
+                * operand.element.bytes(1) as usize;
     let lse = 0..case.problem.shape.rows() as usize * 4;
     for (n, (a, b)) in before.iter().zip(after).enumerate() {
         assert!(

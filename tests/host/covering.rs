@@ -48,12 +48,16 @@ fn dimensions() -> Vec<Dimension> {
             ],
             |key| {
                 let output = key.output.element;
-                format!("{},{}>{output}", key.input.element, key.value.element)
+                let key_element = match key.k.element == key.q.element {
+                    true => String::new(),
+                    false => format!(",{}", key.k.element),
+                };
+                format!("{}{key_element},{}>{output}", key.q.element, key.v.element)
             },
         ),
         dimension("aligned", &["true", "false"], |key| {
-            assert_eq!(key.value.aligned, key.output.aligned);
-            key.value.aligned.to_string()
+            assert_eq!(key.v.aligned, key.output.aligned);
+            key.v.aligned.to_string()
         }),
         dimension("lanes", &["1", "2", "4"], |key| {
             key.tiling.lanes_per_row.to_string()
@@ -247,7 +251,7 @@ fn every_variant_fits_the_least_device() {
         assert!(variant.workgroup().invocations <= 256, "{variant}");
     }
     for key in forward() {
-        assert!([key.value.element, Element::F32].contains(&key.output.element));
+        assert!([key.q.element, key.v.element, Element::F32].contains(&key.output.element));
         let Strategy::Subgroup { width, .. } = key.strategy else {
             continue;
         };

@@ -22,6 +22,7 @@ mod mods;
 mod planning;
 mod portability;
 mod positions;
+mod quantize;
 mod ranges;
 mod reference;
 mod sparse;

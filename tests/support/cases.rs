@@ -5,6 +5,7 @@ mod masks;
 mod schemes;
 mod sizes;
 mod sparse;
+mod stored;
 
 pub use schemes::{Distance, RotaryCase};
 
@@ -19,6 +20,8 @@ pub struct Setting {
     pub element: Element,
     /// The element of o.
     pub output: Element,
+    /// The elements of k and v where these are others than q's.
+    pub stored: Option<[Element; 2]>,
     pub softcap: Option<f32>,
     /// With a dense bias, some of it −∞.
     pub bias: bool,
@@ -48,6 +51,7 @@ impl Setting {
             value_dim,
             element,
             output: element,
+            stored: None,
             softcap: None,
             bias: false,
             bias_element: Element::F32,
@@ -198,6 +202,10 @@ pub fn all(setting: &Setting) -> Vec<Case> {
     cases.iter_mut().for_each(schemes::near);
     for case in &mut cases {
         sparse::apply(setting, case);
+        setting
+            .stored
+            .into_iter()
+            .for_each(|[k, v]| case.store(k, v));
     }
     cases
 }

@@ -4,6 +4,7 @@ pub mod backward;
 pub mod cached;
 mod decode;
 mod pairwise;
+mod stored;
 
 use wgpu_attention::internal::{
     Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool,
@@ -219,12 +220,12 @@ fn set(key: &mut Prefill, level: Level) {
         Level::Strategy(strategy) => key.strategy = strategy,
         Level::Dims(d, dv) => (key.chunks, key.value_chunks) = (d.div_ceil(4), dv.div_ceil(4)),
         Level::Elements(input, value, output) => {
-            (key.input.element, key.value.element) = (input, value);
+            (key.q.element, key.k.element, key.v.element) = (input, input, value);
             key.output.element = output;
         }
         Level::Lanes(lanes) => key.tiling.lanes_per_row = lanes,
         Level::Aligned(aligned) => {
-            (key.input.aligned, key.value.aligned) = (aligned, aligned);
+            (key.q.aligned, key.k.aligned, key.v.aligned) = (aligned, aligned, aligned);
             key.output.aligned = aligned;
         }
         Level::Rows(rows) => key.tiling.rows = rows,
@@ -275,6 +276,7 @@ pub fn forward() -> Vec<Variant> {
         .chain(vec8())
         .map(Variant::Prefill)
         .chain(decode::decode())
+        .chain(stored::stored())
         .chain(combine)
         .chain(pack)
         .chain(rotate)
@@ -386,7 +388,7 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
 fn vec8_rotation(element: Element) -> Option<Rotate> {
     let layout = match element {
         Element::F16 => RotaryLayout::Interleaved,
-        Element::F32 | Element::BF16 => RotaryLayout::Half,
+        _ => RotaryLayout::Half,
     };
     rotations(element)
         .find(|key| key.whole_chunks && key.layout == layout)
@@ -403,7 +405,15 @@ fn prefill(levels: Vec<Level>) -> Prefill {
             keys: 4,
             tile: 4,
         },
-        input: Input {
+        q: Input {
+            element: Element::F32,
+            aligned: false,
+        },
+        k: Input {
+            element: Element::F32,
+            aligned: false,
+        },
+        v: Input {
             element: Element::F32,
             aligned: false,
         },
@@ -413,10 +423,6 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         },
         chunks: 1,
         value_chunks: 1,
-        value: Input {
-            element: Element::F32,
-            aligned: false,
-        },
         k_address: Address::Strided,
         v_address: Address::Strided,
         score: ScoreKey::default(),
@@ -429,11 +435,12 @@ fn prefill(levels: Vec<Level>) -> Prefill {
     for &level in &levels {
         set(&mut key, level);
     }
-    if key.input.element != key.value.element || key.score.temperature {
+    if key.q.element != key.v.element || key.score.temperature {
         // A pass leaves contiguous rows.
-        key.input.aligned = levels
+        key.q.aligned = levels
             .iter()
             .any(|level| matches!(level, Level::Dims(d, _) if d % 4 == 0));
+        key.k.aligned = key.q.aligned;
     }
     fit_tile(&mut key);
     key

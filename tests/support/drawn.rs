@@ -6,6 +6,7 @@ mod mask;
 pub mod options;
 mod position;
 mod score;
+pub mod storage;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};

@@ -117,7 +117,7 @@ fn bias(case: &Case, layout: &Layout, seed: u64) -> DenseBias {
         Operand::new(element, *layout),
     );
     let mut buffer = vec![POISON; operand.bytes(sizes, s.kv_len) as usize];
-    let random = normal(!seed, buffer.len() / element.size() as usize);
+    let random = normal(!seed, buffer.len() / element.bytes(1) as usize);
     let tensors = case.tensors(&[], &[], &[]);
     for (row, start) in row_starts(layout, sizes).enumerate() {
         let (i, h) = (row as u32 % s.q_len, row as u32 / s.q_len % s.q_heads);

@@ -38,7 +38,10 @@ pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
     for (b, h, i) in rows(problem) {
         let row = row_index(problem, (b, h, i));
         let operands = load(problem, tensors, &rotated, (b, h, i));
-        let (o, lse) = forward_row(problem, &operands);
+        let (mut o, lse) = forward_row(problem, &operands);
+        if problem.v_hadamard {
+            position::hadamard(&mut o, shape.value_dim);
+        }
         out.lse[row] = f64::from(lse);
         for (c, x) in o.into_iter().enumerate() {
             out.o[row * dim + c] = f64::from(x);

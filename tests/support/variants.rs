@@ -85,8 +85,12 @@ pub mod forward {
         Setting {
             head_dim: channels(key.chunks),
             value_dim: channels(key.value_chunks),
-            element: key.value.element,
+            element: match stored(key) {
+                Some(_) => key.q.element,
+                None => key.v.element,
+            },
             output: key.output.element,
+            stored: stored(key),
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
             bias_element: score.bias_element,
@@ -108,19 +112,28 @@ pub mod forward {
         }
     }
 
+    /// The elements of k and v, where k's is another than q's or one of the two has scales.
+    fn stored(key: &Prefill) -> Option<[Element; 2]> {
+        let (k, v) = (key.k.element, key.v.element);
+        (key.q.element != k || k.is_quantized() || v.is_quantized()).then_some([k, v])
+    }
+
     /// As they are loaded, or in a pass that makes f32 of q and k.
     fn turns(key: &Prefill) -> bool {
-        key.rotary.is_some() || key.score.temperature || key.input.element != key.value.element
+        let passed = stored(key).is_none() && key.q.element != key.v.element;
+        key.rotary.is_some() || key.score.temperature || passed
     }
 
     /// The table's cases; a variant for unaligned rows gets rows that start one word further on, or the inputs one
     /// element.
     pub fn cases_of(key: &Prefill) -> Vec<Case> {
         let mut cases = cases::all(&setting(key));
-        for case in cases.iter_mut().filter(|_| !key.value.aligned) {
+        for case in cases.iter_mut().filter(|_| !key.v.aligned) {
             let p = &mut case.problem;
             for operand in [&mut p.q, &mut p.k, &mut p.v] {
-                operand.layout.offset += 1;
+                // Rows with scales begin at whole words.
+                let whole = operand.element.is_quantized();
+                operand.layout.offset += if whole { 8 } else { 1 };
             }
             p.o.layout.offset += word_elements(key.output.element);
         }
@@ -129,12 +142,12 @@ pub mod forward {
 
     /// A 16-bit output whose words are shared is written by a pack step.
     fn word_elements(element: Element) -> u64 {
-        4 / element.size()
+        element.per_word()
     }
 
     /// A ramp's scores grow with D, and f32's rounding with them; rotated by positions they cancel besides.
     pub fn data(n: usize, key: &Prefill) -> Data {
-        let turns = key.rotary.is_some() || key.score.temperature || key.input != key.value;
+        let turns = key.rotary.is_some() || key.score.temperature || key.q != key.v;
         if n % 2 == 1 && key.chunks < 16 && !turns {
             Data::Ramp
         } else {

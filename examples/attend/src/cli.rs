@@ -76,6 +76,10 @@ pub struct Args {
     pub positions: PositionArgs,
     #[command(flatten)]
     pub select: SelectArgs,
+    /// Stores k and v as a cache of quantised rows would: signed bytes with a scale per row, or half bytes with a scale and
+    /// a minimum per 32 channels. What is computed is attention to the rounded numbers; not with --grad
+    #[arg(long, value_enum, conflicts_with = "grad")]
+    kv: Option<KvName>,
     /// Also writes the gradients dq, dk and dv (F32) of a loss whose gradient by o is the tensor do, and by lse dlse; and
     /// dbias, dslopes, dsinks and dt5 where the file has bias, slopes, sinks and t5
     #[arg(long)]
@@ -125,6 +129,12 @@ pub enum ElementName {
     F32,
     F16,
     Bf16,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum KvName {
+    Int8,
+    Int4,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -181,7 +191,11 @@ impl Args {
             "--block-size needs blocks; give --top-k, or a file with a tensor blocks"
         );
         self.select.configure(&mut problem, self.block_size)?;
-        Ok(problem)
+        Ok(match self.kv {
+            None => problem,
+            Some(KvName::Int8) => problem.with_kv_elements(Element::Int8, Element::Int8),
+            Some(KvName::Int4) => problem.with_kv_elements(Element::Int4, Element::Int4),
+        })
     }
 
     /// The paths that the options force.

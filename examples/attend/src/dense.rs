@@ -48,6 +48,7 @@ fn bias_numbers(tensor: &Tensor) -> Result<Vec<f64>> {
         Element::F32 => tensor.numbers(),
         Element::F16 => Ok(halves.map(|x| f16::from_le_bytes(x).to_f64()).collect()),
         Element::BF16 => Ok(halves.map(|x| bf16::from_le_bytes(x).to_f64()).collect()),
+        element => bail!("a bias of {element} is none that a file has"),
     }
 }
 

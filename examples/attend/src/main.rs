@@ -25,6 +25,7 @@ mod random;
 mod report;
 mod score;
 mod sparse;
+mod stored;
 #[path = "../../support/tensors.rs"]
 mod tensors;
 #[path = "../../support/timing.rs"]
@@ -110,6 +111,7 @@ fn answer(
     report: &mut Report,
 ) -> Result<()> {
     let mut operands = input.operands()?;
+    stored::quantize(problem, &mut operands)?;
     if args.grad {
         operands.extend(gradient::operands(problem, input)?);
     }

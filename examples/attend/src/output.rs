@@ -79,5 +79,7 @@ fn dtype(element: Element) -> Dtype {
         Element::F32 => Dtype::F32,
         Element::F16 => Dtype::F16,
         Element::BF16 => Dtype::BF16,
+        // Of rows that hold scales, which no output does.
+        Element::Int8 | Element::Int4 => Dtype::U8,
     }
 }

@@ -7,14 +7,14 @@ use crate::error::Result;
 use crate::kernel::{MaskKey, Params, Strides, whole_vec8s};
 use crate::plan::Binding;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::operation::rotate;
+use crate::plan::operation::{hadamard, rotate};
 use crate::plan::parts::{Part, Parts, RowsOf};
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::{Operand, Problem, Role, Slice};
 
-use super::inputs::{Source, bind_inputs, rotate_inputs};
+use super::inputs::{Source, bind_inputs, rotate_inputs, rows_looked_at, widen_keys};
 use super::lookup::push_lookup;
 use super::mask::push_mask;
 use super::score::{self, ScorePlan};
@@ -65,7 +65,8 @@ impl<'a> Context<'a> {
         [self.params.q, self.params.k, self.params.v] = rows;
     }
 
-    /// Steps that make what the kernels read: q and k rotated where kernels do not rotate, and chosen blocks.
+    /// Steps that make what the kernels read: q and k rotated where kernels do not rotate, q as k is by Hadamard, and
+    /// chosen blocks.
     pub fn make_inputs(&mut self, builder: &mut PlanBuilder<'_>) -> Result<()> {
         let (problem, slice) = (self.problem, self.problem.slice());
         if let Some(rotary) = problem.position.rotation() {
@@ -78,7 +79,21 @@ impl<'a> Context<'a> {
         if !slice.has_pairs() {
             return Ok(());
         }
+        if problem.k_hadamard {
+            let q = (&mut self.q, rows_looked_at(problem).q);
+            hadamard::rotate_queries(builder, problem, &self.params, q)?;
+            self.place_inputs();
+        }
         select::steps(builder, problem, &self.params, self.mask, &self.q, &self.k)
+    }
+
+    /// Lets q and k be of one type, for kernels that read them as such.
+    pub fn widen_keys(&mut self, builder: &mut PlanBuilder<'_>) -> Result<()> {
+        if self.problem.slice().has_pairs() {
+            widen_keys(builder, self.problem, &self.params, &self.q, &mut self.k)?;
+            self.place_inputs();
+        }
+        Ok(())
     }
 
     /// Strategy and tiles of one kernel, in blocks where there are some.

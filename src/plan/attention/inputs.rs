@@ -6,7 +6,7 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate::Pass;
 use crate::plan::view::View;
 use crate::problem::position::Side;
-use crate::problem::{Element, Layout, Operand, Positions, Problem, Role, Slice};
+use crate::problem::{Operand, Positions, Problem, Role, Slice};
 
 use super::lookup::address;
 
@@ -74,38 +74,56 @@ pub(in crate::plan) fn rotate_inputs(
         ),
     ];
     for ((side, from), source, heads, rows, positions) in sides {
-        let rotates = position.rotates(side);
-        if !rotates && source.operand.element == Element::F32 {
-            continue;
+        if position.rotates(side) {
+            let pass = Pass {
+                rotary,
+                side,
+                source: source.view,
+                operand: &source.operand,
+                from,
+                heads,
+                rows,
+                positions,
+            };
+            *source = pass.plan(builder, params)?;
         }
-        let mut params = *params;
-        if !rotates {
-            // Kernels read q and k in one type, and rotated rows are f32: the pass rotates no channel.
-            builder.note("k's rows are widened to f32, as rotated q is".into());
-            params.rotation.dim = 0;
-        }
-        let layout = Layout::heads_first(heads, rows.end - rows.start, shape.head_dim);
-        let operand = source.operand;
-        let pass = Pass {
-            rotary,
-            side,
-            source: source.view,
-            operand: &operand,
-            from,
-            heads,
-            rows,
-            positions,
-        };
-        source.view = pass.plan(builder, &params)?;
-        source.address = Address::Strided;
-        source.operand = Operand::new(Element::F32, layout);
     }
+    Ok(())
+}
+
+/// Gradients read q and k in one type, and rotated q is f32: keys that were rotated before are made f32, too, by a pass
+/// that rotates no channel.
+pub(in crate::plan) fn widen_keys(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &Params,
+    q: &Source,
+    k: &mut Source,
+) -> Result<()> {
+    let Some(rotary) = problem.position.rotation() else {
+        return Ok(());
+    };
+    if q.operand.element == k.operand.element {
+        return Ok(());
+    }
+    builder.note("k's rows are widened to f32, as rotated q is".into());
+    let pass = Pass {
+        rotary,
+        side: Side::Key,
+        source: k.view,
+        operand: &k.operand,
+        from: k.address,
+        heads: problem.shape.kv_heads,
+        rows: rows_looked_at(problem).k,
+        positions: &problem.position.k_positions,
+    };
+    *k = pass.plan(builder, &params.with(|p| p.rotation.dim = 0))?;
     Ok(())
 }
 
 /// The rows of q and k that a call looks at: those of its slice, and where blocks are chosen all that take part in the
 /// choice.
-fn rows_looked_at(problem: &Problem) -> Slice {
+pub(super) fn rows_looked_at(problem: &Problem) -> Slice {
     let (shape, slice) = (&problem.shape, problem.slice());
     match problem.mask.selected_blocks() {
         None => slice,

@@ -78,7 +78,8 @@ fn step(
     let (count, dim) = (rows.count(), u64::from(problem.shape.value_dim));
     let cost = Cost {
         flops: count * dim * 2,
-        read_bytes: count * dim * (problem.o.element.size() + request.d_o.element.size())
+        read_bytes: problem.o.element.bytes(count * dim)
+            + request.d_o.element.bytes(count * dim)
             + count * 4,
         written_bytes: count * 8,
         ..Cost::default()

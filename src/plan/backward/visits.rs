@@ -46,8 +46,8 @@ impl Pass<'_> {
     pub(super) fn read_bytes(&self, chosen: &TileChoice, visited: u64) -> u64 {
         let shape = &self.problem().shape;
         let dims = u64::from(shape.head_dim + shape.value_dim);
-        let element = self.context.q.operand.element.size();
-        let tile = u64::from(chosen.tiling.tile) * dims * element;
+        let element = self.context.q.operand.element;
+        let tile = element.bytes(u64::from(chosen.tiling.tile) * dims);
         product([visited, tile, tiles::loads(chosen)])
     }
 }

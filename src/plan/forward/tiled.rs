@@ -5,6 +5,7 @@ use std::ops::Range;
 use crate::error::{Error, Result};
 use crate::kernel::{Decode, Input, NOTHING, Output, Params, Prefill, Strides, Variant};
 use crate::plan::attention::context::Context;
+use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
@@ -45,7 +46,9 @@ fn fuses_rotation(
     let slice = problem.slice();
     let rows = (slice.q.end - slice.q.start) * packed;
     let reads = rows.div_ceil(chosen.tiling.tile_rows()) * (shape.group() / packed);
-    let input = Input::of(&[&problem.q, &problem.k], &[shape.head_dim]);
+    let aligned = [&problem.q, &problem.k]
+        .iter()
+        .all(|x| Input::of(&[x], &[shape.head_dim]).aligned);
     let whole = rotate::whole_chunks(rotary, 4);
     let able = whole && !problem.position.k_rotated;
     let selects = problem.mask.selected_blocks().is_some();
@@ -85,7 +88,7 @@ fn fuses_rotation(
         Some(asked) => asked == RotateWhere::Fused,
         None => within || (able && reads == 1 && !selects),
     };
-    let how = if input.aligned { "" } else { ", unaligned" };
+    let how = if aligned { "" } else { ", unaligned" };
     let rows = rotate::rotated_rows(&problem.position);
     builder.note(if fused {
         format!("{rows} as they are loaded: each key is read {reads} times{how}")
@@ -370,15 +373,14 @@ impl<'a> Tiled<'a> {
 
     fn key(&self, output: Output, count_tiles: bool) -> Prefill {
         let shape = &self.context.problem.shape;
+        let input = |source: &Source, dim| Input::of(&[&source.operand], &[dim]);
         let rotary = self.context.problem.position.rotation();
         Prefill {
             strategy: self.chosen.strategy,
             tiling: self.chosen.tiling,
-            input: Input::of(
-                &[&self.context.q.operand, &self.context.k.operand],
-                &[shape.head_dim],
-            ),
-            value: Input::of(&[&self.context.v.operand], &[shape.value_dim]),
+            q: input(&self.context.q, shape.head_dim),
+            k: input(&self.context.k, shape.head_dim),
+            v: input(&self.context.v, shape.value_dim),
             k_address: self.context.k.address,
             v_address: self.context.v.address,
             output,
@@ -416,19 +418,18 @@ impl<'a> Tiled<'a> {
         let visited = keys.schedule.visited(b, h, i0, i1, tiling.tile);
         let pairs = keys.schedule.pairs(b, h, i0, i1);
         let of = keys.range.end.div_ceil(tiling.tile) - keys.range.start / tiling.tile;
-        let element = self.context.q.operand.element.size();
+        let [q, k, v] = [&self.context.q, &self.context.k, &self.context.v].map(|x| &x.operand);
+        let pair = k.row_bytes(shape.head_dim) + v.row_bytes(shape.value_dim);
         let live = u64::from(last - first + 1);
-        let dims = u64::from(shape.head_dim + shape.value_dim);
         Cost {
             visited,
             of: of.into(),
             flops: product([pairs, self.pair_flops(), live]) / u64::from(i1 - i0 + 1),
-            read_bytes: (live * u64::from(shape.head_dim)
-                + visited * u64::from(tiling.tile) * dims * tiles::loads(&self.chosen))
-                * element,
+            read_bytes: live * q.row_bytes(shape.head_dim)
+                + visited * u64::from(tiling.tile) * pair * tiles::loads(&self.chosen),
             written_bytes: live
                 * u64::from(self.splits)
-                * (u64::from(shape.value_dim) * output.element.size() + 4),
+                * (output.element.bytes(shape.value_dim.into()) + 4),
         }
     }
 }

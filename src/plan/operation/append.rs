@@ -5,12 +5,14 @@ use crate::error::{Error, Result};
 use crate::kernel::{Address, Append, Input, Output, Params};
 use crate::plan::attention::lookup::{address, push_lookup};
 use crate::plan::builder::PlanBuilder;
+use crate::plan::limits::product;
 use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::view::{Rows, View};
 use crate::plan::{Binding, Cost, Plan, PlanOptions, tiles};
 use crate::problem::{Element, Layout, Operand, Positions, Problem, Role};
 use crate::task::{KvAppend, Task};
 
+use super::hadamard;
 use super::rotate::{RotateStep, TableRows, bind_given_rows, bind_table};
 
 pub(in crate::plan) fn plan(
@@ -46,20 +48,30 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
     if request.rotates() {
         k = rotated(builder, request, &mut params, k.1)?;
     }
-    for (role, (operand, from), cache, dim) in [
-        (Role::KCache, k, &request.k_cache, shape.head_dim),
-        (Role::VCache, v, &request.v_cache, shape.value_dim),
+    for (role, mut new, cache, dim, turned) in [
+        (
+            Role::KCache,
+            k,
+            &request.k_cache,
+            shape.head_dim,
+            request.k_hadamard,
+        ),
+        (
+            Role::VCache,
+            v,
+            &request.v_cache,
+            shape.value_dim,
+            request.v_hadamard,
+        ),
     ] {
+        if turned {
+            new = hadamard::new_rows(builder, &params, &new, dim)?;
+        }
         let kept = request.kv_address.sizes(shape);
         let to = builder.output(role, cache, kept, dim)?;
         let to = to.at(address(request.kv_address)).with_all_rows();
-        append(
-            builder,
-            (request, &params),
-            (&operand, &from),
-            (cache, &to),
-            dim,
-        )?;
+        let cache = (cache, &to, address(request.kv_address));
+        append(builder, &params, (&new.0, &new.1), cache, dim)?;
     }
     Ok(())
 }
@@ -106,15 +118,15 @@ fn rotated(
 }
 
 /// Writes the rows of k, or of v: by parts where a binding does not hold the cache, which a pool of pages is never cut in.
-fn append(
+pub(super) fn append(
     builder: &mut PlanBuilder<'_>,
-    (request, params): (&KvAppend, &Params),
+    params: &Params,
     (operand, from): (&Operand, &View),
-    (cache, to): (&Operand, &View),
+    (cache, to, address): (&Operand, &View, Address),
     dim: u32,
 ) -> Result<()> {
     let mut parts = Parts::of_rows(builder, &Rows::of(params));
-    if address(request.kv_address) != Address::Paged {
+    if address != Address::Paged {
         parts.fit("new rows", &from.with_all_rows(), RowsOf::Queries)?;
         parts.fit("the cache", to, RowsOf::Queries)?;
     }
@@ -130,7 +142,7 @@ fn append(
         let bindings = (from.binding, to.binding);
         step(
             builder,
-            (request, &rows),
+            (address, &rows),
             (operand, cache),
             params,
             bindings,
@@ -141,7 +153,7 @@ fn append(
 
 fn step(
     builder: &mut PlanBuilder<'_>,
-    (request, of): (&KvAppend, &Rows),
+    (to_address, of): (Address, &Rows),
     (operand, cache): (&Operand, &Operand),
     params: Params,
     (from, to): (Binding, Binding),
@@ -150,20 +162,24 @@ fn step(
     let mut key = Append {
         input: Input::of(&[operand], &[dim]),
         output: Output::of(cache, dim),
-        to: address(request.kv_address),
+        to: to_address,
         vec8: false,
     };
     let mut declined = Vec::new();
     let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
-    key.vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)? && whole;
+    if !cache.element.is_quantized() {
+        key.vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)? && whole;
+    }
     declined.into_iter().for_each(|x| builder.decline(x));
     let rows = of.count();
+    // Quantised rows are read once for their scales, and once for their numbers.
+    let times = 1 + u64::from(cache.element.is_quantized());
     let cost = Cost {
-        read_bytes: rows * u64::from(dim) * key.input.element.size(),
-        written_bytes: rows * u64::from(dim) * key.output.element.size(),
+        read_bytes: product([times, rows, operand.row_bytes(dim)]),
+        written_bytes: product([rows, cache.row_bytes(dim)]),
         ..Cost::default()
     };
-    let items = rows * u64::from(dim.div_ceil(key.chunk_channels()));
+    let items = product([rows, dim.div_ceil(key.channels(dim)).into()]);
     let bindings = vec![("x", from), ("o", to)];
     builder.item_steps(key, params, bindings, items, cost)
 }

@@ -148,7 +148,7 @@ pub(in crate::plan) fn combine(
             let items = rows * u64::from(dim.div_ceil(4));
             let cost = Cost {
                 read_bytes: u64::from(parts) * (o_bytes + lse_bytes),
-                written_bytes: rows * (u64::from(dim) * output.element.size() + 4),
+                written_bytes: rows * (output.element.bytes(dim.into()) + 4),
                 flops: u64::from(parts) * o_bytes / 2,
                 ..Cost::default()
             };

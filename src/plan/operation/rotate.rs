@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{Address, Input, Output, Params, ROTATED_HEADS, Rotate};
+use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::tiles;
@@ -233,8 +234,8 @@ pub(in crate::plan) struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// Records the pass and answers where the rotated rows lie.
-    pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<View> {
+    /// Records the pass and answers the rotated rows.
+    pub fn plan(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<Source> {
         let dim = self.rotary.head_dim;
         let name = match self.side {
             Side::Query => "scratch for rotated q",
@@ -254,9 +255,15 @@ impl Pass<'_> {
             from: self.from,
             positions: self.positions,
         };
-        let to = builder.scratch_rows(name, 4, &Rows::of(&params), dim);
+        let rows = Rows::of(&params);
+        let to = builder.scratch_rows(name, 4, &rows, dim);
         rotate.steps(builder, &params, (&self.source, &to), Output::scratch(dim))?;
-        Ok(to)
+        let [_, heads, count] = rows.sizes();
+        Ok(Source {
+            operand: Operand::heads_first(Element::F32, heads, count, dim),
+            view: to,
+            address: Address::Strided,
+        })
     }
 }
 
@@ -369,9 +376,9 @@ impl RotateStep<'_> {
         let bindings = vec![("x", from), ("o", to)];
         let dim = u64::from(params.sizes.head_dim);
         let cost = Cost {
-            read_bytes: rows * dim * key.input.element.size()
+            read_bytes: rows * self.rows.row_bytes(params.sizes.head_dim)
                 + tokens * parts * u64::from(params.rotation.dim) * 4,
-            written_bytes: rows * dim * key.output.element.size(),
+            written_bytes: key.output.element.bytes(rows * dim),
             flops: rows * u64::from(params.rotation.dim) * 3,
             ..Cost::default()
         };
@@ -388,7 +395,9 @@ impl RotateStep<'_> {
         let dim = self.rotary.head_dim;
         let mut declined = Vec::new();
         let mut vec8 = tiles::vec8_loads(builder.caps, builder.options, &mut declined)?;
-        let whole = dim.is_multiple_of(8) && params.x.is_aligned(8) && params.y.is_aligned(8);
+        // Rows with scales are read word by word, wherever they begin.
+        let read = self.rows.element.is_quantized() || params.x.is_aligned(8);
+        let whole = dim.is_multiple_of(8) && read && params.y.is_aligned(8);
         if vec8 && !(whole && whole_chunks(self.rotary, 8)) {
             vec8 = false;
             declined.push(tiles::no_vec8());

@@ -179,7 +179,7 @@ impl Chooser<'_> {
         let elements = product([rows, count, dim.into()]);
         let cost = Cost {
             flops: elements.saturating_mul(2),
-            read_bytes: elements.saturating_mul(source.operand.element.size()),
+            read_bytes: source.operand.element.bytes(elements),
             written_bytes: bytes,
             ..Cost::default()
         };

@@ -70,6 +70,7 @@ impl task::Task {
             Self::Merge(x) => Plan::merge(x, caps, options),
             Self::Rotation(x) => Plan::rotation(x, caps, options),
             Self::Embedding(x) => Plan::embedding(x, caps, options),
+            Self::Quantization(x) => Plan::quantization(x, caps, options),
             Self::Scan(x) => Plan::scan(x, caps, options),
         }
     }

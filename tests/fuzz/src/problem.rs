@@ -61,11 +61,16 @@ impl Drawn {
             true => Data::Ramp,
             false => Data::Normal(amplitude),
         };
+        // No gradient reads such rows.
+        let stored = amplitude <= 3.0 && draw.one_in(4);
+        if stored {
+            drawn::storage::draw(&mut draw, &mut case);
+        }
         let inputs = Inputs::new(&live(&case), data, seed);
         let own = case.clone();
         let (case, own, own_inputs) = user::draw(&mut draw, case, own, &inputs);
         let options = drawn::options::draw(&mut draw);
-        let given = draw.one_in(2).then(|| {
+        let given = (!stored && draw.one_in(2)).then(|| {
             let mut given = Given::new(&case, seed);
             given.element = draw.pick(&[Element::F32, Element::F32, Element::F16, Element::BF16]);
             given.score = draw.one_in(2);

@@ -225,9 +225,9 @@ fn gradient(key: &Prefill) -> Gradient {
     Gradient {
         strategy: key.strategy,
         tiling: key.tiling,
-        input: key.input,
-        value: key.value,
-        d_o: key.value,
+        input: key.q,
+        value: key.v,
+        d_o: key.v,
         chunks: key.chunks,
         value_chunks: key.value_chunks,
         score: key.score,

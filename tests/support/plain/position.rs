@@ -48,6 +48,9 @@ impl Rotated {
         if let Some(turner) = Turner::new(problem) {
             turner.turn(tensors, (&mut q, &mut k), Way::There);
         }
+        if problem.k_hadamard {
+            hadamard(&mut q, problem.shape.head_dim);
+        }
         Self { q, k }
     }
 
@@ -66,6 +69,23 @@ impl Rotated {
         if let Some(turner) = Turner::new(problem) {
             turner.turn(tensors, (dq, dk), way);
         }
+    }
+}
+
+/// Rows rotated by Walsh–Hadamard matrices, by sums and differences.
+pub fn hadamard(rows: &mut [f32], dim: u32) {
+    let n = 1usize << dim.trailing_zeros();
+    for block in rows.chunks_exact_mut(n) {
+        let mut apart = 1;
+        while apart < n {
+            for i in (0..n).filter(|i| i & apart == 0) {
+                let (x, y) = (block[i], block[i + apart]);
+                (block[i], block[i + apart]) = (x + y, x - y);
+            }
+            apart *= 2;
+        }
+        let factor = 1.0 / (n as f32).sqrt();
+        block.iter_mut().for_each(|x| *x *= factor);
     }
 }
 
@@ -106,6 +126,9 @@ impl<'a> Turner<'a> {
             let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32)) as f32;
             self.turn_row(row, p, 1.0, way);
             row.iter_mut().for_each(|x| *x *= tau);
+        }
+        if self.problem.position.k_rotated {
+            return;
         }
         for (row, n) in k.chunks_exact_mut(dim).zip(0..) {
             let (b, j) = (n / s.kv_len / s.kv_heads, n % s.kv_len);

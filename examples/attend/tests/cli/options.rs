@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use wgpu_attention::problem::{Element, Lengths, Offsets, Prefix, Problem, Shape, Window};
+use wgpu_attention::quantize::{dequantize, quantize};
 use wgpu_attention::reference::{Forward, Tensors};
 
 use super::support::compare::assert_forward;
@@ -124,6 +125,38 @@ fn sixteen_bit_types() -> Result<()> {
         check(&wide, element, Vec::new(), &["--output", "f32"], |p| {
             p.o.element = Element::F32
         })?;
+    }
+    Ok(())
+}
+
+/// The answer is that of the rounded keys and values, of every type of the file.
+#[test]
+fn quantised_keys_and_values() -> Result<()> {
+    for (kv, stored) in [("int8", Element::Int8), ("int4", Element::Int4)] {
+        for element in Element::ALL {
+            let name = format!("{kv}-{element}");
+            let directory = directory(&name);
+            let input = write(&directory, "in.safetensors", &qkv(element));
+            let output = text(&directory.join("out.safetensors"));
+            attend(&[&input, &output, "--kv", kv, "--causal", "--output", "f32"]).succeeded();
+
+            let mut problem = problem(element).with_kv_elements(stored, stored);
+            problem.mask.causal = true;
+            problem.o.element = Element::F32;
+            let (input, output) = (Golden::open(&input)?, Golden::open(&output)?);
+            let round = |name, dim| -> Result<Vec<f64>> {
+                let rows = input.floats(name)?.into_iter().map(|x| x as f32);
+                let words = quantize(stored, &rows.collect::<Vec<_>>(), dim)?;
+                let rows = dequantize(stored, &words, dim)?;
+                Ok(rows.into_iter().map(f64::from).collect())
+            };
+            let (q, k, v) = (input.floats("q")?, round("k", 12)?, round("v", 6)?);
+            let got = Forward {
+                o: output.floats("o")?,
+                lse: output.floats("lse")?,
+            };
+            assert_forward(&problem, &Tensors::new(&q, &k, &v), &got, &name);
+        }
     }
     Ok(())
 }

@@ -5,9 +5,19 @@ use wgpu_attention::problem::{
     BlockGrid, Blocks, DeviceBlocks, Lengths, Mods, Offsets, Operand, Positions, Segments, Select,
     Shape, Slice, T5, T5Bias, Values, Window,
 };
-use wgpu_attention::{Backward, BlockScan, Element, Embedding, Merge, Problem, Rotation};
+use wgpu_attention::{
+    Backward, BlockScan, Element, Embedding, Merge, Problem, Quantization, Rotation,
+};
 
 use crate::support::drawn::{Draw, Extent, case, mask_mod};
+
+const ELEMENTS: [Element; 5] = [
+    Element::F32,
+    Element::F16,
+    Element::BF16,
+    Element::Int8,
+    Element::Int4,
+];
 
 #[derive(Debug)]
 pub enum Task {
@@ -16,6 +26,7 @@ pub enum Task {
     Merge(Merge),
     Rotation(Rotation),
     Embedding(Embedding),
+    Quantization(Quantization),
     Scan(BlockScan),
 }
 
@@ -25,7 +36,8 @@ pub fn draw(draw: &mut Draw) -> Task {
         4..=6 => Task::Backward(backward(draw)),
         7 => Task::Merge(merge(draw)),
         8 if draw.one_in(2) => Task::Rotation(rotation(draw)),
-        8 => Task::Embedding(embedding(draw)),
+        8 if draw.one_in(2) => Task::Embedding(embedding(draw)),
+        8 => Task::Quantization(quantization(draw)),
         _ => Task::Scan(scan(draw)),
     }
 }
@@ -85,7 +97,7 @@ fn spoil(draw: &mut Draw, operand: &mut Operand) {
         operand.layout = draw.absurd_layout(operand.layout);
     }
     if draw.one_in(20) {
-        operand.element = draw.pick(&Element::ALL);
+        operand.element = draw.pick(&ELEMENTS);
     }
 }
 
@@ -261,6 +273,16 @@ fn rotation(draw: &mut Draw) -> Rotation {
         .one_in(2)
         .then(|| draw.absurd_int()..=draw.absurd_int());
     rotation
+}
+
+fn quantization(draw: &mut Draw) -> Quantization {
+    let sizes = [(); 3].map(|()| draw.near(1, 90));
+    let (dim, from) = (draw.near(1, 300), draw.pick(&ELEMENTS));
+    let mut rows = Quantization::new(sizes, dim, from, draw.pick(&ELEMENTS));
+    rows.hadamard = draw.rarely();
+    spoil(draw, &mut rows.rows);
+    spoil(draw, &mut rows.stored);
+    rows
 }
 
 fn embedding(draw: &mut Draw) -> Embedding {
