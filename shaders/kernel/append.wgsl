@@ -30,10 +30,10 @@ fn main(own: ItemInvocation) {
     // What a sequence has no room for, or does not have, is not written.
     let at = diagonal(new_row.b, new_row.n);
     if (at < 0 || u32(at) >= keys_end(new_row.b)) { return; }
-    let from = x_row(x_place(new_row.b, new_row.h), new_row.n);
+    let source = x_row(x_place(new_row.b, new_row.h), new_row.n);
     let to = o_row(o_place(new_row.b, new_row.h), u32(at));
-    @if(!quantized) store(to, n % pieces, loaded(x_chunk(from, n % pieces)));
-    @if(quantized) o_store_piece(to, n % pieces, from);
+    @if(!quantized) store(to, n % pieces, loaded(x_chunk(source, n % pieces)));
+    @if(quantized) o_store_piece(to, n % pieces, source);
 }
 
 // What a piece is made of: the row that begins at element `row`.

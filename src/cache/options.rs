@@ -60,6 +60,11 @@ pub struct KvCacheOptions {
     /// they are read, which schemes need whose angles depend on the length; and in a ring positions then count within the
     /// cache ([`Position::within_cache`](crate::problem::Position::within_cache), StreamingLLM).
     pub rotated: bool,
+    /// Keys are stored rotated by Walsh–Hadamard matrices ([`Problem::k_hadamard`](crate::Problem::k_hadamard)): few bits
+    /// then lose less where some channels are much larger than others.
+    pub k_hadamard: bool,
+    /// The same of values.
+    pub v_hadamard: bool,
 }
 
 setters! {
@@ -72,6 +77,8 @@ setters! {
         with_q_len(q_len: u32);
         with_rotary(rotary?: Rotary);
         with_rotated(rotated: bool);
+        with_k_hadamard(k_hadamard: bool);
+        with_v_hadamard(v_hadamard: bool);
     }
 }
 
@@ -90,6 +97,8 @@ impl KvCacheOptions {
             q_len: 1,
             rotary: None,
             rotated: true,
+            k_hadamard: false,
+            v_hadamard: false,
         }
     }
 
@@ -138,8 +147,10 @@ impl KvCacheOptions {
     /// How keys and values of one layer lie.
     pub fn operands(&self) -> [Operand; 2] {
         let [_, heads, rows] = self.address().sizes(&self.shape());
-        [(self.k, self.head_dim), (self.v, self.value_dim)]
-            .map(|(element, dim)| Operand::new(element, Layout::heads_first(heads, rows, dim)))
+        [(self.k, self.head_dim), (self.v, self.value_dim)].map(|(element, dim)| {
+            let layout = Layout::heads_first(heads, rows, element.row_elements(dim));
+            Operand::new(element, layout)
+        })
     }
 
     /// Bytes of a layer's keys and values.
@@ -216,7 +227,7 @@ impl KvCacheOptions {
         }
         let sizes = self.address().sizes(&self.shape());
         let [k, v] = self.operands();
-        k.validate("k", sizes, self.head_dim)?;
-        v.validate("v", sizes, self.value_dim)
+        k.validate_stored("k", sizes, self.head_dim)?;
+        v.validate_stored("v", sizes, self.value_dim)
     }
 }

@@ -288,6 +288,8 @@ impl KvCache {
             .with_v_cache(v_cache)
             .with_rotary(self.options.rotary_of_append().cloned())
             .with_rows_given(self.options.rotary_of_append().is_some())
+            .with_k_hadamard(self.options.k_hadamard)
+            .with_v_hadamard(self.options.v_hadamard)
     }
 
     /// Attention of the new tokens of `q_heads` heads, in q and o of this type, to all tokens of their sequences: causal, and
@@ -313,6 +315,8 @@ impl KvCache {
             .with_v(v)
             .with_mask(mask)
             .with_position(self.position())
+            .with_k_hadamard(self.options.k_hadamard)
+            .with_v_hadamard(self.options.v_hadamard)
     }
 
     fn position(&self) -> Position {

@@ -136,9 +136,17 @@ impl KvCache {
             crate::CacheKind::Paged { .. } => "paged",
             crate::CacheKind::Ring { .. } => "a ring",
         };
+        let hadamard = |rotated| if rotated { " (Hadamard)" } else { "" };
         format!(
-            "of {} layers, {} heads, k {} x {}, v {} x {}, {kind}, blocks of {rows} rows",
-            o.layers, o.kv_heads, o.k, o.head_dim, o.v, o.value_dim,
+            "of {} layers, {} heads, k {}{} x {}, v {}{} x {}, {kind}, blocks of {rows} rows",
+            o.layers,
+            o.kv_heads,
+            o.k,
+            hadamard(o.k_hadamard),
+            o.head_dim,
+            o.v,
+            hadamard(o.v_hadamard),
+            o.value_dim,
         )
     }
 }
