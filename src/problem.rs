@@ -14,6 +14,7 @@ mod role;
 mod score;
 mod segments;
 mod select;
+mod tree;
 
 pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
@@ -33,6 +34,8 @@ pub use score::{
 };
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
+pub use tree::{MAX_TREE_QUERIES, Tree};
+pub(crate) use tree::{check_parents, words as tree_words};
 
 use std::ops::Range;
 

@@ -247,6 +247,8 @@ groups! {
     documents: Documents,
     /// The words of a boolean mask in `aux`.
     mask: Strides,
+    /// Two words per query: which of its batch's queries it sees.
+    tree: Place,
     lists: Lists,
     score: ScoreOf,
     sinks: Place,
@@ -318,7 +320,7 @@ impl Params {
                 k_end: slice.k.end,
             },
             intervals: Intervals {
-                causal: mask.causal.into(),
+                causal: mask.ends_at_own().into(),
                 window_left: side(left),
                 window_right: side(right),
                 // `first` is an exemption from the window: without one it does nothing.

@@ -44,6 +44,8 @@ pub enum Role {
     PageTable,
     /// `f32 [B, Nq, pairs, 2]`, for [`super::Position::rows_given`].
     Rotations,
+    /// `u32 [B, Nq, 2]`, for [`super::Tree::Device`].
+    Tree,
     /// `f32 [len]`, for [`super::ModData::Device`].
     ModData,
     /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
@@ -108,6 +110,7 @@ impl Role {
             Self::Mask => "mask",
             Self::PageTable => "page_table",
             Self::Rotations => "rotations",
+            Self::Tree => "tree",
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
             Self::KCache => "k_cache",
@@ -146,6 +149,7 @@ impl Role {
                 | Self::SegmentsK
                 | Self::Mask
                 | Self::PageTable
+                | Self::Tree
                 | Self::ModData
                 | Self::BlockLists
         )

@@ -57,6 +57,8 @@ modules! {
     "mask/mods",
     "mask/segments",
     "mask/tile_mask",
+    "mask/tree",
+    "mask/tree_bits",
     "mask/user",
     "part/chunk",
     "part/gradient",

@@ -2,7 +2,7 @@
 
 use crate::problem::{
     Blocks, KvAddress, Lengths, MaskBits, ModData, Offsets, Positions, Prefix, Problem, Role,
-    Score, Segments, Values,
+    Score, Segments, Tree, Values,
 };
 
 use super::{Backward, Task};
@@ -90,6 +90,7 @@ impl Problem {
                 let bits = mask.dense.as_ref().map(|dense| &dense.bits);
                 bits == Some(&MaskBits::Device)
             }
+            Role::Tree => mask.tree == Some(Tree::Device),
             Role::BlockLists => match &mask.blocks {
                 Some(Blocks::Device(_)) => true,
                 Some(Blocks::Select(select)) => select.written,

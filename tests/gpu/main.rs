@@ -32,3 +32,4 @@ mod positions;
 mod probes;
 mod sparse;
 mod tiles;
+mod tree;

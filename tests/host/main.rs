@@ -29,3 +29,4 @@ mod speculative;
 mod table;
 mod tools;
 mod tools_catch;
+mod tree;

@@ -4,7 +4,7 @@ mod layouts;
 mod masks;
 mod schemes;
 mod sizes;
-mod sparse;
+pub mod sparse;
 
 pub use schemes::{Distance, RotaryCase};
 
@@ -38,6 +38,8 @@ pub struct Setting {
     pub segments: bool,
     /// A bit per pair.
     pub dense_mask: bool,
+    /// Queries are drafts that branch, where there are no more than may be.
+    pub tree: bool,
 }
 
 impl Setting {
@@ -60,6 +62,7 @@ impl Setting {
             block_lists: false,
             segments: false,
             dense_mask: false,
+            tree: false,
         }
     }
 }
@@ -97,6 +100,8 @@ pub struct DeviceValues {
     pub segments_k: Option<Vec<i32>>,
     /// As [`wgpu_attention::problem::DenseMask`] lays them out.
     pub mask: Option<Vec<u32>>,
+    /// As [`wgpu_attention::problem::Tree::words`] makes them.
+    pub tree: Option<Vec<u32>>,
     /// As [`wgpu_attention::problem::DeviceBlocks`] lays them out.
     pub block_lists: Option<Vec<u32>>,
 }
@@ -152,6 +157,7 @@ impl Case {
             .with_segments_q(values.segments_q.as_deref())
             .with_segments_k(values.segments_k.as_deref())
             .with_mask(values.mask.as_deref())
+            .with_tree(values.tree.as_deref())
             .with_block_lists(values.block_lists.as_deref())
     }
 }

@@ -88,6 +88,7 @@ const NO_MASK: MaskKey = MaskKey {
     bits: false,
     segments: false,
     dense: false,
+    tree: false,
     device: false,
     marked: false,
 };
@@ -273,8 +274,10 @@ pub fn forward() -> Vec<Variant> {
     let forward = pairwise(&dimensions()).into_iter().map(prefill);
     forward
         .chain(vec8())
+        .chain(trees())
         .map(Variant::Prefill)
         .chain(decode::decode())
+        .chain(decode::trees())
         .chain(combine)
         .chain(pack)
         .chain(rotate)
@@ -317,6 +320,27 @@ fn vec8() -> impl Iterator<Item = Prefill> {
     })
 }
 
+/// Drafts that branch: a mask like others, so it meets each strategy and few of the rest.
+fn trees() -> impl Iterator<Item = Prefill> {
+    let tree = MaskKey {
+        tree: true,
+        ..NO_MASK
+    };
+    let subgroup = Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    };
+    let more = [(subgroup, (33, 17)), (Strategy::Workgroup, (64, 64))];
+    more.into_iter().map(move |(strategy, (d, dv))| {
+        prefill(vec![
+            Level::Strategy(strategy),
+            Level::Dims(d, dv),
+            Level::Rows(2),
+            Level::Mask(tree),
+        ])
+    })
+}
+
 /// The steps that make lists of blocks.
 fn listing() -> impl Iterator<Item = Variant> {
     let inputs = Element::ALL.map(|element| Input {
@@ -337,6 +361,7 @@ fn listing() -> impl Iterator<Item = Variant> {
         mask_mod: false,
         segments: true,
         dense: true,
+        tree: true,
     });
     let lists = [
         (ListFrom::Scores, 8),

@@ -96,8 +96,10 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
     let mask = values.mask.as_deref().into_iter();
     let mask = mask.map(|words| (Role::Mask, bytemuck::cast_slice(words)));
+    let tree = values.tree.as_deref().into_iter();
+    let tree = tree.map(|words| (Role::Tree, bytemuck::cast_slice(words)));
     let prefix = values.prefix.as_deref().into_iter();
     let prefix = prefix.map(|keys| (Role::Prefix, bytemuck::cast_slice(keys)));
-    let masks = lists.chain(mask).chain(prefix);
+    let masks = lists.chain(mask).chain(tree).chain(prefix);
     floats.chain(positions).chain(masks)
 }

@@ -105,6 +105,7 @@ pub mod forward {
             block_lists: key.mask.device,
             segments: key.mask.segments,
             dense_mask: key.mask.dense,
+            tree: key.mask.tree,
         }
     }
 
@@ -189,6 +190,7 @@ pub mod backward {
             }),
             positions: score.q_positions,
             dense_mask: key.mask.dense,
+            tree: key.mask.tree,
             ..Setting::new(
                 channels(key.chunks),
                 channels(key.value_chunks),

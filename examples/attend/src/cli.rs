@@ -15,7 +15,8 @@ use crate::values::{count, number, positive, runs, seed, shape, window};
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], prefix [B], q_positions [B, Nq],
 /// k_positions [B, Nk], bias [B|1, Hq|1, Nq|1, Nk] (F32, F16 or BF16), slopes [Hq] or [B, Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
-/// segments_k [B, Nk], where a query sees keys of its own segment; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
+/// segments_k [B, Nk], where a query sees keys of its own segment; tree [B, Nq], each query's parent or -1, where of the
+/// queries' own keys a query sees its ancestors' and its own; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
 /// hide; blocks (U8), see --block-size. Writes o and lse.
 /// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]

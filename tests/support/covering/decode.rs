@@ -59,6 +59,28 @@ fn dimensions() -> Vec<Vec<Level>> {
     ]
 }
 
+/// Drafts that branch, in both strategies.
+pub fn trees() -> impl Iterator<Item = Variant> {
+    let tree = MaskKey {
+        tree: true,
+        ..NO_MASK
+    };
+    let channels = Strategy::Channels {
+        width: 8,
+        fixed: true,
+    };
+    [channels, Strategy::Workgroup]
+        .into_iter()
+        .map(move |strategy| {
+            let levels = vec![
+                Level::Strategy(strategy),
+                Level::Dims(64, 64),
+                Level::Mask(tree),
+            ];
+            Variant::Decode(Decode(prefill(levels)))
+        })
+}
+
 /// A set of decode variants in which every two properties that may meet do meet.
 pub fn decode() -> impl Iterator<Item = Variant> {
     let variants = pairwise(&dimensions()).into_iter();
