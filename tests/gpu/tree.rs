@@ -210,11 +210,8 @@ fn masks(draw: &mut Draw, case: &mut Case) {
     mask.causal = draw.one_in(2);
     mask.prefix = draw.pick(&[0, 5, 200]).into();
     if draw.one_in(2) {
-        *mask = Mask {
-            window: Mask::window(draw.size(0, 40), draw.size(0, 3)).window,
-            ..mask.clone()
-        }
-        .with_first(draw.pick(&[0, 4, 90]));
+        mask.window = Mask::window(draw.size(0, 40), draw.size(0, 3)).window;
+        mask.first = draw.pick(&[0, 4, 90]);
     }
     if draw.one_in(4) {
         let ids = |len: u32| (0..2 * len).map(|n| (n * 7 % 3) as i32).collect();
