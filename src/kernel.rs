@@ -19,6 +19,7 @@ mod grad_sinks;
 mod gradient;
 mod list_blocks;
 mod mask;
+mod max_scores;
 mod pack;
 mod pool;
 mod prefill;
@@ -47,6 +48,7 @@ pub use grad_sinks::{GradSinks, SINK_ROWS};
 pub use gradient::Gradient;
 pub use list_blocks::{ListBlocks, ListFrom};
 pub use mask::MaskKey;
+pub use max_scores::{MAX_SCORES_RUN, MaxScores};
 pub use pack::{Pack, PackRows};
 pub use params::{NOTHING, Params, Strides};
 pub use pool::Pool;
@@ -171,6 +173,8 @@ variants! {
     GradSinks,
     /// Adds up partials.
     Reduce,
+    /// The largest of many scores.
+    MaxScores,
     /// Looks for values that an operand may not hold.
     Check,
     /// What stands for each block of rows.

@@ -7,6 +7,7 @@ mod block_mask;
 mod dense_mask;
 mod kv_address;
 mod mask;
+mod max_score;
 mod mods;
 mod operand;
 pub mod position;
@@ -22,6 +23,7 @@ pub use block_mask::{
 pub use dense_mask::{DenseMask, MaskBits};
 pub use kv_address::{KvAddress, MAX_PAGE, Pages, Ring};
 pub use mask::{Blocks, Lengths, Mask, Offsets, Prefix, Window};
+pub use max_score::MaxScore;
 pub use mods::{
     ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
 };
@@ -133,6 +135,8 @@ pub struct Problem {
     pub o: Operand,
     /// Where lse lies, f32 `[B, Hq, Nq]`: its rows are single numbers.
     pub lse: Layout,
+    /// The largest scores as outputs, too.
+    pub max_score: Option<MaxScore>,
     /// Factor on q·k, at most [`MAX_SCALE`]; `None` is `1/√D`.
     pub scale: Option<f32>,
     /// Where rows of k and v lie.
@@ -157,6 +161,7 @@ setters! {
         with_v(v: Operand);
         with_o(o: Operand);
         with_lse(lse: Layout);
+        with_max_score(max_score?: MaxScore);
         with_scale(scale?: f32);
         with_kv_address(kv_address: KvAddress);
         with_mask(mask: Mask);
@@ -181,6 +186,7 @@ impl Problem {
             v: Operand::new(element, v),
             o: Operand::new(element, o),
             lse: Layout::heads_first(shape.q_heads, shape.q_len, 1),
+            max_score: None,
             scale: None,
             kv_address: KvAddress::default(),
             mask: Mask::default(),
@@ -268,6 +274,9 @@ impl Problem {
         self.o.validate_output("o", q, s.value_dim)?;
         self.lse_operand().validate("lse", q, 1)?;
         self.lse_operand().validate_output("lse", q, 1)?;
+        if let Some(max_score) = &self.max_score {
+            max_score.validate(s)?;
+        }
         if self.k.element != self.v.element || self.q.element != self.k.element {
             return Err(Error::Mixed {
                 q: self.q.element,

@@ -258,6 +258,8 @@ groups! {
     rotation: Rotation,
     lookup: Lookup,
     partial: Partial,
+    /// How far behind a row's lse its largest score lies.
+    max_score: Place,
     /// A loop's bound per batch: one straight from a uniform is dear on lavapipe.
     bound: Place,
     part: Part,

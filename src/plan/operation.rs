@@ -2,6 +2,7 @@
 
 mod append;
 pub(super) mod embed;
+pub(in crate::plan) mod max_scores;
 pub(super) mod merge;
 pub(super) mod rotate;
 

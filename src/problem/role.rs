@@ -16,6 +16,10 @@ pub enum Role {
     O,
     /// `f32 [B, Hq, Nq]`, natural logarithms.
     Lse,
+    /// `f32 [B, Hq, Nq]`, see [`super::MaxScore`].
+    MaxScore,
+    /// `f32 [Hq]`, for [`super::MaxScore::per_head`].
+    MaxScorePerHead,
     /// `u32 [B]`, for [`super::Lengths::Device`].
     KvLens,
     /// `i32 [B]`, for [`super::Offsets::Device`].
@@ -96,6 +100,8 @@ impl Role {
             Self::V => "v",
             Self::O => "o",
             Self::Lse => "lse",
+            Self::MaxScore => "max_score",
+            Self::MaxScorePerHead => "max_score_head",
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
             Self::Prefix => "prefix",

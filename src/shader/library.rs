@@ -43,6 +43,7 @@ modules! {
     "kernel/grad_score",
     "kernel/grad_sinks",
     "kernel/list_blocks",
+    "kernel/max_scores",
     "kernel/pack",
     "kernel/pool",
     "kernel/prefill",

@@ -25,6 +25,7 @@ mod kv_cache;
 mod large;
 mod limits;
 mod lse;
+mod max_score;
 mod mods;
 mod nan;
 mod outputs;

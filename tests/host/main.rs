@@ -18,6 +18,7 @@ mod handles;
 mod layout;
 #[cfg(feature = "wgpu")]
 mod lost;
+mod max_score;
 mod mods;
 mod planning;
 mod portability;

@@ -8,7 +8,7 @@ pub mod sparse;
 
 pub use schemes::{Distance, RotaryCase};
 
-use wgpu_attention::problem::{Element, Problem, Shape};
+use wgpu_attention::problem::{Element, MaxScore, Problem, Shape};
 use wgpu_attention::reference::Tensors;
 
 /// What a variant is compiled for, so that each can be run against the whole table.
@@ -40,6 +40,8 @@ pub struct Setting {
     pub dense_mask: bool,
     /// Queries are drafts that branch, where there are no more than may be.
     pub tree: bool,
+    /// The largest scores are written too.
+    pub max_score: bool,
 }
 
 impl Setting {
@@ -63,6 +65,7 @@ impl Setting {
             segments: false,
             dense_mask: false,
             tree: false,
+            max_score: false,
         }
     }
 }
@@ -204,6 +207,9 @@ pub fn all(setting: &Setting) -> Vec<Case> {
     cases.iter_mut().for_each(schemes::near);
     for case in &mut cases {
         sparse::apply(setting, case);
+        let p = &mut case.problem;
+        let largest = MaxScore::rows(&p.shape).with_per_head(p.shape.q_len.is_multiple_of(2));
+        p.max_score = setting.max_score.then_some(largest);
     }
     cases
 }

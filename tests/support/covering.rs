@@ -6,8 +6,9 @@ mod decode;
 mod pairwise;
 
 use wgpu_attention::internal::{
-    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool,
-    Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant, workgroup_tile_bytes,
+    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, MaxScores, Output, Pack,
+    PackRows, Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant,
+    workgroup_tile_bytes,
 };
 use wgpu_attention::problem::position::RotaryLayout;
 use wgpu_attention::{Caps, Element, Tiling};
@@ -283,7 +284,7 @@ pub fn forward() -> Vec<Variant> {
         .chain(rotate)
         .chain(cached::cached())
         .chain(listing())
-        .chain([Check.into()])
+        .chain([Check.into(), MaxScores.into()])
         .collect()
 }
 
@@ -320,7 +321,7 @@ fn vec8() -> impl Iterator<Item = Prefill> {
     })
 }
 
-/// Drafts that branch: a mask like others, so it meets each strategy and few of the rest.
+/// Drafts that branch, and the largest scores: each meets each strategy, and few of the rest.
 fn trees() -> impl Iterator<Item = Prefill> {
     let tree = MaskKey {
         tree: true,
@@ -331,8 +332,9 @@ fn trees() -> impl Iterator<Item = Prefill> {
         fixed: true,
     };
     let more = [(subgroup, (33, 17)), (Strategy::Workgroup, (64, 64))];
-    more.into_iter().map(move |(strategy, (d, dv))| {
-        prefill(vec![
+    more.into_iter().map(move |(strategy, (d, dv))| Prefill {
+        max_score: true,
+        ..prefill(vec![
             Level::Strategy(strategy),
             Level::Dims(d, dv),
             Level::Rows(2),
@@ -449,6 +451,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         rotary: None,
         vec8: false,
         key_loop: false,
+        max_score: false,
         count_tiles: false,
     };
     for &level in &levels {

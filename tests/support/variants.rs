@@ -106,6 +106,7 @@ pub mod forward {
             segments: key.mask.segments,
             dense_mask: key.mask.dense,
             tree: key.mask.tree,
+            max_score: key.max_score,
         }
     }
 

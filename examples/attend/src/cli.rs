@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use wgpu_attention::plan::StrategyKind;
-use wgpu_attention::problem::{Prefix, Window};
+use wgpu_attention::problem::{MaxScore, Prefix, Window};
 use wgpu_attention::{Element, PlanOptions, Problem, Shape};
 
 use crate::position::PositionArgs;
@@ -104,6 +104,11 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     slice_rows: Option<u32>,
 
+    /// Also writes the largest score of each row, max_score [B, Hq, Nq], and of each head, max_score_head [Hq]: an extension,
+    /// for QK-clip and its kind
+    #[arg(long)]
+    max_score: bool,
+
     /// Adapter to use: its index, or a part of its name
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
@@ -157,6 +162,9 @@ impl Args {
     /// The problem with the options' mask, score, positions and output element.
     pub fn configure(&self, mut problem: Problem) -> Result<Problem> {
         problem.mask.causal = self.causal;
+        if self.max_score {
+            problem.max_score = Some(MaxScore::rows(&problem.shape).with_per_head(true));
+        }
         problem.mask.window = self.window;
         problem.mask.first = self.first;
         if let Some(keys) = self.prefix {

@@ -1,7 +1,7 @@
 //! Kernels for few queries: the same dimensions, of strategies that they have.
 
 use wgpu_attention::Element;
-use wgpu_attention::internal::{Decode, MaskKey, Strategy, Variant};
+use wgpu_attention::internal::{Decode, MaskKey, Prefill, Strategy, Variant};
 use wgpu_attention::problem::position::RotaryLayout;
 
 use super::{Level, NO_MASK, Scheme, pairwise, prefill};
@@ -59,7 +59,7 @@ fn dimensions() -> Vec<Vec<Level>> {
     ]
 }
 
-/// Drafts that branch, in both strategies.
+/// Drafts that branch, and the largest scores, in both strategies.
 pub fn trees() -> impl Iterator<Item = Variant> {
     let tree = MaskKey {
         tree: true,
@@ -77,7 +77,10 @@ pub fn trees() -> impl Iterator<Item = Variant> {
                 Level::Dims(64, 64),
                 Level::Mask(tree),
             ];
-            Variant::Decode(Decode(prefill(levels)))
+            Variant::Decode(Decode(Prefill {
+                max_score: true,
+                ..prefill(levels)
+            }))
         })
 }
 
