@@ -20,6 +20,7 @@ mod gradient;
 mod hadamard;
 mod list_blocks;
 mod mask;
+mod max_scores;
 mod pack;
 mod pool;
 mod prefill;
@@ -49,6 +50,7 @@ pub use gradient::Gradient;
 pub use hadamard::Hadamard;
 pub use list_blocks::{ListBlocks, ListFrom};
 pub use mask::MaskKey;
+pub use max_scores::{MAX_SCORES_RUN, MaxScores};
 pub use pack::{Pack, PackRows};
 pub use params::{NOTHING, Params, Strides};
 pub use pool::Pool;
@@ -175,6 +177,8 @@ variants! {
     GradSinks,
     /// Adds up partials.
     Reduce,
+    /// The largest of many scores.
+    MaxScores,
     /// Looks for values that an operand may not hold.
     Check,
     /// What stands for each block of rows.

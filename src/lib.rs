@@ -48,7 +48,8 @@
 //! `kv_lens` hides keys and never moves the diagonal.
 //!
 //! A pair is visible when `j < kv_len_b`, and under *causal* `j ≤ a_b + i` or `j < prefix`, and under a *window* (l, r)
-//! `a_b + i − l ≤ j ≤ a_b + i + r` or `j < first`. With `x = scale·τ_i·⟨R q_i, R k_j⟩` and `t = c·tanh(x/c)` (or x) the
+//! `a_b + i − l ≤ j ≤ a_b + i + r` or `j < first`; beneath a *tree* ([`problem::Tree`]) `j < a_b`, or key j is that of the
+//! query itself or of its ancestor. With `x = scale·τ_i·⟨R q_i, R k_j⟩` and `t = c·tanh(x/c)` (or x) the
 //! score is `s = t + bias_ij − slope_h·|p_i − p_j| + T5[bucket(p_j − p_i), h]`, and
 //! `lse_i = ln(Σ e^s + e^{z_h})`, `o_i = Σ e^{s − lse}·v_j`. A fully masked row has o = 0 and lse = −∞ (z_h with a
 //! sink). [`mod@reference`] is all this in code, in f64.

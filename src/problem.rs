@@ -7,6 +7,7 @@ mod block_mask;
 mod dense_mask;
 mod kv_address;
 mod mask;
+mod max_score;
 mod mods;
 mod operand;
 pub mod position;
@@ -14,6 +15,7 @@ mod role;
 mod score;
 mod segments;
 mod select;
+mod tree;
 
 pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
@@ -21,6 +23,7 @@ pub use block_mask::{
 pub use dense_mask::{DenseMask, MaskBits};
 pub use kv_address::{KvAddress, MAX_PAGE, Pages, Ring};
 pub use mask::{Blocks, Lengths, Mask, Offsets, Prefix, Window};
+pub use max_score::MaxScore;
 pub use mods::{
     ASSUMED_ITERATIONS, MAX_MODS_BYTES, MAX_MODS_TYPE_BYTES, ModData, ModFault, ModText, Mods,
 };
@@ -34,6 +37,8 @@ pub use score::{
 };
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
+pub use tree::{MAX_TREE_QUERIES, Tree};
+pub(crate) use tree::{check_parents, words as tree_words};
 
 use std::ops::Range;
 
@@ -144,6 +149,8 @@ pub struct Problem {
     pub o: Operand,
     /// Where lse lies, f32 `[B, Hq, Nq]`: its rows are single numbers.
     pub lse: Layout,
+    /// The largest scores as outputs, too.
+    pub max_score: Option<MaxScore>,
     /// Factor on q·k, at most [`MAX_SCALE`]; `None` is `1/√D`.
     pub scale: Option<f32>,
     /// Where rows of k and v lie.
@@ -174,6 +181,7 @@ setters! {
         with_v(v: Operand);
         with_o(o: Operand);
         with_lse(lse: Layout);
+        with_max_score(max_score?: MaxScore);
         with_scale(scale?: f32);
         with_kv_address(kv_address: KvAddress);
         with_mask(mask: Mask);
@@ -200,6 +208,7 @@ impl Problem {
             v: Operand::new(element, v),
             o: Operand::new(element, o),
             lse: Layout::heads_first(shape.q_heads, shape.q_len, 1),
+            max_score: None,
             scale: None,
             kv_address: KvAddress::default(),
             mask: Mask::default(),
@@ -299,6 +308,9 @@ impl Problem {
         self.o.validate_output("o", q, s.value_dim)?;
         self.lse_operand().validate("lse", q, 1)?;
         self.lse_operand().validate_output("lse", q, 1)?;
+        if let Some(max_score) = &self.max_score {
+            max_score.validate(s)?;
+        }
         if let Some(scale) = self.scale
             && (scale.is_nan() || scale.abs() > MAX_SCALE)
         {

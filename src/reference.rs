@@ -9,6 +9,7 @@
 mod backward;
 mod hadamard;
 mod mask;
+mod max_score;
 mod position;
 mod score;
 mod select;
@@ -16,6 +17,7 @@ mod tensors;
 
 pub use backward::{Gradients, ScoreGradients, backward, score_gradients};
 pub use mask::visible;
+pub use max_score::{max_scores, max_scores_per_head};
 pub use select::{selected, selection};
 pub use tensors::{Bias, Tensors};
 

@@ -36,6 +36,42 @@
 //! # Ok::<(), wgpu_attention::Error>(())
 //! ```
 //!
+//! # A tree, from its drafts to what is kept
+//!
+//! One call of the target model verifies a whole tree: its queries are the text's last token and the nodes.
+//!
+//! ```
+//! use wgpu_attention::problem::Tree;
+//! use wgpu_attention::reference::{Tensors, forward};
+//! use wgpu_attention::speculative::{Draft, DraftTree, accept_tree};
+//! use wgpu_attention::{Element, Mask, Problem, Shape};
+//!
+//! // Drafts: token 2 or token 0 may come next, and after token 2 token 1.
+//! let tree = DraftTree::new(&[-1, -1, 0], &[2, 0, 1])?;
+//!
+//! // The mask: each query sees the text before, its ancestors and itself.
+//! assert_eq!(tree.mask(), Tree::Host(vec![-1, 0, 0, 1]));
+//! let mut shape = Shape::square(1, 1, 7, 3); // seven keys, of which the last four are those of the call
+//! shape.q_len = 4;
+//! let problem = Problem::new(shape, Element::F32).with_mask(Mask::default().with_tree(tree.mask()));
+//!
+//! // The call: its row 0 follows the text, row n + 1 node n. (A program asks the GPU; this model has one layer and
+//! // counts the tokens that it sees.)
+//! let tokens = [0, 1, 1, 2, 2, 0, 1]; // three of the text, its last one and the drafts
+//! let v: Vec<f64> = tokens.iter().flat_map(|&t| (0..3).map(move |c| f64::from(u8::from(c == t)))).collect();
+//! let rows = forward(&problem, &Tensors::new(&[0.0; 12], &[0.0; 21], &v)).o;
+//! let targets: Vec<Vec<f32>> = rows.chunks(3).map(|row| row.iter().map(|&x| x as f32).collect()).collect();
+//! assert_eq!(targets[0], [0.25, 0.5, 0.25]);
+//! assert_eq!(targets[3], [1.0 / 6.0, 0.5, 2.0 / 6.0]); // 0 1 1 2 2 1: nothing of the other branch
+//!
+//! // What is kept.
+//! let mut numbers = [0.2, 0.1, 0.9].into_iter();
+//! let accepted = accept_tree(&tree, &[Draft::Deterministic; 3], &targets, || numbers.next().unwrap())?;
+//! assert_eq!(accepted.nodes, [0, 2]); // tokens 2 and 1
+//! assert_eq!(accepted.next, 2);
+//! # Ok::<(), wgpu_attention::Error>(())
+//! ```
+//!
 //! # Random numbers
 //!
 //! `uniform` gives independent numbers in `[0, 1)`; equal numbers give equal tokens. One is taken for each draft that is

@@ -90,7 +90,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     }
 
     // O = O / Σ P
-    softmax = softmax_sinks(softmax_joined(softmax), context);
+    softmax = softmax_joined(softmax);
+    @if(max_score) let largest = softmax_largest(softmax);
+    softmax = softmax_sinks(softmax, context);
     var finished = FinishedRows();
     @unroll for (var r = 0u; r < ROWS; r++) {
         if (owns(tile, r)) {
@@ -100,6 +102,7 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
             if (tells_rows()) {
                 let at = lse_row(lse_part(lse_place(work.b, h), work.split, params.partial.lse), context.rows[r]);
                 @if(!count_tiles) lse[at] = softmax_lse(softmax[r]);
+                @if(max_score) lse[at + params.max_score.at] = largest[r];
                 @if(count_tiles) lse[at] = bitcast<u32>(f32(tiles.end - tiles.begin));
             }
         }

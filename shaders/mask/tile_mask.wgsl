@@ -3,6 +3,7 @@
 import mask::block_bits;
 import mask::segments;
 import mask::dense;
+import mask::tree;
 
 // A dense bias and a score_mod may hide any pair, by its score: then nothing behind it may matter, in any tile.
 @if(hiding_scores) const HIDING_SCORES = true;
@@ -39,6 +40,7 @@ fn mask_pairs(visible: Flags, mask: TileMask, context: RowContext, j: u32) -> Fl
     @if(block_bits) flags = mask_block_bits(flags, mask.bits, context, j);
     @if(segments) flags = mask_segments(flags, context, j);
     @if(dense_mask) flags = mask_dense(flags, context, j);
+    @if(tree) flags = mask_tree(flags, context, j);
     return flags;
 }
 

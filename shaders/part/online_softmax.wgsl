@@ -49,6 +49,18 @@ fn softmax_joined(rows: SoftmaxRows) -> SoftmaxRows {
     return next;
 }
 
+// The largest scores, as bits, before a sink joins. A visible score that is no finite number has made a NaN of the sum,
+// but the maximum may have passed it over.
+@if(max_score) fn softmax_largest(rows: SoftmaxRows) -> array<u32, ROWS> {
+    var largest = array<u32, ROWS>();
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        let is_nan = (bitcast<u32>(rows[r].row_sum) & 0x7fffffffu) > 0x7f800000u;
+        let score = select(bitcast<u32>(rows[r].row_max), NAN_BITS, is_nan);
+        largest[r] = select(score, NEGATIVE_INFINITY_BITS, is_fully_masked(rows[r]));
+    }
+    return largest;
+}
+
 // No key was visible, and there is no sink: a visible one adds 1 to the sum at least once, or a NaN. By bits, and never by
 // the maximum: max(LOWEST, NaN) may be LOWEST.
 fn is_fully_masked(x: Softmax) -> bool {

@@ -60,5 +60,6 @@ fn key_rotation(b: u32, j: u32) -> u32 {
 
 // What the first and the last query of a tile see.
 fn query_bounds(b: u32, tile: Tile) -> Bounds {
-    return Bounds(visible_keys(b, row_query(tile.first)), visible_keys(b, row_query(tile.last)));
+    @if(!tree) return Bounds(visible_keys(b, row_query(tile.first)), visible_keys(b, row_query(tile.last)));
+    @if(tree) return Bounds(before_tree(b, visible_keys(b, row_query(tile.first))), visible_keys(b, row_query(tile.last)));
 }

@@ -14,6 +14,8 @@ fn visible_by(b: u32, j_first: u32, j_last: u32) -> VisibleBy {
     // Ends rise from key to key, but keys before `first` have none.
     let soonest = visible_queries(b, clamp(params.intervals.first, j_first, j_last));
     let all = Interval(high.begin, min(min(low.end, soonest.end), high.end), 0u, 0u);
-    if (j_last >= live_end) { return VisibleBy(Bounds(any, any), Bounds(none, none)); }
+    var partial = j_last >= live_end;
+    @if(tree) partial = partial || tree_node(b, j_last) >= 0;
+    if (partial) { return VisibleBy(Bounds(any, any), Bounds(none, none)); }
     return VisibleBy(Bounds(any, any), Bounds(all, all));
 }

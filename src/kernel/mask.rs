@@ -15,6 +15,8 @@ pub struct MaskKey {
     pub segments: bool,
     /// A boolean mask is asked pair by pair.
     pub dense: bool,
+    /// Queries are drafts that branch.
+    pub tree: bool,
     /// The lists lie on the device: each behind its length, with room for as many blocks.
     pub device: bool,
     /// Listed blocks say whether mask_mod is asked; else it is asked everywhere.
@@ -33,6 +35,7 @@ impl MaskKey {
         source.flag("block_bits", self.bits);
         source.flag("segments", self.segments);
         source.flag("dense_mask", self.dense);
+        source.flag("tree", self.tree);
         source.flag("device_list", self.device);
         source.flag("marked_list", self.marked);
     }
@@ -45,6 +48,7 @@ impl fmt::Display for MaskKey {
             (" with bits", self.bits),
             (" segments", self.segments),
             (" dense", self.dense),
+            (" tree", self.tree),
             (" on the device", self.device),
             (" marked", self.marked),
         ] {

@@ -251,6 +251,8 @@ groups! {
     documents: Documents,
     /// The words of a boolean mask in `aux`.
     mask: Strides,
+    /// Two words per query: which of its batch's queries it sees.
+    tree: Place,
     lists: Lists,
     score: ScoreOf,
     sinks: Place,
@@ -261,6 +263,8 @@ groups! {
     lookup: Lookup,
     hadamard: HadamardOf,
     partial: Partial,
+    /// How far behind a row's lse its largest score lies.
+    max_score: Place,
     /// A loop's bound per batch: one straight from a uniform is dear on lavapipe.
     bound: Place,
     part: Part,
@@ -323,7 +327,7 @@ impl Params {
                 k_end: slice.k.end,
             },
             intervals: Intervals {
-                causal: mask.causal.into(),
+                causal: mask.ends_at_own().into(),
                 window_left: side(left),
                 window_right: side(right),
                 // `first` is an exemption from the window: without one it does nothing.

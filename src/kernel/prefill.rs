@@ -35,6 +35,8 @@ pub struct Prefill {
     /// Scores of the subgroup strategy come key by key out of a loop: short text, which software adapters compile fast
     /// and need fewer registers for.
     pub key_loop: bool,
+    /// Writes the largest scores, too, behind all lse.
+    pub max_score: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
 }
@@ -67,6 +69,7 @@ impl Prefill {
         for (name, value) in [
             ("packed", packed),
             ("count_tiles", self.count_tiles),
+            ("max_score", self.max_score),
             ("gradient", false),
             ("transposed", false),
             ("every_tile", false),
@@ -95,7 +98,7 @@ impl Prefill {
         let tiles = self.all_tiles();
         write!(
             f,
-            "{family} {} {}->{} {}{}{}{}{}",
+            "{family} {} {}->{} {}{}{}{}{}{}",
             tiles.strategy_name(),
             self.inputs(),
             self.output,
@@ -103,6 +106,7 @@ impl Prefill {
             self.score,
             self.mask,
             if self.rotary.is_some() { " rotary" } else { "" },
+            if self.max_score { " max" } else { "" },
             tiles.ways(),
         )
     }

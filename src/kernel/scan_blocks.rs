@@ -17,6 +17,8 @@ pub struct ScanBlocks {
     pub segments: bool,
     /// A boolean mask takes part.
     pub dense: bool,
+    /// Queries are drafts that branch.
+    pub tree: bool,
 }
 
 impl Kernel for ScanBlocks {
@@ -31,6 +33,7 @@ impl Kernel for ScanBlocks {
         source.flag("mask_mod", self.mask_mod);
         source.flag("segments", self.segments);
         source.flag("dense_mask", self.dense);
+        source.flag("tree", self.tree);
         source.flag("transposed", false);
         source.slot("mods", Vec::new());
     }
@@ -57,11 +60,12 @@ impl fmt::Display for ScanBlocks {
         let of = |set: bool, name| if set { name } else { "" };
         write!(
             f,
-            "scan_blocks{}{}{}{}",
+            "scan_blocks{}{}{}{}{}",
             of(self.intervals, " intervals"),
             of(self.mask_mod, " mask_mod"),
             of(self.segments, " segments"),
             of(self.dense, " dense"),
+            of(self.tree, " tree"),
         )
     }
 }

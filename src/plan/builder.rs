@@ -340,7 +340,7 @@ impl<'a> PlanBuilder<'a> {
     }
 
     fn push_prefixes(&mut self, mask: &Mask, shape: &Shape) -> Result<u32> {
-        if mask.prefix != Prefix::Device {
+        if mask.prefix != Prefix::Device || mask.tree.is_some() {
             return self.push_aux((0..shape.batch).map(|b| mask.prefix_of(b).unwrap_or_default()));
         }
         if mask.causal {

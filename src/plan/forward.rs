@@ -15,6 +15,7 @@ use super::attention::positions::explicit;
 use super::attention::score;
 use super::builder::PlanBuilder;
 use super::operation::hadamard;
+use super::operation::max_scores::{self, Tensors};
 use super::operation::merge::{Target, combine};
 use super::parts::Parts;
 use super::view::Rows;
@@ -53,11 +54,12 @@ const FAMILIES: [Family; 3] = [
 pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     let problem = &*explicit(request);
     let mut builder = PlanBuilder::of(problem, caps, options);
+    let mut params = Params::of(problem);
+    let largest = Tensors::bind(&mut builder, problem, &params)?;
     if problem.shape.batch > 0 && !problem.slice().q.is_empty() {
-        let mut params = Params::of(problem);
         builder.push_lengths(problem, &mut params)?;
         score::push_sinks(&mut builder, problem, &mut params)?;
-        let target = bind_target(&mut builder, problem)?;
+        let target = bind_target(&mut builder, problem, &largest)?;
         let steps = |builder: &mut PlanBuilder<'_>, target: &Target| {
             choose(builder, problem, params, target)
         };
@@ -66,6 +68,7 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
             false => steps(&mut builder, &target)?,
         }
     }
+    largest.bring(&mut builder, &params)?;
     Ok(builder.finish(Task::Attention(Box::new(request.clone()))))
 }
 
@@ -104,11 +107,19 @@ fn fill(
     parts.settle(builder)?;
     for rows in parts.rows() {
         combine(builder, (&params, &rows), 0, None, target)?;
+        if let Some(to) = &target.max_scores {
+            let none = builder.nothing();
+            max_scores::join(builder, (&params, &rows), 0, none, to)?;
+        }
     }
     Ok(Answer::Planned)
 }
 
-fn bind_target(builder: &mut PlanBuilder<'_>, problem: &Problem) -> Result<Target> {
+fn bind_target(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    largest: &Tensors,
+) -> Result<Target> {
     let shape = &problem.shape;
     let sizes = [shape.batch, shape.q_heads, shape.q_len];
     let o = builder.output(Role::O, &problem.o, sizes, shape.value_dim)?;
@@ -117,5 +128,6 @@ fn bind_target(builder: &mut PlanBuilder<'_>, problem: &Problem) -> Result<Targe
         operand: problem.o,
         o,
         lse,
+        max_scores: largest.waiting,
     })
 }

@@ -3,6 +3,7 @@
 mod append;
 pub(super) mod embed;
 pub(super) mod hadamard;
+pub(in crate::plan) mod max_scores;
 pub(super) mod merge;
 mod quantize;
 pub(super) mod rotate;

@@ -91,7 +91,7 @@ fn growth(mask: &Mask) -> (bool, bool) {
         left: None,
         right: None,
     });
-    let ends = mask.causal || window.right.is_some();
+    let ends = mask.ends_at_own() || window.right.is_some();
     let begins = window.left.is_some();
     // Between two ends as many keys are visible wherever they lie, but at the edges: there the plan's count may be less.
     (begins, ends)

@@ -97,7 +97,7 @@ impl<'a> Schedule<'a> {
         let len = mask.len(shape, b).unwrap_or(shape.kv_len);
         let mut begin = i64::from(self.slice.k.start);
         let mut end = i64::from(len.min(self.slice.k.end));
-        if mask.causal {
+        if mask.ends_at_own() {
             end = end.min((diagonal + 1).max(self.prefix(b)));
         }
         if let Some(segments) = &self.segments {
@@ -265,7 +265,7 @@ impl Transposed<'_> {
         if j >= len.min(slice.k.end) || j < slice.k.start {
             return begin..begin;
         }
-        if mask.causal && i64::from(j) >= self.by_query.prefix(b) {
+        if mask.ends_at_own() && i64::from(j) >= self.by_query.prefix(b) {
             begin = begin.max(d);
         }
         if let Some(window) = mask.window.filter(|_| j >= mask.first) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape};
+use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape, Tree};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -101,6 +101,8 @@ pub struct Mask {
     pub blocks: Option<Blocks>,
     /// A bit per pair.
     pub dense: Option<DenseMask>,
+    /// Drafts that branch: a query sees those of its own branch.
+    pub tree: Option<Tree>,
 }
 
 setters! {
@@ -113,6 +115,7 @@ setters! {
         with_segments(segments?: Segments);
         with_blocks(blocks?: Blocks);
         with_dense(dense?: DenseMask);
+        with_tree(tree?: Tree);
     }
 }
 
@@ -181,6 +184,9 @@ impl Mask {
         if let Some(dense) = &self.dense {
             dense.validate(shape)?;
         }
+        if let Some(tree) = &self.tree {
+            tree.validate(shape)?;
+        }
         match &self.blocks {
             Some(Blocks::Host(mask)) => mask.validate(shape),
             Some(Blocks::Device(lists)) => lists.validate(shape),
@@ -231,8 +237,17 @@ impl Mask {
         }
     }
 
-    /// The keys of batch `b` that are exempt from `causal`, where the host knows them.
+    /// Whether a query sees no key past its own, but for those of [`Self::prefix_of`].
+    pub fn ends_at_own(&self) -> bool {
+        self.causal || self.tree.is_some()
+    }
+
+    /// The keys of batch `b` that are exempt from `causal`, where the host knows them. Beneath a tree there are none: it
+    /// hides keys past a query's own, too.
     pub fn prefix_of(&self, b: u32) -> Option<u32> {
+        if self.tree.is_some() {
+            return Some(0);
+        }
         match &self.prefix {
             Prefix::Same(keys) => Some(*keys),
             Prefix::Host(prefixes) => prefixes.get(b as usize).copied(),

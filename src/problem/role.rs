@@ -16,6 +16,10 @@ pub enum Role {
     O,
     /// `f32 [B, Hq, Nq]`, natural logarithms.
     Lse,
+    /// `f32 [B, Hq, Nq]`, see [`super::MaxScore`].
+    MaxScore,
+    /// `f32 [Hq]`, for [`super::MaxScore::per_head`].
+    MaxScorePerHead,
     /// `u32 [B]`, for [`super::Lengths::Device`].
     KvLens,
     /// `i32 [B]`, for [`super::Offsets::Device`].
@@ -44,6 +48,8 @@ pub enum Role {
     PageTable,
     /// `f32 [B, Nq, pairs, 2]`, for [`super::Position::rows_given`].
     Rotations,
+    /// `u32 [B, Nq, 2]`, for [`super::Tree::Device`].
+    Tree,
     /// `f32 [len]`, for [`super::ModData::Device`].
     ModData,
     /// Lists of blocks, see [`super::DeviceBlocks`]: read for [`super::Blocks::Device`], written by
@@ -96,6 +102,8 @@ impl Role {
             Self::V => "v",
             Self::O => "o",
             Self::Lse => "lse",
+            Self::MaxScore => "max_score",
+            Self::MaxScorePerHead => "max_score_head",
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
             Self::Prefix => "prefix",
@@ -110,6 +118,7 @@ impl Role {
             Self::Mask => "mask",
             Self::PageTable => "page_table",
             Self::Rotations => "rotations",
+            Self::Tree => "tree",
             Self::ModData => "mod_data",
             Self::BlockLists => "block_lists",
             Self::KCache => "k_cache",
@@ -149,6 +158,7 @@ impl Role {
                 | Self::SegmentsK
                 | Self::Mask
                 | Self::PageTable
+                | Self::Tree
                 | Self::ModData
                 | Self::BlockLists
         )

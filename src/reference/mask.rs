@@ -1,7 +1,7 @@
 //! Which pairs are visible, in coordinates of the whole problem. A new kind of mask is one more condition here.
 
 use crate::problem::{
-    Blocks, Lengths, MAX_LEN, Mask, MaskBits, Offsets, Prefix, Problem, Segments, Window,
+    Blocks, Lengths, MAX_LEN, Mask, MaskBits, Offsets, Prefix, Problem, Segments, Tree, Window,
 };
 
 use super::Tensors;
@@ -16,6 +16,7 @@ pub fn visible(problem: &Problem, tensors: &Tensors, b: u32, h: u32, i: u32, j: 
         && segments(problem, tensors, b, i, j)
         && blocks(problem, tensors, b, h, i, j)
         && dense(problem, tensors, [b, h, i, j])
+        && tree(problem, tensors, b, i, j)
 }
 
 /// Pairs whose bit is set.
@@ -26,6 +27,32 @@ fn dense(problem: &Problem, tensors: &Tensors, pair: [u32; 4]) -> bool {
     match &mask.bits {
         MaskBits::Host(words) => mask.sees(words, pair),
         MaskBits::Device => mask.sees(device(tensors.mask, "mask"), pair),
+    }
+}
+
+/// Keys before the drafts, and of the drafts' own those of the query's branch.
+fn tree(problem: &Problem, tensors: &Tensors, b: u32, i: u32, j: u32) -> bool {
+    let Some(tree) = &problem.mask.tree else {
+        return true;
+    };
+    let node = i64::from(j) - offset(problem, tensors, b);
+    let q_len = problem.shape.q_len;
+    if !(0..=i64::from(i)).contains(&node) {
+        return node < 0;
+    }
+    match tree {
+        Tree::Host(parents) => {
+            let parents = &parents[(b * q_len) as usize..];
+            let mut branch = std::iter::successors(Some(i64::from(i)), |&n| {
+                Some(i64::from(parents[n as usize])).filter(|&parent| parent >= 0)
+            });
+            branch.any(|n| n == node)
+        }
+        Tree::Device => {
+            let words = device(tensors.tree, "tree");
+            let word = words[2 * (b * q_len + i) as usize + node as usize / 32];
+            word >> (node % 32) & 1 == 1
+        }
     }
 }
 

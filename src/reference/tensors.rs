@@ -38,6 +38,8 @@ pub struct Tensors<'a> {
     pub segments_k: Option<&'a [i32]>,
     /// The words of [`crate::problem::MaskBits::Device`].
     pub mask: Option<&'a [u32]>,
+    /// `[B, Nq, 2]`, for [`crate::problem::Tree::Device`].
+    pub tree: Option<&'a [u32]>,
     /// For [`crate::problem::Blocks::Device`].
     pub block_lists: Option<&'a [u32]>,
 }
@@ -59,6 +61,7 @@ setters! {
         with_segments_q(segments_q?: &'a [i32]);
         with_segments_k(segments_k?: &'a [i32]);
         with_mask(mask?: &'a [u32]);
+        with_tree(tree?: &'a [u32]);
         with_block_lists(block_lists?: &'a [u32]);
     }
 }
@@ -108,6 +111,7 @@ impl<'a> Tensors<'a> {
             segments_q: None,
             segments_k: None,
             mask: None,
+            tree: None,
             block_lists: None,
         }
     }

@@ -1,9 +1,11 @@
 //! Drafts that branch.
 
 use crate::error::{Error, Result};
+use crate::problem::{MAX_TREE_QUERIES, Tree, check_parents};
 
-/// The most nodes of a tree: a query's ancestors are one word of 64 bits.
-pub const MAX_TREE: usize = 64;
+/// The most nodes of a tree: with the text's last token, which is a query of the same call, they are as many as a mask has
+/// bits for ([`MAX_TREE_QUERIES`]).
+pub const MAX_TREE: usize = MAX_TREE_QUERIES as usize - 1;
 
 /// A tree of drafted tokens, told by parents. Siblings stand in the order in which they were drafted.
 ///
@@ -39,16 +41,7 @@ impl<'a> DraftTree<'a> {
             ));
         }
         Error::check_values("parents", parents.len(), tokens.len() as u64)?;
-        for (node, &parent) in parents.iter().enumerate() {
-            if !(-1..node as i32).contains(&parent) {
-                return Err(Error::Element {
-                    what: "parents",
-                    index: node,
-                    actual: i64::from(parent),
-                    allowed: before(node),
-                });
-            }
-        }
+        check_parents("parents", "node", parents, 0)?;
         Ok(Self { parents, tokens })
     }
 
@@ -61,14 +54,22 @@ impl<'a> DraftTree<'a> {
     pub fn tokens(&self) -> &'a [u32] {
         self.tokens
     }
-}
 
-fn before(node: usize) -> String {
-    match node {
-        0 => "-1, for no node stands before it".to_string(),
-        _ => format!(
-            "-1 or 0 to {}, a node before it: order parents before children",
-            node - 1
-        ),
+    /// What the target model's call verifies it with, of one batch: query 0 is the text's last token, query n + 1 is node n.
+    /// The rows of the call are then the targets of [`super::accept_tree`]. For several batches join the parents of their
+    /// [`Tree::Host`], of as many queries each.
+    pub fn mask(&self) -> Tree {
+        let nodes = self.parents.iter().map(|parent| parent + 1);
+        Tree::Host([-1].into_iter().chain(nodes).collect())
+    }
+
+    /// The positions of the same queries, of which the text's last token stands at `last`: siblings share one, which the
+    /// default positions (one per key) do not say. Positions of queries and of their keys.
+    pub fn positions(&self, last: i32) -> Vec<i32> {
+        let mut positions = vec![last];
+        for &parent in self.parents {
+            positions.push(positions[(parent + 1) as usize].saturating_add(1));
+        }
+        positions
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::problem::{
     Blocks, KvAddress, Lengths, MaskBits, ModData, Offsets, Positions, Prefix, Problem, Role,
-    Score, Segments, Values,
+    Score, Segments, Tree, Values,
 };
 
 use super::{Backward, Task};
@@ -25,10 +25,12 @@ impl Task {
     /// True when a caller has a reason to give this tensor.
     pub(crate) fn names(&self, role: Role) -> bool {
         match self {
-            Self::Attention(problem) => {
-                matches!(role, Role::Q | Role::K | Role::V | Role::O | Role::Lse)
-                    || problem.names(role)
-            }
+            Self::Attention(problem) => match role {
+                Role::Q | Role::K | Role::V | Role::O | Role::Lse => true,
+                Role::MaxScore => problem.max_score.is_some(),
+                Role::MaxScorePerHead => problem.max_score.is_some_and(|asked| asked.per_head),
+                role => problem.names(role),
+            },
             Self::Backward(backward) => backward.names(role),
             Self::Merge(merge) => match role {
                 Role::PartialO | Role::PartialLse | Role::O | Role::Lse => true,
@@ -92,6 +94,7 @@ impl Problem {
                 let bits = mask.dense.as_ref().map(|dense| &dense.bits);
                 bits == Some(&MaskBits::Device)
             }
+            Role::Tree => mask.tree == Some(Tree::Device),
             Role::BlockLists => match &mask.blocks {
                 Some(Blocks::Device(_)) => true,
                 Some(Blocks::Select(select)) => select.written,

@@ -59,6 +59,10 @@ fn settings() -> Vec<Setting> {
             ..base(16, 8, Element::F32)
         },
         Setting {
+            tree: true,
+            ..base(16, 8, Element::F32)
+        },
+        Setting {
             rotation: Some(RotaryCase {
                 layout: Default::default(),
                 temperature: true,

@@ -149,6 +149,7 @@ fn every_combine_and_pack_variant() {
             | Variant::GradScore(..)
             | Variant::GradSinks(_)
             | Variant::Reduce(_)
+            | Variant::MaxScores(_)
             | Variant::Pool(_)
             | Variant::ScoreBlocks(_)
             | Variant::ScanBlocks(_)

@@ -2,7 +2,7 @@
 
 use wgpu_attention::Element;
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, DenseMask, Layout, Lengths, Mask, Mods, Offsets, Segments, Select,
+    BlockGrid, BlockMask, DenseMask, Layout, Lengths, Mask, Mods, Offsets, Segments, Select, Tree,
 };
 use wgpu_attention::reference::{forward, visible};
 
@@ -135,6 +135,11 @@ pub fn ways() -> Vec<Way> {
             p.mask.dense = DenseMask::from_bools([1, 1, QUERIES], KEYS, &sees).ok();
         }),
         device_mask(),
+        Way::new("keys past a tree", 18, |p| {
+            p.mask = Mask::default().with_q_offset(at(-7));
+            p.mask.tree = Some(Tree::Host((0..QUERIES as i32).map(|i| i / 3 - 1).collect()));
+        }),
+        tree(),
         chosen(),
         Way::new("a bias of −∞", 8, bias).with_bias(f64::NEG_INFINITY),
         Way::new("a low bias", 9, bias).with_bias(-2.5e38),
@@ -186,6 +191,14 @@ fn device_mask() -> Way {
     });
     let sees: Vec<bool> = (0..KEYS).map(|j| j != HIDDEN).collect();
     way.case.values.mask = Some(DenseMask::pack(KEYS, &sees));
+    way
+}
+
+/// Bits in a buffer, that of the hidden key in none: key 8 is that of query 0.
+fn tree() -> Way {
+    let mut way = Way::new("a tree", 19, |p| p.mask.tree = Some(Tree::Device));
+    let all = !(1_u64 << (HIDDEN + QUERIES - KEYS));
+    way.case.values.tree = Some([all as u32, (all >> 32) as u32].repeat(QUERIES as usize));
     way
 }
 

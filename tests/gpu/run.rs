@@ -42,7 +42,8 @@ impl Buffers {
         let rows = case.problem.shape.rows();
         let others = forward::others(case, inputs);
         let others = others.map(|(role, bytes)| (role, buffer(device, bytes)));
-        let others = others.collect();
+        let largest = forward::largest(case).map(|(role, bytes)| (role, buffer(device, &bytes)));
+        let others = others.chain(largest).collect();
         Self {
             inputs: inputs
                 .buffers

@@ -18,6 +18,7 @@ mod handles;
 mod layout;
 #[cfg(feature = "wgpu")]
 mod lost;
+mod max_score;
 mod mods;
 mod planning;
 mod portability;
@@ -30,3 +31,4 @@ mod speculative;
 mod table;
 mod tools;
 mod tools_catch;
+mod tree;

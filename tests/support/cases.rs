@@ -4,12 +4,12 @@ mod layouts;
 mod masks;
 mod schemes;
 mod sizes;
-mod sparse;
+pub mod sparse;
 mod stored;
 
 pub use schemes::{Distance, RotaryCase};
 
-use wgpu_attention::problem::{Element, Problem, Shape};
+use wgpu_attention::problem::{Element, MaxScore, Problem, Shape};
 use wgpu_attention::reference::Tensors;
 
 /// What a variant is compiled for, so that each can be run against the whole table.
@@ -41,6 +41,10 @@ pub struct Setting {
     pub segments: bool,
     /// A bit per pair.
     pub dense_mask: bool,
+    /// Queries are drafts that branch, where there are no more than may be.
+    pub tree: bool,
+    /// The largest scores are written too.
+    pub max_score: bool,
 }
 
 impl Setting {
@@ -64,6 +68,8 @@ impl Setting {
             block_lists: false,
             segments: false,
             dense_mask: false,
+            tree: false,
+            max_score: false,
         }
     }
 }
@@ -101,6 +107,8 @@ pub struct DeviceValues {
     pub segments_k: Option<Vec<i32>>,
     /// As [`wgpu_attention::problem::DenseMask`] lays them out.
     pub mask: Option<Vec<u32>>,
+    /// As [`wgpu_attention::problem::Tree::words`] makes them.
+    pub tree: Option<Vec<u32>>,
     /// As [`wgpu_attention::problem::DeviceBlocks`] lays them out.
     pub block_lists: Option<Vec<u32>>,
 }
@@ -156,6 +164,7 @@ impl Case {
             .with_segments_q(values.segments_q.as_deref())
             .with_segments_k(values.segments_k.as_deref())
             .with_mask(values.mask.as_deref())
+            .with_tree(values.tree.as_deref())
             .with_block_lists(values.block_lists.as_deref())
     }
 }
@@ -206,6 +215,9 @@ pub fn all(setting: &Setting) -> Vec<Case> {
             .stored
             .into_iter()
             .for_each(|[k, v]| case.store(k, v));
+        let p = &mut case.problem;
+        let largest = MaxScore::rows(&p.shape).with_per_head(p.shape.q_len.is_multiple_of(2));
+        p.max_score = setting.max_score.then_some(largest);
     }
     cases
 }

@@ -7,8 +7,9 @@ mod pairwise;
 mod stored;
 
 use wgpu_attention::internal::{
-    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, Output, Pack, PackRows, Pool,
-    Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant, workgroup_tile_bytes,
+    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, MaxScores, Output, Pack,
+    PackRows, Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant,
+    workgroup_tile_bytes,
 };
 use wgpu_attention::problem::position::RotaryLayout;
 use wgpu_attention::{Caps, Element, Tiling};
@@ -89,6 +90,7 @@ const NO_MASK: MaskKey = MaskKey {
     bits: false,
     segments: false,
     dense: false,
+    tree: false,
     device: false,
     marked: false,
 };
@@ -274,15 +276,17 @@ pub fn forward() -> Vec<Variant> {
     let forward = pairwise(&dimensions()).into_iter().map(prefill);
     forward
         .chain(vec8())
+        .chain(trees())
         .map(Variant::Prefill)
         .chain(decode::decode())
         .chain(stored::stored())
+        .chain(decode::trees())
         .chain(combine)
         .chain(pack)
         .chain(rotate)
         .chain(cached::cached())
         .chain(listing())
-        .chain([Check.into()])
+        .chain([Check.into(), MaxScores.into()])
         .collect()
 }
 
@@ -319,6 +323,28 @@ fn vec8() -> impl Iterator<Item = Prefill> {
     })
 }
 
+/// Drafts that branch, and the largest scores: each meets each strategy, and few of the rest.
+fn trees() -> impl Iterator<Item = Prefill> {
+    let tree = MaskKey {
+        tree: true,
+        ..NO_MASK
+    };
+    let subgroup = Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    };
+    let more = [(subgroup, (33, 17)), (Strategy::Workgroup, (64, 64))];
+    more.into_iter().map(move |(strategy, (d, dv))| Prefill {
+        max_score: true,
+        ..prefill(vec![
+            Level::Strategy(strategy),
+            Level::Dims(d, dv),
+            Level::Rows(2),
+            Level::Mask(tree),
+        ])
+    })
+}
+
 /// The steps that make lists of blocks.
 fn listing() -> impl Iterator<Item = Variant> {
     let inputs = Element::ALL.map(|element| Input {
@@ -339,6 +365,7 @@ fn listing() -> impl Iterator<Item = Variant> {
         mask_mod: false,
         segments: true,
         dense: true,
+        tree: true,
     });
     let lists = [
         (ListFrom::Scores, 8),
@@ -430,6 +457,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         rotary: None,
         vec8: false,
         key_loop: false,
+        max_score: false,
         count_tiles: false,
     };
     for &level in &levels {

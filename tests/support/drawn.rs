@@ -2,7 +2,7 @@
 
 pub mod device;
 mod layout;
-mod mask;
+pub mod mask;
 pub mod options;
 mod position;
 mod score;

@@ -7,7 +7,7 @@ use wgpu_attention::reference::Forward;
 
 use super::cases::{Case, DeviceValues};
 use super::inputs::Inputs;
-use super::tensor::{POISON, decode, gather, outside};
+use super::tensor::{POISON, decode, gather, outside, poisoned};
 
 /// What a call wrote.
 #[derive(Clone, Debug, PartialEq)]
@@ -55,6 +55,19 @@ pub fn output(case: &Case) -> (Operand, [u32; 3], u32) {
     (case.problem.o, [s.batch, s.q_heads, s.q_len], s.value_dim)
 }
 
+/// Poisoned tensors for the largest scores, where they are asked for.
+pub fn largest(case: &Case) -> impl Iterator<Item = (Role, Vec<u8>)> + use<> {
+    let s = &case.problem.shape;
+    let rows = case.problem.max_score.map(|asked| {
+        let operand = Operand::new(Element::F32, asked.layout);
+        let bytes = operand.bytes([s.batch, s.q_heads, s.q_len], 1);
+        (Role::MaxScore, poisoned(bytes))
+    });
+    let per_head = case.problem.max_score.filter(|asked| asked.per_head);
+    let per_head = per_head.map(|_| (Role::MaxScorePerHead, poisoned(u64::from(s.q_heads) * 4)));
+    rows.into_iter().chain(per_head)
+}
+
 /// The operands of a case beside q, k, v, o and lse.
 pub fn others<'a>(
     case: &'a Case,
@@ -96,8 +109,10 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let lists = lists.map(|words| (Role::BlockLists, bytemuck::cast_slice(words)));
     let mask = values.mask.as_deref().into_iter();
     let mask = mask.map(|words| (Role::Mask, bytemuck::cast_slice(words)));
+    let tree = values.tree.as_deref().into_iter();
+    let tree = tree.map(|words| (Role::Tree, bytemuck::cast_slice(words)));
     let prefix = values.prefix.as_deref().into_iter();
     let prefix = prefix.map(|keys| (Role::Prefix, bytemuck::cast_slice(keys)));
-    let masks = lists.chain(mask).chain(prefix);
+    let masks = lists.chain(mask).chain(tree).chain(prefix);
     floats.chain(positions).chain(masks)
 }

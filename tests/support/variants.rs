@@ -109,6 +109,8 @@ pub mod forward {
             block_lists: key.mask.device,
             segments: key.mask.segments,
             dense_mask: key.mask.dense,
+            tree: key.mask.tree,
+            max_score: key.max_score,
         }
     }
 
@@ -202,6 +204,7 @@ pub mod backward {
             }),
             positions: score.q_positions,
             dense_mask: key.mask.dense,
+            tree: key.mask.tree,
             ..Setting::new(
                 channels(key.chunks),
                 channels(key.value_chunks),

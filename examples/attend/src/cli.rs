@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Result, bail, ensure};
 use clap::{Parser, ValueEnum};
 use wgpu_attention::plan::StrategyKind;
-use wgpu_attention::problem::{Prefix, Window};
+use wgpu_attention::problem::{MaxScore, Prefix, Window};
 use wgpu_attention::{Element, PlanOptions, Problem, Shape};
 
 use crate::position::PositionArgs;
@@ -15,7 +15,8 @@ use crate::values::{count, number, positive, runs, seed, shape, window};
 /// Exact attention over the tensors q [B, Hq, Nq, D], k [B, Hkv, Nk, D] and v [B, Hkv, Nk, Dv] of a safetensors file
 /// (F32, F16 or BF16). Where they are there (I32 or F32): kv_lens [B], q_offset [B], prefix [B], q_positions [B, Nq],
 /// k_positions [B, Nk], bias [B|1, Hq|1, Nq|1, Nk] (F32, F16 or BF16), slopes [Hq] or [B, Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
-/// segments_k [B, Nk], where a query sees keys of its own segment; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
+/// segments_k [B, Nk], where a query sees keys of its own segment; tree [B, Nq], each query's parent or -1, where of the
+/// queries' own keys a query sees its ancestors' and its own; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
 /// hide; blocks (U8), see --block-size. Writes o and lse.
 /// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]
@@ -107,6 +108,11 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = positive, allow_negative_numbers = true)]
     slice_rows: Option<u32>,
 
+    /// Also writes the largest score of each row, max_score [B, Hq, Nq], and of each head, max_score_head [Hq]: an extension,
+    /// for QK-clip and its kind
+    #[arg(long)]
+    max_score: bool,
+
     /// Adapter to use: its index, or a part of its name
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
@@ -166,6 +172,9 @@ impl Args {
     /// The problem with the options' mask, score, positions and output element.
     pub fn configure(&self, mut problem: Problem) -> Result<Problem> {
         problem.mask.causal = self.causal;
+        if self.max_score {
+            problem.max_score = Some(MaxScore::rows(&problem.shape).with_per_head(true));
+        }
         problem.mask.window = self.window;
         problem.mask.first = self.first;
         if let Some(keys) = self.prefix {

@@ -35,11 +35,12 @@ const READ: &[&str] = &[
     "blocks",
     "segments_q",
     "segments_k",
+    "tree",
 ];
 /// Tensors that an option reads: without `--grad` do and dlse change nothing, and mod_data needs `--mod`.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
-const LATER: &[&str] = &["cu_seqlens_k", "cu_seqlens_q", "tree"];
+const LATER: &[&str] = &["cu_seqlens_k", "cu_seqlens_q"];
 
 /// What is to be attended to.
 pub struct Input {

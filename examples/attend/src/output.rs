@@ -17,14 +17,20 @@ pub struct Tensor {
     pub shape: Vec<usize>,
 }
 
-/// `o` `[B, Hq, Nq, Dv]` and `lse` `[B, Hq, Nq]` (F32).
+/// `o` `[B, Hq, Nq, Dv]` and `lse` `[B, Hq, Nq]` (F32), and the largest scores where they are asked for.
 pub fn forward(problem: &Problem) -> Vec<Tensor> {
     let s = &problem.shape;
     let o = [s.batch, s.q_heads, s.q_len, s.value_dim];
-    vec![
+    let mut tensors = vec![
         Tensor::new(Role::O, problem.o.element, sizes(&o)),
         Tensor::new(Role::Lse, Element::F32, sizes(&o[..3])),
-    ]
+    ];
+    if problem.max_score.is_some() {
+        tensors.push(Tensor::new(Role::MaxScore, Element::F32, sizes(&o[..3])));
+        let heads = sizes(&[s.q_heads]);
+        tensors.push(Tensor::new(Role::MaxScorePerHead, Element::F32, heads));
+    }
+    tensors
 }
 
 pub fn sizes(sizes: &[u32]) -> Vec<usize> {

@@ -6,7 +6,7 @@ use safetensors::tensor::Dtype;
 use wgpu_attention::Role;
 use wgpu_attention::problem::{
     BlockGrid, BlockMask, Blocks, Coverage, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Segments, Select,
-    SelectBy,
+    SelectBy, Tree,
 };
 use wgpu_attention::{Plan, Problem, Shape};
 
@@ -128,6 +128,7 @@ pub fn configure(
     );
     problem.mask.blocks = blocks(file, side.filter(|_| !chooses), &shape)?;
     problem.mask.segments = segments(file, &shape)?;
+    problem.mask.tree = tree(file, &shape)?;
     problem.mask.dense = file
         .get("mask")
         .map(|t| dense::mask(&t, &shape))
@@ -207,7 +208,17 @@ fn segments(file: &TensorFile, shape: &Shape) -> Result<Option<Segments>> {
 }
 
 fn documents(file: &TensorFile, name: &str, sizes: [u32; 2]) -> Result<Option<Vec<i32>>> {
-    let ids = i64::from(i32::MIN)..=i64::from(i32::MAX);
-    let numbers = integers(file, name, "document a token", &sizes, ids)?;
-    Ok(numbers.map(|ids| ids.into_iter().map(|x| x as i32).collect()))
+    narrow(file, name, "document a token", sizes)
+}
+
+/// Parents; that they come before their children is the library's to check.
+fn tree(file: &TensorFile, shape: &Shape) -> Result<Option<Tree>> {
+    let parents = narrow(file, "tree", "parent a query", [shape.batch, shape.q_len])?;
+    Ok(parents.map(Tree::Host))
+}
+
+fn narrow(file: &TensorFile, name: &str, each: &str, sizes: [u32; 2]) -> Result<Option<Vec<i32>>> {
+    let all = i64::from(i32::MIN)..=i64::from(i32::MAX);
+    let numbers = integers(file, name, each, &sizes, all)?;
+    Ok(numbers.map(|all| all.into_iter().map(|x| x as i32).collect()))
 }

@@ -5,7 +5,8 @@ use crate::kernel::{ListFrom, MaskKey, NOTHING, Params, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::sparse::lists::list;
 use crate::problem::{
-    BlockGrid, BlockMask, Blocks, DeviceBlocks, MaskBits, Problem, Role, Segments, tokens,
+    BlockGrid, BlockMask, Blocks, DeviceBlocks, MaskBits, Problem, Role, Segments, Tree, tokens,
+    tree_words,
 };
 
 /// Lays out block lists and documents among the small operands.
@@ -17,6 +18,7 @@ pub(in crate::plan) fn push_mask(
     let mut key = MaskKey {
         segments: push_segments(builder, problem, params)?,
         dense: push_dense(builder, problem, params)?,
+        tree: push_tree(builder, problem, params)?,
         ..MaskKey::default()
     };
     if let Some(Blocks::Host(mask)) = &problem.mask.blocks {
@@ -170,6 +172,23 @@ fn push_dense(
     params.mask = Strides::of(&mask.layout);
     params.mask.start += at;
     builder.note("the mask is asked pair by pair, in every tile".into());
+    Ok(true)
+}
+
+/// The branches of queries that are drafts. Answers whether they are.
+fn push_tree(
+    builder: &mut PlanBuilder<'_>,
+    problem: &Problem,
+    params: &mut Params,
+) -> Result<bool> {
+    let (shape, Some(tree)) = (&problem.shape, &problem.mask.tree) else {
+        return Ok(false);
+    };
+    params.tree.at = match tree {
+        Tree::Host(parents) => builder.push_aux(tree_words(shape.q_len, parents))?,
+        Tree::Device => builder.copy_aux(Role::Tree, 2 * tokens(shape.batch, shape.q_len))?,
+    };
+    builder.note("the tree is asked pair by pair in tiles that reach the queries' own keys".into());
     Ok(true)
 }
 

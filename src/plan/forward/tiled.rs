@@ -10,6 +10,7 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{cut, tile_steps};
 use crate::plan::limits::{check_steps, product};
+use crate::plan::operation::max_scores::LseScratch;
 use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
 use crate::plan::operation::rotate;
 use crate::plan::parts::{Axis, Lengths, Part, Parts};
@@ -209,7 +210,7 @@ impl<'a> Tiled<'a> {
         }
         // The results may lie where later slices read: all of them wait in scratch.
         let params = self.context.params;
-        let deferred = Deferred::new(builder, params, Rows::of(&params));
+        let deferred = Deferred::new(builder, params, Rows::of(&params), target);
         self.slices(builder, &deferred.target, slices)?;
         deferred.bring(builder, target)
     }
@@ -269,14 +270,16 @@ impl<'a> Tiled<'a> {
                 },
             );
         }
-        let partials = self.partial_scratch(builder, &rows)?;
+        let (o, lse) = self.partial_scratch(builder, &rows)?;
         let output = Output::scratch(params.sizes.value_dim);
         for keys in keys {
-            let partial = self.partial_params(params, &rows, keys.first);
-            self.dispatches(builder, (part, keys), partial, partials, output)?;
+            let mut partial = self.partial_params(params, &rows, keys.first);
+            partial.max_score.at = lse.at;
+            self.dispatches(builder, (part, keys), partial, (o, lse.whole), output)?;
         }
         let of = (&params, &rows);
-        combine(builder, of, self.partials(), Some(partials), target)
+        combine(builder, of, self.partials(), Some((o, lse.lse)), target)?;
+        lse.join(builder, of, self.partials(), target)
     }
 
     /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
@@ -291,19 +294,27 @@ impl<'a> Tiled<'a> {
         asked.min(most.clamp(1, u64::from(u32::MAX)) as u32)
     }
 
-    /// Bytes of one row of o in all partials.
+    /// Bytes of one row of o in all partials, or of its lse where these and largest scores take more.
     fn row_bytes(&self) -> u64 {
-        u64::from(self.partials()) * u64::from(self.context.problem.shape.value_dim) * 4
+        let dim = u64::from(self.context.problem.shape.value_dim) * 4;
+        let lse = self
+            .context
+            .problem
+            .max_score
+            .map_or(0, |_| LseScratch::ROW_BYTES);
+        u64::from(self.partials()) * dim.max(lse)
     }
 
     fn partial_scratch(
         &self,
         builder: &mut PlanBuilder<'_>,
         rows: &Rows,
-    ) -> Result<(Binding, Binding)> {
+    ) -> Result<(Binding, LseScratch)> {
         let partials = u64::from(self.partials());
         let o = builder.scratch("scratch for partial o", rows.count() * self.row_bytes())?;
-        let lse = builder.scratch("scratch for partial lse", rows.count() * partials * 4)?;
+        let with_largest = self.context.problem.max_score.is_some();
+        let rows = rows.count() * partials;
+        let lse = LseScratch::new(builder, "scratch for partial lse", rows, with_largest)?;
         Ok((o, lse))
     }
 
@@ -393,6 +404,7 @@ impl<'a> Tiled<'a> {
                 .map(|rotary| rotary.layout),
             vec8: self.chosen.vec8,
             key_loop: self.chosen.key_loop,
+            max_score: self.context.problem.max_score.is_some(),
             count_tiles,
         }
     }

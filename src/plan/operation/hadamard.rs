@@ -90,6 +90,7 @@ pub(in crate::plan) fn rotate_back(
         operand: scratch_operand(&rows, dim),
         o: builder.scratch_rows("scratch for o before Hadamard", 4, &rows, dim),
         lse: target.lse,
+        max_scores: target.max_scores,
     };
     attention(builder, &before)?;
     let of = (&params, &rows);

@@ -11,6 +11,8 @@ use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::{Element, Layout, Operand, Role};
 use crate::task::{Merge, Task};
 
+use super::max_scores::LseScratch;
+
 pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     merge.validate()?;
     let mut builder = PlanBuilder::new(caps, options);
@@ -52,6 +54,7 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             operand: merge.o,
             o,
             lse,
+            max_scores: None,
         };
         let of = (&params, &Rows::of(&params));
         combine(&mut builder, of, merge.parts, partials, &target)?;
@@ -60,10 +63,13 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
 }
 
 /// Where a result is to be stored.
+#[derive(Clone, Copy)]
 pub(in crate::plan) struct Target {
     pub operand: Operand,
     pub o: View,
     pub lse: View,
+    /// Of all rows of the call, in scratch.
+    pub max_scores: Option<View>,
 }
 
 impl Target {
@@ -71,6 +77,10 @@ impl Target {
     pub fn fit(&self, builder: &PlanBuilder<'_>, parts: &mut Parts) -> Result<()> {
         parts.fit(Role::O.name(), &self.o, RowsOf::Queries)?;
         parts.fit(Role::Lse.name(), &self.lse, RowsOf::Queries)?;
+        if let Some(largest) = &self.max_scores {
+            parts.fit("scratch for the largest scores", largest, RowsOf::Queries)?;
+            LseScratch::fit(parts)?;
+        }
         let dim = self.o.dim();
         if builder.writes_in_place(&self.operand, dim) {
             return Ok(());
@@ -90,14 +100,15 @@ pub(in crate::plan) struct Deferred {
 }
 
 impl Deferred {
-    /// Room for these rows.
-    pub fn new(builder: &mut PlanBuilder<'_>, params: Params, rows: Rows) -> Self {
+    /// Room for these rows, which go to `end` at last.
+    pub fn new(builder: &mut PlanBuilder<'_>, params: Params, rows: Rows, end: &Target) -> Self {
         let dim = params.sizes.value_dim;
         let sizes = rows.sizes();
         let target = Target {
             operand: Operand::new(Element::F32, Layout::heads_first(sizes[1], sizes[2], dim)),
             o: builder.scratch_rows("scratch for all of o", 4, &rows, dim),
             lse: builder.scratch_rows("scratch for all of lse", 4, &rows, 1),
+            max_scores: end.max_scores,
         };
         Self {
             params,
@@ -115,7 +126,7 @@ impl Deferred {
     }
 }
 
-/// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target, in one step.
+/// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target's o and lse, in one step.
 pub(in crate::plan) fn combine(
     builder: &mut PlanBuilder<'_>,
     (params, of): (&Params, &Rows),
@@ -129,6 +140,10 @@ pub(in crate::plan) fn combine(
     params.bound.at = builder.push_per_batch(&params, parts)?;
     params.partial.lse = rows as u32;
     params.partial.o = (rows * u64::from(dim)) as u32;
+    let target = &Target {
+        max_scores: None,
+        ..*target
+    };
     let (from_o, from_lse) = partials.unwrap_or((builder.nothing(), builder.nothing()));
     into_target(
         builder,
@@ -158,7 +173,7 @@ pub(in crate::plan) fn combine(
 }
 
 /// Lets `steps` write o and lse of these rows: in place where that is possible, else into scratch, from where pack steps
-/// bring them to the target.
+/// bring them to the target. Largest scores lie behind lse.
 pub(in crate::plan) fn into_target(
     builder: &mut PlanBuilder<'_>,
     (params, rows): (&Params, &Rows),
@@ -173,17 +188,29 @@ pub(in crate::plan) fn into_target(
         "o",
         |builder, o, output| {
             let o = o.rows(limit, rows);
-            let lse = match builder.options.shared_outputs {
-                true => builder.scratch_rows("scratch for lse", 4, rows, 1),
-                false => target.lse,
-            };
-            let to = lse.rows(limit, rows);
-            let params = params.with(|p| (p.o, p.lse) = (o.rows, to.rows));
-            steps(builder, params, o.binding, to.binding, output)?;
-            if !builder.options.shared_outputs {
-                return Ok(());
+            if !builder.options.shared_outputs && target.max_scores.is_none() {
+                let to = target.lse.rows(limit, rows);
+                let params = params.with(|p| (p.o, p.lse) = (o.rows, to.rows));
+                return steps(builder, params, o.binding, to.binding, output);
             }
-            pack(builder, (&params, rows), &lse, &target.lse, Element::F32)
+            let lse = builder.scratch_rows("scratch for lse", 4, rows, 1);
+            let mut to = lse.rows(limit, rows);
+            let mut largest = None;
+            if target.max_scores.is_some() {
+                let scratch = LseScratch::new(builder, "scratch for lse", rows.count(), true)?;
+                to.binding = scratch.whole;
+                largest = Some(scratch);
+            }
+            let params = params.with(|p| {
+                (p.o, p.lse) = (o.rows, to.rows);
+                p.max_score.at = largest.map_or(0, |largest| largest.at);
+            });
+            steps(builder, params, o.binding, to.binding, output)?;
+            pack(builder, (&params, rows), &lse, &target.lse, Element::F32)?;
+            match largest {
+                Some(largest) => largest.join(builder, (&params, rows), 1, target),
+                None => Ok(()),
+            }
         },
     )
 }

@@ -44,6 +44,7 @@ pub(in crate::plan) fn plan(
         mask_mod: true,
         segments: false,
         dense: false,
+        tree: false,
     };
     if grid.kv_len > 0 {
         for rows in cut(0..grid.q_blocks(), matrix_rows(&builder, grid)) {

@@ -124,8 +124,16 @@ impl Chooser<'_> {
                 .is_some_and(|mods| mods.text.has_mask()),
             segments: mask.segments,
             dense: mask.dense,
+            tree: mask.tree,
         };
-        let scanned = scan_key.mask_mod || scan_key.segments || scan_key.dense;
+        let ScanBlocks {
+            mask_mod,
+            segments,
+            dense,
+            tree,
+            ..
+        } = scan_key;
+        let scanned = mask_mod || segments || dense || tree;
         for rows in cut(self.blocks.clone(), matrix_rows(builder, &self.lists.grid)) {
             let params = listing(&self.params, &self.lists).with(|p| {
                 p.work.tiles = rows.end - rows.start;

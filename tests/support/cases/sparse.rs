@@ -1,7 +1,8 @@
-//! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents, a bit per pair.
+//! What a setting adds to every case's mask: lists of blocks, bits inside of them, documents, a bit per pair, a tree.
 
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Problem, Segments,
+    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, MAX_TREE_QUERIES, Problem, Segments,
+    Tree,
 };
 
 use super::{Case, Setting};
@@ -27,6 +28,30 @@ pub fn apply(setting: &Setting, case: &mut Case) {
     if setting.dense_mask {
         dense(case);
     }
+    if setting.tree && shape.q_len <= MAX_TREE_QUERIES {
+        tree(case);
+    }
+}
+
+/// Chains, bushes and forests by turns; who holds them goes by the case's sizes.
+fn tree(case: &mut Case) {
+    let shape = case.problem.shape;
+    let parent = |n: u32| {
+        let (b, i) = (n / shape.q_len, n % shape.q_len);
+        [i, i / 2, i * i % (i + 1), 0][((b + i) % 4) as usize] as i32 - 1
+    };
+    let parents = (0..shape.batch * shape.q_len).map(parent).collect();
+    case.problem.mask.tree = Some(match shape.kv_len.is_multiple_of(2) {
+        true => on_device(&parents, case),
+        false => Tree::Host(parents),
+    });
+}
+
+/// The same tree in the case's buffer.
+pub fn on_device(parents: &Vec<i32>, case: &mut Case) -> Tree {
+    let words = Tree::words(case.problem.shape.q_len, parents);
+    case.values.tree = Some(words.expect("a legal tree"));
+    Tree::Device
 }
 
 /// About two pairs of three; the axes that are broadcast go by the case's sizes, as does who holds the bits.

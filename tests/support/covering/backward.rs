@@ -130,18 +130,20 @@ fn long() -> impl Iterator<Item = Variant> {
     })
 }
 
-/// Every gradient over lists with bits, and over documents and a boolean mask, one in each strategy; a bias comes before
+/// Every gradient over lists with bits, and over documents and a boolean mask, of drafts that branch, one in each strategy; a bias comes before
 /// the softcap.
 fn masked() -> impl Iterator<Item = Variant> {
     let masks = [
         MaskKey {
             list: true,
             bits: true,
+            tree: true,
             ..MaskKey::default()
         },
         MaskKey {
             segments: true,
             dense: true,
+            tree: true,
             ..MaskKey::default()
         },
         MaskKey {

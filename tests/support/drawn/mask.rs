@@ -1,12 +1,12 @@
 //! Every kind of mask, alone and together.
 
 use wgpu_attention::problem::{
-    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Lengths, Offsets, Pattern, Prefix,
-    Segments, Select, SelectBy, Shape, Window,
+    BlockGrid, BlockMask, Blocks, DenseMask, DeviceBlocks, Lengths, MAX_TREE_QUERIES, Offsets,
+    Pattern, Prefix, Segments, Select, SelectBy, Shape, Tree, Window,
 };
 
 use super::Draw;
-use crate::support::cases::Case;
+use crate::support::cases::{Case, sparse::on_device};
 
 /// Queries stand no further than this from the keys, so that distances are told apart in f32.
 pub const FARTHEST: i32 = 200;
@@ -34,6 +34,22 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
     if draw.one_in(5) {
         dense(draw, case);
     }
+    if draw.one_in(6) && case.problem.shape.q_len <= MAX_TREE_QUERIES {
+        tree(draw, case);
+    }
+}
+
+/// Any forest, its parents near or far.
+pub fn tree(draw: &mut Draw, case: &mut Case) {
+    let shape = case.problem.shape;
+    let reach = draw.pick(&[1, 2, 5, MAX_TREE_QUERIES]);
+    let mut parent = |i: u32| draw.size(i - i.min(reach), i) as i32 - 1;
+    let all = (0..shape.batch).flat_map(|_| 0..shape.q_len);
+    let parents = all.map(&mut parent).collect();
+    case.problem.mask.tree = Some(match draw.one_in(2) {
+        true => Tree::Host(parents),
+        false => on_device(&parents, case),
+    });
 }
 
 fn prefixes(draw: &mut Draw, case: &mut Case) {

@@ -3,8 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use wgpu_attention::problem::Element;
+use anyhow::Result;
+use wgpu_attention::problem::{Element, Mask, Problem, Shape};
+use wgpu_attention::reference::{Tensors, max_scores, max_scores_per_head};
 
+use super::support::golden::Golden;
 use super::tool::{attend, directory, qkv, text, write};
 
 fn names(directory: &Path) -> Vec<String> {
@@ -17,6 +20,39 @@ fn names(directory: &Path) -> Vec<String> {
             .into_owned()
     };
     entries.map(name).collect()
+}
+
+/// Those of the reference, beside o and lse; without the option they are not there.
+#[test]
+fn the_largest_scores() -> Result<()> {
+    let directory = directory("max-score");
+    let input = write(&directory, "in.safetensors", &qkv(Element::F32));
+    let output = text(&directory.join("out.safetensors"));
+    attend(&[&input, &output, "--causal", "--softcap", "2", "--max-score"]).succeeded();
+    let (file, got) = (Golden::open(&input)?, Golden::open(&output)?);
+    let [q, k, v] = [file.floats("q")?, file.floats("k")?, file.floats("v")?];
+    let shape = Shape {
+        batch: 2,
+        q_heads: 4,
+        kv_heads: 2,
+        q_len: 9,
+        kv_len: 21,
+        head_dim: 12,
+        value_dim: 6,
+    };
+    let mut problem = Problem::new(shape, Element::F32).with_mask(Mask::causal());
+    problem.score.softcap = Some(2.0);
+    let want = max_scores(&problem, &Tensors::new(&q, &k, &v));
+    let of_heads = max_scores_per_head(&problem, &want);
+    for (name, want) in [("max_score", want), ("max_score_head", of_heads)] {
+        for (got, want) in got.floats(name)?.iter().zip(&want) {
+            assert!((got - want).abs() < 1e-5, "{name}: {got}, not {want}");
+        }
+        assert_eq!(got.floats(name)?.len(), want.len());
+    }
+    attend(&[&input, &output]).succeeded();
+    assert!(Golden::open(&output)?.floats("max_score").is_err());
+    Ok(())
 }
 
 /// As long as a file's name may be on most systems.

@@ -3,7 +3,7 @@
 use anyhow::Result;
 use safetensors::Dtype;
 use serde_json::Value;
-use wgpu_attention::problem::{Element, Layout, Lengths, Problem, Shape};
+use wgpu_attention::problem::{Element, Layout, Lengths, Problem, Shape, Window};
 use wgpu_attention::reference::{self, Bias, Forward, Tensors};
 
 use super::support::compare::{assert_forward, error};
@@ -162,6 +162,106 @@ fn blocks_with_documents_causal_and_lengths() -> Result<()> {
         p.mask.causal = true;
         p.mask.kv_lens = Lengths::Host(vec![70, 43]);
     })
+}
+
+/// The parents of 40 queries per batch.
+fn parent(b: usize, i: usize) -> i32 {
+    [i / 2, i * 7 % (i + 1), i][(b + i) % 3] as i32 - 1
+}
+
+fn tree() -> Tensor {
+    let parents: Vec<i32> = (0..80).map(|n| parent(n / 40, n % 40)).collect();
+    Tensor::integers("tree", &parents).shaped(&[2, 40])
+}
+
+/// Key 30 + n is that of query n.
+fn sees_branch(b: usize, i: usize, j: usize) -> bool {
+    let mut at = i as i32;
+    while at >= 0 && at as usize + 30 != j {
+        at = parent(b, at as usize);
+    }
+    j < 30 || at >= 0
+}
+
+#[test]
+fn drafts_that_branch() -> Result<()> {
+    let sees = |b, _, i, j| sees_branch(b, i, j);
+    check("tree", vec![tree()], "", &sees, |_| {})?;
+    check(
+        "tree-causal",
+        vec![tree()],
+        "--causal --prefix 50",
+        &sees,
+        |_| {},
+    )?;
+    let sees = |b, h, i, j| sees_branch(b, i, j) && some((h * 3 + i / 16) * 5 + j / 16) != 0;
+    let more = vec![tree(), blocks(&[1, 4, 3, 5], some)];
+    check(
+        "tree-blocks",
+        more,
+        "--block-size 16 --window 25,0 --first 9",
+        &sees,
+        |p| {
+            p.mask.window = Some(Window {
+                left: Some(25),
+                right: Some(0),
+            });
+            p.mask.first = 9;
+        },
+    )
+}
+
+#[test]
+fn bad_trees() {
+    let with = |at: usize, parent: i32| {
+        let mut tree = tree();
+        tree.bytes[4 * at..][..4].copy_from_slice(&parent.to_le_bytes());
+        vec![tree]
+    };
+    let before = "a query before it: order parents before children";
+    let cases = [
+        (43, 3, "tree[43] is 3", "-1 or 0 to 2"),
+        (5, 9, "tree[5] is 9", "-1 or 0 to 4"),
+    ];
+    for (at, parent, actual, allowed) in cases {
+        refused(
+            "tree-order",
+            with(at, parent),
+            &[],
+            &[actual, allowed, before],
+        );
+    }
+    refused(
+        "tree-low",
+        with(7, -2),
+        &[],
+        &["tree[7] is -2", "-1 or 0 to 6"],
+    );
+    refused(
+        "tree-first",
+        with(40, 0),
+        &[],
+        &["tree[40] is 0", "allowed is -1"],
+    );
+    let shape = tree().shaped(&[80]);
+    refused(
+        "tree-shape",
+        vec![shape],
+        &[],
+        &["tree has shape [80]", "[2, 40]"],
+    );
+    let directory = directory("sparse-tree-long");
+    let input = write(
+        &directory,
+        "in.safetensors",
+        &[
+            Tensor::normal("q", Element::F32, &[1, 1, 65, 4], 1),
+            Tensor::normal("k", Element::F32, &[1, 1, 65, 4], 2),
+            Tensor::normal("v", Element::F32, &[1, 1, 65, 4], 3),
+            Tensor::integers("tree", &[-1; 65]).shaped(&[1, 65]),
+        ],
+    );
+    attend(&[&input]).refused(1, &["q_len beneath a tree is 65", "at most 64"]);
 }
 
 fn mask(dtype: Dtype, shape: &[usize]) -> Tensor {

@@ -76,6 +76,14 @@ fn settings() -> Vec<(&'static str, Setting)> {
             },
         ),
         (
+            "a tree, and the largest scores",
+            Setting {
+                tree: true,
+                max_score: true,
+                ..base(16, 8, Element::F32)
+            },
+        ),
+        (
             "RoPE",
             Setting {
                 rotation: rotation(Half, false),

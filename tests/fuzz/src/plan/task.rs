@@ -3,7 +3,7 @@
 use wgpu_attention::problem::position::{RopeKind, Rotary};
 use wgpu_attention::problem::{
     BlockGrid, Blocks, DeviceBlocks, Lengths, Mods, Offsets, Operand, Positions, Segments, Select,
-    Shape, Slice, T5, T5Bias, Values, Window,
+    Shape, Slice, T5, T5Bias, Tree, Values, Window,
 };
 use wgpu_attention::{
     Backward, BlockScan, Element, Embedding, Merge, Problem, Quantization, Rotation,
@@ -111,7 +111,7 @@ fn mask(draw: &mut Draw, p: &mut Problem) {
         left: side(),
         right: side(),
     });
-    match draw.size(0, 4) {
+    match draw.size(0, 6) {
         0 => p.mask.kv_lens = Lengths::Host((0..few(shape.batch)).map(|_| draw.absurd()).collect()),
         1 => {
             let offsets = (0..few(shape.batch)).map(|_| draw.absurd_int()).collect();
@@ -119,6 +119,12 @@ fn mask(draw: &mut Draw, p: &mut Problem) {
         }
         2 => (p.mask.kv_lens, p.mask.q_offset) = (Lengths::Device, Offsets::Device),
         3 => p.mask.segments = Some(Segments::Device),
+        4 => p.mask.tree = Some(Tree::Device),
+        5 => {
+            let parents = shape.batch.saturating_mul(shape.q_len).min(130);
+            let parents = (0..parents).map(|n| draw.near(0, n % shape.q_len.max(1)) as i32 - 1);
+            p.mask.tree = Some(Tree::Host(parents.collect()));
+        }
         _ => p.mask.blocks = Some(blocks(draw, &shape)),
     }
 }
