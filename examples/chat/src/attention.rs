@@ -1,179 +1,182 @@
 //! Attention and its cache by the library: keys and values stay on the device, a pass submits once per layer.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use wgpu_attention::problem::position::{Rotary, RotaryLayout};
-use wgpu_attention::problem::{Lengths, Offsets, Operand, Position, Positions};
-use wgpu_attention::{Call, Element, Layout, Mask, Operands, Problem, Role, Rotation, Shape};
+use wgpu_attention::{CacheKind, Element, KvCache, KvCacheOptions, Sequence};
 
 use crate::buffers::{Buffers, read};
 use crate::cache::Cache;
+use crate::calls::Calls;
 use crate::config::Config;
 use crate::device::Gpu;
 
-/// Contiguous f32 keys and values with room for a context, `[capacity, Hkv, D]` per layer, keys rotated.
-pub struct Contiguous<'a> {
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Storage {
+    pub kind: CacheKind,
+    pub element: Element,
+}
+
+impl Storage {
+    /// Contiguous f32 with room for a context.
+    pub fn contiguous(tokens: usize) -> Self {
+        let capacity = tokens as u32;
+        Self {
+            kind: CacheKind::Contiguous { capacity },
+            element: Element::F32,
+        }
+    }
+
+    /// As many pages of so many tokens as a context takes.
+    pub fn paged(tokens: usize, page_len: u32) -> Self {
+        let capacity = tokens as u32;
+        let pages = capacity.div_ceil(page_len);
+        Self {
+            kind: CacheKind::Paged {
+                page_len,
+                pages,
+                capacity,
+            },
+            element: Element::F32,
+        }
+    }
+
+    /// The first tokens and the latest, however long the text (StreamingLLM, arXiv 2309.17453).
+    pub fn stream(first: u32, window: u32) -> Self {
+        Self {
+            kind: CacheKind::Ring { first, window },
+            element: Element::F32,
+        }
+    }
+
+    pub fn with_element(self, element: Element) -> Self {
+        Self { element, ..self }
+    }
+
+    /// Keys of a ring are rotated as they are read, by their place in it.
+    fn options(&self, config: &Config, longest: usize) -> KvCacheOptions {
+        let rotary = Rotary::new(config.head_dim as u32)
+            .with_base(config.rope_base)
+            .with_layout(RotaryLayout::Interleaved);
+        KvCacheOptions::new(self.kind, config.kv_heads as u32, config.head_dim as u32)
+            .with_layers(config.layers as u32)
+            .with_k(self.element)
+            .with_v(self.element)
+            .with_q_len(longest as u32)
+            .with_rotary(Some(rotary))
+            .with_rotated(!matches!(self.kind, CacheKind::Ring { .. }))
+    }
+}
+
+/// The library's cache with one sequence in it.
+pub struct Library<'a> {
     gpu: &'a Gpu,
-    config: Config,
-    capacity: usize,
-    layers: Vec<[wgpu::Buffer; 2]>,
-    /// By the number of tokens of a pass: shapes are planned and bound once.
-    calls: BTreeMap<usize, Calls>,
+    cache: KvCache,
+    sequence: Sequence,
+    /// For passes of one token, of a draft, and of a part of a prompt: the shortest that is long enough is used.
+    calls: Vec<Calls>,
     len: usize,
+    /// Of the pass that has begun: its calls, its tokens, and what is recorded and not submitted.
+    pass: Option<Pass>,
     spent: Duration,
 }
 
-/// What passes over a number of tokens need.
-struct Calls {
-    buffers: Buffers,
-    rotate: Call,
-    attend: Vec<Call>,
+struct Pass {
+    calls: usize,
+    encoder: Option<wgpu::CommandEncoder>,
 }
 
-impl<'a> Contiguous<'a> {
-    /// Takes memory for `capacity` tokens.
-    pub fn new(gpu: &'a Gpu, config: &Config, capacity: usize) -> Result<Self> {
-        let bytes = (capacity * config.kv_width() * 4) as u64;
-        let limit = gpu.device.limits().max_storage_buffer_binding_size;
-        ensure!(
-            bytes <= limit,
-            "a context of {capacity} tokens takes {bytes} bytes per layer and this device binds {limit}; give a smaller --context"
-        );
-        let usage = wgpu::BufferUsages::STORAGE | wgpu::BufferUsages::COPY_DST;
-        let buffer = |label| crate::buffers::buffer(&gpu.device, label, bytes, usage);
-        Ok(Self {
-            gpu,
-            config: config.clone(),
-            capacity,
-            layers: (0..config.layers).map(|_| ["k", "v"].map(buffer)).collect(),
-            calls: BTreeMap::new(),
-            len: 0,
-            spent: Duration::ZERO,
-        })
-    }
-
-    fn rotary(&self) -> Rotary {
-        Rotary::new(self.config.head_dim as u32)
-            .with_base(self.config.rope_base)
-            .with_layout(RotaryLayout::Interleaved)
-    }
-
-    fn range(&self) -> std::ops::RangeInclusive<i32> {
-        0..=self.capacity as i32 - 1
-    }
-
-    /// `n` queries that stand anywhere in the context.
-    fn problem(&self, n: usize) -> Problem {
-        let config = &self.config;
-        let [q_heads, kv_heads, dim] =
-            [config.q_heads, config.kv_heads, config.head_dim].map(|n| n as u32);
-        let (q_len, kv_len) = (n as u32, self.capacity as u32);
-        let shape = Shape {
-            batch: 1,
-            q_heads,
-            kv_heads,
-            q_len,
-            kv_len,
-            head_dim: dim,
-            value_dim: dim,
+impl<'a> Library<'a> {
+    /// Takes memory, and prepares calls for passes of up to so many tokens each.
+    pub fn new(gpu: &'a Gpu, config: &Config, storage: Storage, passes: &[usize]) -> Result<Self> {
+        let mut passes = passes.to_vec();
+        let room = match storage.kind {
+            CacheKind::Contiguous { capacity } | CacheKind::Paged { capacity, .. } => capacity,
+            _ => u32::MAX,
         };
-        let mask = Mask::causal()
-            .with_kv_lens(Lengths::Host(vec![kv_len]))
-            .with_q_offset(Offsets::Host(vec![(kv_len - q_len) as i32]));
-        let position = Position::rotary(self.rotary())
-            .with_k_rotated(true)
-            .with_q_positions(Positions::Device)
-            .with_range(Some(self.range()));
-        let rows = |heads, len| Operand::new(Element::F32, Layout::rows_first(heads, len, dim));
-        let mut problem = Problem::new(shape, Element::F32)
-            .with_mask(mask)
-            .with_position(position);
-        (problem.q, problem.o) = (rows(q_heads, q_len), rows(q_heads, q_len));
-        (problem.k, problem.v) = (rows(kv_heads, kv_len), rows(kv_heads, kv_len));
-        problem
-    }
-
-    fn prepare(&self, n: usize) -> Result<Calls> {
-        let config = &self.config;
-        let attention = &self.gpu.attention;
-        let buffers = Buffers::new(&self.gpu.device, config, n);
-        let sizes = [1, config.kv_heads as u32, n as u32];
-        let mut rotation = Rotation::new(self.rotary(), sizes, Element::F32)
-            .with_positions(Positions::Device)
-            .with_range(Some(self.range()));
-        rotation.rows.layout = Layout::rows_first(sizes[1], sizes[2], config.head_dim as u32);
-        rotation.rotated = rotation.rows;
-        let operands = Operands::rotation(&buffers.k, &buffers.k_rotated)
-            .with(Role::QPositions, &buffers.positions);
-        let plan = attention.plan_rotation(&rotation)?;
-        let rotate = pollster::block_on(attention.prepare(&plan, &operands))?;
-        let plan = attention.plan(&self.problem(n))?;
-        let mut attend = Vec::with_capacity(self.layers.len());
-        for [k, v] in &self.layers {
-            let operands = Operands::new(&buffers.q, k, v, &buffers.o, &buffers.lse)
-                .with(Role::QPositions, &buffers.positions);
-            attend.push(pollster::block_on(attention.prepare(&plan, &operands))?);
-        }
-        Ok(Calls {
-            buffers,
-            rotate,
-            attend,
+        passes
+            .iter_mut()
+            .for_each(|n| *n = (*n).clamp(1, room as usize));
+        passes.sort_unstable();
+        passes.dedup();
+        let longest = passes.last().copied().unwrap_or(1);
+        let options = storage.options(config, longest);
+        let mut cache = pollster::block_on(gpu.attention.kv_cache(&options))?;
+        let sequence = cache.create()?;
+        let calls = passes
+            .iter()
+            .map(|&n| Calls::prepare(gpu, config, &cache, n));
+        Ok(Self {
+            calls: calls.collect::<Result<_>>()?,
+            gpu,
+            cache,
+            sequence,
+            len: 0,
+            pass: None,
+            spent: Duration::ZERO,
         })
     }
 
     /// Writes what a layer's tokens brought, records all that is done with it, and waits for o.
     fn run(&mut self, layer: usize, [q, k, v]: [&[f32]; 3]) -> Result<Vec<f32>> {
-        let (n, row) = (q.len() / self.config.q_width(), self.config.kv_width());
-        let (start, queue) = (self.len, &self.gpu.queue);
-        let at = (start * row * 4) as u64;
-        let calls = self
-            .calls
-            .get_mut(&n)
-            .context("a pass that did not begin")?;
-        let [held_k, held_v] = &self.layers[layer];
-        let buffers = &calls.buffers;
-        queue.write_buffer(&buffers.q, 0, bytemuck::cast_slice(q));
-        queue.write_buffer(&buffers.k, 0, bytemuck::cast_slice(k));
-        queue.write_buffer(held_v, at, bytemuck::cast_slice(v));
-        let call = &mut calls.attend[layer];
-        call.set_kv_lens(&[(start + n) as u32])?;
-        call.set_q_offset(&[start as i32])?;
-        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
-        calls.rotate.encode(&mut encoder);
-        encoder.copy_buffer_to_buffer(&buffers.k_rotated, 0, held_k, at, (n * row * 4) as u64);
-        call.encode(&mut encoder);
-        encoder.copy_buffer_to_buffer(&buffers.o, 0, &buffers.back, 0, buffers.back.size());
-        queue.submit([encoder.finish()]);
-        read(&self.gpu.device, &buffers.back)
+        let pass = self.pass.as_mut().context("no pass has begun")?;
+        let calls = &self.calls[pass.calls];
+        let Buffers {
+            q: to_q,
+            k: to_k,
+            v: to_v,
+            o,
+            back,
+            ..
+        } = &calls.buffers;
+        for (buffer, rows) in [(to_q, q), (to_k, k), (to_v, v)] {
+            self.gpu
+                .queue
+                .write_buffer(buffer, 0, bytemuck::cast_slice(rows));
+        }
+        let new = || self.gpu.device.create_command_encoder(&Default::default());
+        let mut encoder = pass.encoder.take().unwrap_or_else(new);
+        calls.layers[layer].append.encode(&mut encoder);
+        calls.layers[layer].attend.encode(&mut encoder);
+        let bytes = size_of_val(q) as u64;
+        encoder.copy_buffer_to_buffer(o, 0, back, 0, bytes);
+        self.gpu.queue.submit([encoder.finish()]);
+        read(&self.gpu.device, back, bytes)
     }
 }
 
-impl Cache for Contiguous<'_> {
+impl Cache for Library<'_> {
     fn len(&self) -> usize {
         self.len
     }
 
     fn capacity(&self) -> Option<usize> {
-        Some(self.capacity)
+        match self.cache.options().kind {
+            CacheKind::Ring { .. } => None,
+            _ => Some(self.cache.options().capacity() as usize),
+        }
     }
 
     fn begin(&mut self, n: usize) -> Result<()> {
-        let (len, capacity) = (self.len, self.capacity);
+        // What a pass that failed half-way has left.
+        self.cache.truncate(self.sequence, self.len as u32)?;
+        let calls = self.calls.iter().position(|calls| calls.tokens >= n);
+        let longest = self.calls.last().map_or(0, |calls| calls.tokens);
+        let calls = calls.with_context(|| {
+            format!("a pass of {n} tokens is asked for; give it at most {longest}")
+        })?;
+        let (len, room) = (self.len, self.capacity().unwrap_or(usize::MAX));
         ensure!(
-            len + n <= capacity,
-            "the context of {capacity} tokens is full: it holds {len} and {n} more are to be read; give --context more"
+            len + n <= room,
+            "the context of {room} tokens is full: it holds {len} and {n} more are to be read; give --context more"
         );
-        if !self.calls.contains_key(&n) {
-            let calls = self.prepare(n)?;
-            self.calls.insert(n, calls);
-        }
-        let positions: Vec<i32> = (len..len + n).map(|at| at as i32).collect();
-        let buffer = &self.calls[&n].buffers.positions;
-        self.gpu
-            .queue
-            .write_buffer(buffer, 0, bytemuck::cast_slice(&positions));
+        let mut encoder = self.gpu.device.create_command_encoder(&Default::default());
+        self.cache
+            .begin(&mut encoder, &[(self.sequence, n as u32)])?;
+        let encoder = Some(encoder);
+        self.pass = Some(Pass { calls, encoder });
         Ok(())
     }
 
@@ -186,16 +189,17 @@ impl Cache for Contiguous<'_> {
 
     fn end(&mut self, n: usize) {
         self.len += n;
+        self.pass = None;
     }
 
     fn truncate(&mut self, len: usize) -> Result<()> {
-        self.len = self.len.min(len);
+        self.cache.truncate(self.sequence, len as u32)?;
+        self.len = len;
         Ok(())
     }
 
     fn bytes(&self) -> u64 {
-        let buffers = self.layers.iter().flatten();
-        buffers.map(wgpu::Buffer::size).sum()
+        self.cache.bytes()
     }
 
     fn spent(&self) -> Duration {

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use chat::plain::Stream;
 use chat::sample::Sampling;
 use clap::Parser;
 
-use crate::values::{above_zero, count, probability, seed, temperature};
+use crate::values::{above_zero, count, page, probability, seed, stream, temperature};
 
 /// SmolLM2-135M-Instruct, or a model like it, answers. Attention and its cache are this library's on the adapter that is
 /// here, the other products run on the CPU.
@@ -38,6 +39,13 @@ pub struct Args {
     #[arg(long, value_name = "N", value_parser = above_zero)]
     pub context: Option<usize>,
 
+    /// Keeps keys and values in pages of N tokens, a power of two
+    #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "64", value_parser = page)]
+    pub paged: Option<u32>,
+    /// Keeps the first F tokens and the latest W and no more, however long the text: positions count within these
+    #[arg(long, value_name = "F,W", value_parser = stream, conflicts_with_all = ["paged", "context", "check"])]
+    pub stream: Option<Stream>,
+
     /// Guesses up to K tokens before each pass: what followed the last ones earlier in the text
     #[arg(long, value_name = "K", default_value_t = 0, value_parser = count)]
     pub speculative: usize,
@@ -52,7 +60,7 @@ pub struct Args {
     pub seed: u64,
 
     /// Attention on the CPU by its definition, without the library
-    #[arg(long)]
+    #[arg(long, conflicts_with = "paged")]
     pub reference: bool,
     /// Compares the answer's logits with those of one full pass of --reference
     #[arg(long, requires = "prompt")]

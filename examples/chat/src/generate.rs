@@ -15,6 +15,12 @@ use crate::sample::Sampling;
 /// Tokens of a prompt that a pass reads: enough for products to be fast, few enough for a bar to move.
 pub const PART: usize = 128;
 
+/// The parts of a text of which only the latest tokens are held: positions move by a part at a time, so that short ones
+/// are nearer to a token at a time.
+pub fn part_of_stream(window: usize) -> usize {
+    (window / 8).clamp(1, PART)
+}
+
 /// A text that a model goes on with.
 pub struct Writer<'a> {
     model: &'a Model,
@@ -22,6 +28,8 @@ pub struct Writer<'a> {
     sampling: Sampling,
     /// Most tokens that are guessed before a pass.
     drafts: usize,
+    /// Tokens of a prompt that a pass reads.
+    part: usize,
     random: StdRng,
     /// All tokens, the last of which the cache does not hold yet.
     text: Vec<u32>,
@@ -50,6 +58,7 @@ impl<'a> Writer<'a> {
             cache,
             sampling,
             drafts: 0,
+            part: PART,
             random: StdRng::seed_from_u64(0),
             text: Vec::new(),
             counts: Counts::default(),
@@ -59,6 +68,10 @@ impl<'a> Writer<'a> {
 
     pub fn with_drafts(self, drafts: usize) -> Self {
         Self { drafts, ..self }
+    }
+
+    pub fn with_part(self, part: usize) -> Self {
+        Self { part, ..self }
     }
 
     pub fn with_seed(self, seed: u64) -> Self {
@@ -89,7 +102,7 @@ impl<'a> Writer<'a> {
         let until = self.text.len().saturating_sub(1);
         let from = self.cache.len();
         while self.cache.len() < until {
-            let part = self.cache.len()..until.min(self.cache.len() + PART);
+            let part = self.cache.len()..until.min(self.cache.len() + self.part);
             self.model
                 .forward(&self.text[part], &mut *self.cache, Wanted::None)?;
             progress(self.cache.len() - from);

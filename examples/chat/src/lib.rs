@@ -9,6 +9,7 @@ pub mod attention;
 pub mod blocks;
 mod buffers;
 pub mod cache;
+mod calls;
 pub mod check;
 pub mod config;
 #[path = "../../support/device.rs"]

@@ -13,14 +13,14 @@ use std::process::ExitCode;
 
 use anyhow::{Result, ensure};
 use chat::adapter;
-use chat::attention::Contiguous;
+use chat::attention::{Library, Storage};
 use chat::cache::Cache;
 use chat::check::check;
 use chat::device::Gpu;
-use chat::generate::Writer;
+use chat::generate::{PART, Writer, part_of_stream};
 use chat::gguf::Gguf;
 use chat::model::Model;
-use chat::plain::Plain;
+use chat::plain::{Plain, Stream};
 use chat::prompt::ChatTokens;
 use chat::tokenizer::Tokenizer;
 use clap::Parser;
@@ -63,13 +63,16 @@ fn run(args: &Args) -> Result<()> {
         false => Some(Gpu::open(&adapter::choose(args.adapter.as_deref())?)?),
     };
     let first = first_prompt(args, &tokenizer, template.as_ref())?;
-    let context = context(args, &model, first.len())?;
+    let storage = storage(args, &model, first.len())?;
+    let part = args.stream.map_or(PART, |s| part_of_stream(s.window));
+    let passes = [1, 1 + args.speculative, part];
     let cache: Box<dyn Cache + '_> = match &gpu {
-        None => Box::new(Plain::new(&model.config)),
-        Some(gpu) => Box::new(Contiguous::new(gpu, &model.config, context)?),
+        None => Box::new(Plain::new(&model.config).with_stream(args.stream)),
+        Some(gpu) => Box::new(Library::new(gpu, &model.config, storage, &passes)?),
     };
     let writer = Writer::new(&model, cache, args.sampling())
         .with_drafts(args.speculative)
+        .with_part(part)
         .with_seed(args.seed)
         .with_kept_logits(args.check);
     let mut speaker = Speaker::new(writer, &tokenizer, args.tokens, !args.json);
@@ -108,6 +111,23 @@ fn first_prompt(
         "the prompt is empty; give --prompt a text"
     );
     Ok(tokens)
+}
+
+/// How the library keeps a text that begins with so many tokens.
+fn storage(args: &Args, model: &Model, prompt: usize) -> Result<Storage> {
+    if let Some(Stream { first, window }) = args.stream {
+        let trained = model.config.context;
+        ensure!(
+            first + window <= trained,
+            "{first} first tokens and a window of {window} are asked for and the model was trained on {trained}; give --stream less"
+        );
+        return Ok(Storage::stream(first as u32, window as u32));
+    }
+    let context = context(args, model, prompt)?;
+    Ok(match args.paged {
+        Some(page_len) => Storage::paged(context, page_len),
+        None => Storage::contiguous(context),
+    })
 }
 
 fn context(args: &Args, model: &Model, prompt: usize) -> Result<usize> {

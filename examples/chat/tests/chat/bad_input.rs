@@ -120,6 +120,8 @@ fn what_a_prompt_needs() {
     run(&model, &[PROMPT, "--raw", "--context=3"], "")
         .refused(1, &["room for 3", "--context more"]);
     run(&model, &[PROMPT, "--context=513"], "").refused(1, &["513", "trained on 512"]);
+    run(&model, &[PROMPT, "--stream=4,509"], "")
+        .refused(1, &["4 first", "window of 509", "on 512"]);
     run(&model, &["--prompt=", "--raw"], "").refused(1, &["the prompt is empty"]);
     run(&model, &[PROMPT, "--adapter=no such"], "").refused(1, &["no adapter is called"]);
 }
@@ -135,6 +137,12 @@ fn bad_command_lines() {
         (&["--top-p=1.5"], "above 0, at most 1"),
         (&["--seed=x"], "a whole number from 0"),
         (&["--speculative=64"], "from 0 to 63"),
+        (&["--paged=48"], "a power of two"),
+        (&["--stream=4"], "F,W"),
+        (&["--stream=4,0"], "a window from 1"),
+        (&["--stream=4,32", "--paged"], "cannot be used with"),
+        (&["--stream=4,32", "--check", PROMPT], "cannot be used with"),
+        (&["--reference", "--paged"], "cannot be used with"),
         (&["--raw"], "--prompt"),
         (&["--check"], "--prompt"),
         (&["--reference", "--adapter=0"], "cannot be used with"),
