@@ -1,8 +1,9 @@
 //! Operands larger than one binding: the case table with a lowered limit, and one that is larger for real.
 
-use wgpu_attention::problem::{Layout, Mask, Values};
+use wgpu_attention::problem::{KvAddress, Layout, Lengths, Mask, Offsets, Ring, Values};
 use wgpu_attention::{
-    Attention, Backward, Element, Error, Operands, Plan, PlanOptions, Problem, Shape,
+    Attention, Backward, Element, Error, KvAppend, Operands, Plan, PlanOptions, Problem, Role,
+    Shape,
 };
 
 use crate::backward::run::{Given, run as run_backward, run_and_check_on};
@@ -20,7 +21,7 @@ fn limited(gpu: &Gpu, bytes: u64) -> Attention {
 
 /// With the smallest bindings for which there is a plan: cut as far as it goes.
 fn most_limited(gpu: &Gpu, plan: impl Fn(&Attention) -> wgpu_attention::Result<Plan>) -> Attention {
-    let limits = (1..64).map(|n| n << 10);
+    let limits = (3..64).map(|n| n << 10);
     limits
         .map(|bytes| limited(gpu, bytes))
         .find(|attention| match plan(attention) {
@@ -65,14 +66,15 @@ fn settings() -> Vec<Setting> {
     ]
 }
 
-/// Beside the table's cases some whose axes are all worth a cut, one by one in the order of strides.
-fn all_cases(setting: &Setting) -> Vec<Case> {
+/// Every fourth of the table's cases, other ones for each setting, and some whose axes are all worth a cut.
+fn some_cases(setting: &Setting, nth: usize) -> Vec<Case> {
     let sinks = |p: &mut Problem| {
         let sinks = (0..p.shape.q_heads).map(|h| 0.5 - 0.2 * h as f32).collect();
         p.score.sinks = Some(Values::Host(sinks));
     };
     let case = |name, sizes| Case::new(name, setting, sizes).with(sinks);
-    let mut cases = cases::all(setting);
+    let table = cases::all(setting).into_iter().skip(nth % 4);
+    let mut cases: Vec<_> = table.step_by(4).collect();
     cases.extend([
         case("a long context", Sizes::two(4, 2, 70, 300)).with(|p| p.mask = Mask::causal()),
         case("one head's", Sizes::one(130, 260))
@@ -113,8 +115,8 @@ fn the_case_table_in_small_bindings() {
     let gpu = gpu();
     let choices = forward_strategies(gpu);
     let mut axes = Axes::default();
-    for setting in settings() {
-        for (n, case) in all_cases(&setting).iter().enumerate() {
+    for (nth, setting) in settings().into_iter().enumerate() {
+        for (n, case) in some_cases(&setting, nth).iter().enumerate() {
             let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
             let choice = &choices[n % choices.len()];
             let attention = most_limited(gpu, |a| a.plan_with(&case.problem, choice));
@@ -134,8 +136,8 @@ fn the_case_table_backward_in_small_bindings() {
     let gpu = gpu();
     let choices = strategies(gpu);
     let mut axes = Axes::default();
-    for setting in settings() {
-        for (n, case) in all_cases(&setting).into_iter().enumerate() {
+    for (nth, setting) in settings().into_iter().enumerate() {
+        for (n, case) in some_cases(&setting, nth).into_iter().enumerate() {
             let case = case.with(|p| {
                 if let Some(bias) = &mut p.score.bias {
                     bias.head = if n % 3 == 0 { 0 } else { bias.head };
@@ -290,10 +292,7 @@ fn keys_larger_than_a_binding() {
         let o = buffer(&gpu.device, &vec![0; rows * 16]);
         let lse = buffer(&gpu.device, &vec![0; rows * 4]);
         let operands = Operands::new(&q_buffer, &k_buffer, &v_buffer, &o, &lse);
-        let call = pollster::block_on(attention.prepare(&plan, &operands)).expect("a call");
-        let mut encoder = gpu.device.create_command_encoder(&Default::default());
-        call.encode(&mut encoder);
-        gpu.queue.submit([encoder.finish()]);
+        submit(gpu, &attention, &plan, &operands);
         let [o, lse] = read(gpu, [&o, &lse]);
         let (o, lse): (Vec<f32>, Vec<f32>) = (
             bytemuck::pod_collect_to_vec(&o),
@@ -344,4 +343,85 @@ fn attend<'a>(
         }
     }
     (o.map(|x| x / sum), sum.ln())
+}
+
+/// New rows of every batch and head find their places in the windows of a cache.
+#[test]
+fn caches_larger_than_a_binding_are_written_and_read() {
+    let gpu = gpu();
+    let shape = Shape {
+        batch: 3,
+        q_heads: 4,
+        kv_heads: 2,
+        q_len: 4,
+        kv_len: 60,
+        head_dim: 24,
+        value_dim: 8,
+    };
+    let starts = [10, 0, 56];
+    let lens = Lengths::Host(starts.iter().map(|start| start + 4).collect());
+    let offsets = Offsets::Host(starts.iter().map(|&start| start as i32).collect());
+    let ring = Ring { first: 3, len: 40 };
+    for address in [KvAddress::Strided, KvAddress::Ring(ring)] {
+        let attention = limited(gpu, 9 << 10);
+        let append = KvAppend::new(shape, address, Element::F32)
+            .with_kv_lens(lens.clone())
+            .with_q_offset(offsets.clone());
+        let plan = attention.plan_append(&append).expect("parts that fit");
+        assert!(plan.to_string().contains("the cache is"), "{plan}");
+        let [_, _, kept] = address.sizes(&shape);
+        let rows = |count: u32, dim: u32| (3 * 2 * count * dim) as usize;
+        let new = |dim| -> Vec<f32> { (0..rows(4, dim) as u32).map(number).collect() };
+        let (k, v) = (new(24), new(8));
+        let old = |dim| vec![0.25_f32; rows(kept, dim)];
+        let [k_new, v_new, k_cache, v_cache] =
+            [&k, &v, &old(24), &old(8)].map(|x| buffer(&gpu.device, bytemuck::cast_slice(x)));
+        let operands = Operands::default()
+            .with(Role::K, &k_new)
+            .with(Role::V, &v_new)
+            .with(Role::KCache, &k_cache)
+            .with(Role::VCache, &v_cache);
+        submit(gpu, &attention, &plan, &operands);
+        for (cache, new, dim) in [(&k_cache, &k, 24), (&v_cache, &v, 8)] {
+            let mut expected = old(dim);
+            for (n, row) in new.chunks_exact(dim as usize).enumerate() {
+                let (bh, j) = (n as u32 / 4, starts[n / 8] + n as u32 % 4);
+                let at = match address {
+                    KvAddress::Ring(_) if j >= 3 => 3 + (j - 3) % 40,
+                    _ => j,
+                };
+                expected[((bh * kept + at) * dim) as usize..][..dim as usize].copy_from_slice(row);
+            }
+            let [got] = read(gpu, [cache]);
+            assert!(
+                bytemuck::pod_collect_to_vec::<u8, f32>(&got) == expected,
+                "{plan}"
+            );
+        }
+        // Read again: as a device does that binds all of it.
+        let mut problem = Problem::new(shape, Element::F32).with_kv_address(address);
+        problem.mask = Mask::window(30, 0).with_first(3);
+        (problem.mask.kv_lens, problem.mask.q_offset) = (lens.clone(), offsets.clone());
+        (problem.k.layout, problem.v.layout) = (append.k_cache.layout, append.v_cache.layout);
+        let q: Vec<f32> = (0..3 * 4 * 4 * 24).map(number).collect();
+        let q = buffer(&gpu.device, bytemuck::cast_slice(&q));
+        let once = |attention: &Attention| {
+            let plan = attention.plan(&problem).expect("a legal call");
+            let o = buffer(&gpu.device, &[0; 3 * 4 * 4 * 8 * 4]);
+            let lse = buffer(&gpu.device, &[0; 3 * 4 * 4 * 4]);
+            let operands = Operands::new(&q, &k_cache, &v_cache, &o, &lse);
+            submit(gpu, attention, &plan, &operands);
+            (plan.to_string(), read(gpu, [&o, &lse]))
+        };
+        let (whole, parts) = (once(&gpu.attention), once(&attention));
+        assert!(parts.0.contains(": cut over"), "{}", parts.0);
+        assert!(whole.1 == parts.1, "{}\n{}", whole.0, parts.0);
+    }
+}
+
+fn submit(gpu: &Gpu, attention: &Attention, plan: &Plan, operands: &Operands<'_>) {
+    let call = pollster::block_on(attention.prepare(plan, operands)).expect("a prepared call");
+    let mut encoder = gpu.device.create_command_encoder(&Default::default());
+    call.encode(&mut encoder);
+    gpu.queue.submit([encoder.finish()]);
 }
