@@ -6,7 +6,7 @@ use wgpu_attention::{
     CacheKind, Call, Element, Error, Host, KvCache, KvCacheOptions, Problem, Sequence,
 };
 
-use crate::device::gpu;
+use crate::device::{gpu, left_out};
 use crate::run::{buffer, read};
 use crate::support::tensor::{decode, encode, normal};
 
@@ -216,8 +216,12 @@ fn tokens_through_a_cache_are_one_prefill() {
         (Element::Int8, Element::Int8),
         (Element::Int4, Element::Int8),
     ];
+    let is_part = left_out("two of three ways to store keys in each kind of cache");
     for (n, kind) in kinds().into_iter().enumerate() {
         for (m, &(k, v)) in storages.iter().enumerate() {
+            if is_part && (n + m) % 3 != 0 {
+                continue;
+            }
             let is_ring = matches!(kind, CacheKind::Ring { .. });
             let rotary = ((n + m) % 2 == 0).then(|| Rotary::new(DIM));
             let options = KvCacheOptions::new(kind, KV_HEADS, DIM)
