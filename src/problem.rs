@@ -101,6 +101,18 @@ pub(crate) fn tokens(batch: u32, len: u32) -> u64 {
     u64::from(batch) * u64::from(len)
 }
 
+/// Refuses a factor on q·k that makes no finite numbers.
+pub(crate) fn check_scale(scale: f32) -> Result<()> {
+    match scale.is_nan() || scale.abs() > MAX_SCALE {
+        true => Err(Error::number(
+            "scale",
+            scale,
+            "a finite number, -1e12 to 1e12",
+        )),
+        false => Ok(()),
+    }
+}
+
 /// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole
 /// problem, so a cut changes no mask, position or bias.
 ///
@@ -311,15 +323,7 @@ impl Problem {
         if let Some(max_score) = &self.max_score {
             max_score.validate(s)?;
         }
-        if let Some(scale) = self.scale
-            && (scale.is_nan() || scale.abs() > MAX_SCALE)
-        {
-            return Err(Error::number(
-                "scale",
-                scale,
-                "a finite number, -1e12 to 1e12",
-            ));
-        }
+        self.scale.map_or(Ok(()), check_scale)?;
         self.mask.validate(s)?;
         self.kv_address.validate_mask(s, &self.mask)?;
         if self.mask.selected_blocks().is_some() {

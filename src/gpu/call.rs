@@ -41,6 +41,8 @@ pub struct Call {
     scratch: Vec<wgpu::Buffer>,
     lens: Option<Vec<u32>>,
     offsets: Option<Vec<u32>>,
+    /// The parameters of all steps with another scale.
+    params: Option<Vec<u32>>,
     staging: Staging,
     pub(super) checked: Vec<Checked>,
     pub(super) device: wgpu::Device,
@@ -114,6 +116,7 @@ impl Call {
             scratch,
             lens: None,
             offsets: None,
+            params: None,
             staging: Staging::default(),
             checked,
             device: device.clone(),
@@ -185,13 +188,36 @@ impl Call {
         Ok(())
     }
 
+    /// The same of the factor on q·k ([`Problem::scale`](crate::Problem::scale)).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Number`] out of its range, [`Error::NotHostHeld`] where the call attends to nothing.
+    pub fn set_scale(&mut self, scale: f32) -> Result<()> {
+        self.plan.check_scale(scale)?;
+        let scaled = self.plan.steps().iter().cloned().map(|mut step| {
+            step.params.score.scale = scale;
+            step
+        });
+        let pipelines: Vec<_> = self
+            .steps
+            .iter()
+            .map(|step| step.pipeline.clone())
+            .collect();
+        let params = Parameters::new(&scaled.collect::<Vec<_>>(), &pipelines);
+        self.params = Some(bytemuck::pod_collect_to_vec(&params.bytes));
+        Ok(())
+    }
+
     /// Copies what was set since the call was prepared.
     fn encode_values(&self, encoder: &mut wgpu::CommandEncoder) {
         let at = &self.plan.host_at;
         let of =
             |at: Option<u32>, values: &Option<Vec<u32>>| Some((&self.aux, at?, values.clone()?));
         let runs = [of(at.lens, &self.lens), of(at.offsets, &self.offsets)];
-        let runs: Vec<_> = runs.into_iter().flatten().collect();
+        let mut runs: Vec<_> = runs.into_iter().flatten().collect();
+        let params = self.constants.as_ref().zip(self.params.clone());
+        runs.extend(params.map(|(constants, words)| (&constants.params, 0, words)));
         if !runs.iter().all(|(_, _, words)| words.is_empty()) {
             self.staging.record(&self.device, encoder, &runs);
         }
@@ -231,7 +257,7 @@ impl Drop for Call {
     fn drop(&mut self) {
         self.shared.arena.put(self.scratch.drain(..));
         // Where other values were copied in, the buffer holds no longer what a plan expects.
-        let is_as_planned = self.lens.is_none() && self.offsets.is_none();
+        let is_as_planned = self.lens.is_none() && self.offsets.is_none() && self.params.is_none();
         if let Some(constants) = self.constants.take().filter(|_| is_as_planned) {
             self.shared.constants.put(constants);
         }

@@ -2,7 +2,7 @@
 //! than it was planned to, and whose rotary table and lists are the plan's.
 
 use crate::error::{Error, Result};
-use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Positions, Problem};
+use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Positions, Problem, check_scale};
 use crate::task::Task;
 
 use super::Plan;
@@ -42,6 +42,14 @@ impl Plan {
                 actual: lens[index].into(),
                 allowed: format!("0 to {}, {LENS_WAY_OUT}", planned[index]),
             }),
+        }
+    }
+
+    /// Refuses a scale that a problem may not have, and one of nothing.
+    pub(crate) fn check_scale(&self, scale: f32) -> Result<()> {
+        match self.masked() {
+            Some(_) => check_scale(scale),
+            None => Err(Error::NotHostHeld { what: "scale" }),
         }
     }
 

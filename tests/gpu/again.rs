@@ -110,6 +110,25 @@ fn other_offsets_in_one_encoder() {
 }
 
 #[test]
+fn other_scales_in_one_encoder() {
+    let planned = case(|mask| mask.causal = true);
+    for choice in choices() {
+        let set = |call: &mut Call, scale: &f32| call.set_scale(*scale).expect("a scale");
+        let scales = [0.5, planned.problem.scale(), -2.0];
+        let outputs = record_all(&planned, &choice, &scales, set);
+        for (scale, output) in scales.iter().zip(outputs) {
+            let case = case(|mask| mask.causal = true).with(|p| p.scale = Some(*scale));
+            check(
+                &case,
+                &inputs(&case),
+                &output,
+                &format!("{scale} {choice:?}"),
+            );
+        }
+    }
+}
+
+#[test]
 fn what_the_plan_was_not_made_for_is_refused() {
     let gpu = gpu();
     let with = |change: &dyn Fn(&mut Mask)| {
@@ -124,6 +143,10 @@ fn what_the_plan_was_not_made_for_is_refused() {
         mask.q_offset = Offsets::Host(vec![40, 50]);
     });
     assert_eq!(call.set_kv_lens(&[100, 0]), Ok(()));
+    assert!(matches!(
+        call.set_scale(f32::NAN),
+        Err(Error::Number { .. })
+    ));
     let longer = call.set_kv_lens(&[100, 91]);
     assert!(
         matches!(
