@@ -79,7 +79,7 @@ fn dimensions() -> Vec<Dimension> {
                 " list",
                 " list on the device",
                 " list with bits",
-                " list with bits segments",
+                " list with bits segments tree",
             ],
             |key| key.mask.to_string(),
         ),

@@ -104,6 +104,7 @@ const MASKS: [MaskKey; 6] = [
         list: true,
         bits: true,
         segments: true,
+        tree: true,
         ..NO_MASK
     },
     MaskKey {
@@ -276,11 +277,9 @@ pub fn forward() -> Vec<Variant> {
     let forward = pairwise(&dimensions()).into_iter().map(prefill);
     forward
         .chain(vec8())
-        .chain(trees())
         .map(Variant::Prefill)
         .chain(decode::decode())
         .chain(stored::stored())
-        .chain(decode::trees())
         .chain(combine)
         .chain(pack)
         .chain(rotate)
@@ -320,28 +319,6 @@ fn vec8() -> impl Iterator<Item = Prefill> {
             vec8: true,
             ..prefill(levels)
         }
-    })
-}
-
-/// Drafts that branch, and the largest scores: each meets each strategy, and few of the rest.
-fn trees() -> impl Iterator<Item = Prefill> {
-    let tree = MaskKey {
-        tree: true,
-        ..NO_MASK
-    };
-    let subgroup = Strategy::Subgroup {
-        width: 8,
-        fixed: true,
-    };
-    let more = [(subgroup, (33, 17)), (Strategy::Workgroup, (64, 64))];
-    more.into_iter().map(move |(strategy, (d, dv))| Prefill {
-        max_score: true,
-        ..prefill(vec![
-            Level::Strategy(strategy),
-            Level::Dims(d, dv),
-            Level::Rows(2),
-            Level::Mask(tree),
-        ])
     })
 }
 
@@ -463,6 +440,8 @@ fn prefill(levels: Vec<Level>) -> Prefill {
     for &level in &levels {
         set(&mut key, level);
     }
+    // The largest scores meet trees, and no more.
+    key.max_score = key.mask.tree;
     if key.q.element != key.v.element || key.score.temperature {
         // A pass leaves contiguous rows.
         key.q.aligned = levels

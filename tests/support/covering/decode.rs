@@ -1,7 +1,7 @@
 //! Kernels for few queries: the same dimensions, of strategies that they have.
 
 use wgpu_attention::Element;
-use wgpu_attention::internal::{Decode, MaskKey, Prefill, Strategy, Variant};
+use wgpu_attention::internal::{Decode, MaskKey, Strategy, Variant};
 use wgpu_attention::problem::position::RotaryLayout;
 
 use super::{Level, NO_MASK, Scheme, pairwise, prefill};
@@ -33,6 +33,7 @@ fn dimensions() -> Vec<Vec<Level>> {
             bits: true,
             segments: true,
             dense: true,
+            tree: true,
             ..NO_MASK
         },
         MaskKey {
@@ -57,31 +58,6 @@ fn dimensions() -> Vec<Vec<Level>> {
         schemes.map(Level::Scheme).to_vec(),
         masks.map(Level::Mask).to_vec(),
     ]
-}
-
-/// Drafts that branch, and the largest scores, in both strategies.
-pub fn trees() -> impl Iterator<Item = Variant> {
-    let tree = MaskKey {
-        tree: true,
-        ..NO_MASK
-    };
-    let channels = Strategy::Channels {
-        width: 8,
-        fixed: true,
-    };
-    [channels, Strategy::Workgroup]
-        .into_iter()
-        .map(move |strategy| {
-            let levels = vec![
-                Level::Strategy(strategy),
-                Level::Dims(64, 64),
-                Level::Mask(tree),
-            ];
-            Variant::Decode(Decode(Prefill {
-                max_score: true,
-                ..prefill(levels)
-            }))
-        })
 }
 
 /// A set of decode variants in which every two properties that may meet do meet.
