@@ -4,7 +4,7 @@ pub mod backward;
 pub mod cached;
 mod decode;
 mod pairwise;
-mod stored;
+pub mod stored;
 
 use wgpu_attention::internal::{
     Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, MaxScores, Output, Pack,
@@ -259,7 +259,7 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
     (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
-/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries and 20 of caches, with
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries, 20 of caches and 20 of quantised rows, with
 /// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();
