@@ -23,7 +23,7 @@ pub fn command(args: &[&str]) -> Result<()> {
     };
     let mut run = cargo(&["run", "--release", "--quiet", "--package", "chat", "--"]);
     let names_model = |arg: &&str| *arg == "--model" || arg.starts_with("--model=");
-    if !options.iter().any(|arg| names_model(arg)) {
+    if !options.iter().any(names_model) {
         run.arg("--model").arg(model()?).args(["--sha256", SHA256]);
     }
     if let Some(prompt) = prompt {
