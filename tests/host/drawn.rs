@@ -9,7 +9,7 @@ use crate::support::drawn::{Draw, Extent, case, mask_mod};
 
 const EXTENT: Extent = Extent {
     len: 700,
-    dim: 256,
+    dim: 576,
     outputs: 1,
 };
 
