@@ -43,7 +43,7 @@ pub(super) fn choose(
 
 fn tiling(tile_request: TileRequest, width: u32, caps: &Caps) -> Tiling {
     let most = match caps.class {
-        AdapterClass::Cpu if tile_request.is_wide() => WIDE_ROWS,
+        AdapterClass::Cpu if tile_request.is_wide() && width >= 8 => WIDE_ROWS,
         _ => (MOST_WORDS * width / tile_request.channels).min(MOST_WORDS / width),
     };
     let needed = tile_request.rows.next_power_of_two();
