@@ -47,7 +47,7 @@ use crate::error::{Error, Result};
 /// Largest number of queries or keys: positions are `i32` in the shaders, with room for a window on either side.
 pub const MAX_LEN: u32 = 1 << 28;
 /// Largest head size, for q and k as for v.
-pub const MAX_DIM: u32 = 256;
+pub const MAX_DIM: u32 = 576;
 
 /// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

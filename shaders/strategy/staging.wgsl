@@ -56,7 +56,7 @@ fn nonfinite_columns(step: Step) -> u32 {
     return stats;
 }
 
-// An invocation has whole rows.
+// Marks are of whole columns, so all that share a row have the same.
 fn marks_of_rows(own: Flags) -> Flags {
     return own;
 }

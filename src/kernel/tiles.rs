@@ -58,9 +58,21 @@ pub struct Tiles {
 /// has 32, AVX2 16). Tiles for GPUs have no more rows.
 const MOST_ROWS_OF_FOUR: u32 = 5;
 
-/// Workgroup memory of a tile of `keys` rows of `chunks` 4-vectors each, with its two words of marks.
-pub fn workgroup_tile_bytes(keys: u32, chunks: u32) -> u32 {
-    keys * chunks * 16 + 16
+/// Workgroup memory of a tile whose columns are `vec4s` 4-vectors of each operand, loaded `of_chunk` at a time, and of
+/// its two words of marks. Where invocations share a row each has as many chunks as the others, and two places for its
+/// scores of a step.
+pub fn workgroup_tile_bytes(tiling: &Tiling, vec4s: [u32; 2], of_chunk: u32) -> u32 {
+    let (lanes, of_step) = (tiling.lanes_per_row, tiling.rows * tiling.keys);
+    let column: u32 = vec4s
+        .map(|n| n.next_multiple_of(lanes * of_chunk))
+        .iter()
+        .sum();
+    let scores = if lanes > 1 {
+        2 * tiling.invocations * of_step * 4
+    } else {
+        0
+    };
+    tiling.tile * column * 16 + 16 + scores
 }
 
 impl Tiles {
@@ -69,7 +81,9 @@ impl Tiles {
         let staged = match self.strategy {
             Strategy::Subgroup { .. } | Strategy::Channels { .. } => 0,
             Strategy::Workgroup => {
-                workgroup_tile_bytes(self.tiling.tile, self.chunks + self.value_chunks)
+                let of_chunk = if self.vec8 { 2 } else { 1 };
+                let of_row = [self.chunks, self.value_chunks];
+                workgroup_tile_bytes(&self.tiling, of_row, of_chunk)
             }
         };
         Workgroup {
@@ -144,8 +158,13 @@ impl Tiles {
             }
             Strategy::Workgroup => {
                 source.slot("strategy", vec!["strategy::workgroup"]);
-                source.constant("HEAD_TILE_CHUNKS", tiling.tile * chunks);
-                source.constant("VALUE_TILE_CHUNKS", tiling.tile * value_chunks);
+                let [head, value] =
+                    [chunks, value_chunks].map(|of_lane| of_lane * tiling.lanes_per_row);
+                source.constant("HEAD_COLUMN_CHUNKS", head);
+                source.constant("HEAD_TILE_CHUNKS", tiling.tile * head);
+                source.constant("VALUE_COLUMN_CHUNKS", value);
+                source.constant("VALUE_TILE_CHUNKS", tiling.tile * value);
+                source.constant("SCORE_PARTS", 2 * tiling.invocations);
             }
         }
     }

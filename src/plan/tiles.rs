@@ -13,7 +13,7 @@ pub(super) use fit::fit_block;
 pub(super) use iterations::{iterations, loads, row_loads, searches};
 
 use crate::caps::{AdapterClass, Caps};
-use crate::kernel::{Strategy, Tiling};
+use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::Shape;
 
 use super::Declined;
@@ -39,6 +39,9 @@ impl TileChoice {
     }
 }
 
+/// 4-vectors of a row of q and of o that one invocation holds by itself: D = Dv = 256.
+const MOST_OF_ONE: u32 = 128;
+
 /// What a kernel asks of its tiles.
 #[derive(Clone, Copy)]
 pub(super) struct TileRequest {
@@ -46,8 +49,10 @@ pub(super) struct TileRequest {
     pub rows: u32,
     /// Words of a row that stay with an invocation: q and o forward, as much again and more backward.
     pub channels: u32,
-    /// 4-vectors of a key and its value, as they are staged.
-    pub chunks: u32,
+    /// 4-vectors of a key and of its value, as they are staged.
+    pub vec4s: [u32; 2],
+    /// They are loaded two at a time.
+    pub vec8: bool,
     /// Words of workgroup memory beside the tile, for each invocation.
     pub sums: u32,
     /// A gradient keeps more of a row and multiplies more with it: more code, which is compile time.
@@ -63,7 +68,8 @@ impl TileRequest {
         Self {
             rows: shape.q_len,
             channels: (d + dv).next_multiple_of(8),
-            chunks: d.div_ceil(4) + dv.div_ceil(4),
+            vec4s: [d, dv].map(|dim| dim.div_ceil(4)),
+            vec8: false,
             sums: 0,
             gradient: false,
             decode: false,
@@ -78,6 +84,16 @@ impl TileRequest {
             decode: true,
             ..Self::forward(shape, flops)
         }
+    }
+
+    /// True where a row is longer than one invocation has room for, whatever the device.
+    pub fn is_wide(&self) -> bool {
+        self.vec4s.iter().sum::<u32>() > MOST_OF_ONE
+    }
+
+    /// Workgroup memory of the workgroup strategy's tile.
+    pub fn staged_bytes(&self, tiling: &Tiling) -> u32 {
+        workgroup_tile_bytes(tiling, self.vec4s, if self.vec8 { 2 } else { 1 })
     }
 
     /// True where a call takes tiles that compile fast.

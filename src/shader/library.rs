@@ -109,6 +109,7 @@ modules! {
     "strategy/lanes",
     "strategy/products",
     "strategy/registers",
+    "strategy/shared_rows",
     "strategy/spread_steps",
     "strategy/staging",
     "strategy/subgroup",

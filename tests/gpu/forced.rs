@@ -29,6 +29,8 @@ fn choices(gpu: &Gpu) -> Vec<PlanOptions> {
         [50, 1, 2, 5, 30],
         [33, 1, 5, 1, 32],
         [16, 1, 1, 32, 32],
+        [32, 16, 2, 2, 4],
+        [21, 3, 1, 4, 4],
     ]
     .into_iter()
     .map(|tiling| of(StrategyKind::Workgroup, tiling))

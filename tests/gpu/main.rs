@@ -37,3 +37,4 @@ mod sparse;
 mod stored;
 mod tiles;
 mod tree;
+mod wide;

@@ -210,7 +210,8 @@ fn default_variants() -> BTreeSet<Variant> {
             Plan::backward(&backward, &caps, &choice).expect("a plan"),
         ]
     };
-    let all = [64, 128, 256].map(|dim| [plans(software.clone(), dim), plans(Caps::BASELINE, dim)]);
+    let all =
+        [64, 128, 256, 576].map(|dim| [plans(software.clone(), dim), plans(Caps::BASELINE, dim)]);
     let plans = all.iter().flatten().flatten();
     plans
         .flat_map(|plan| plan.steps().iter().map(|step| step.variant()))

@@ -42,16 +42,18 @@ fn tilings() -> impl Strategy<Value = (Option<u32>, Tiling)> {
         };
         (Some(width), tiling)
     });
-    let staged = (1u32..200, 1u32..9, 1u32..9, 1u32..9).prop_map(|(invocations, rows, keys, n)| {
-        let tiling = Tiling {
-            invocations,
-            lanes_per_row: 1,
-            rows,
-            keys,
-            tile: keys * n,
-        };
-        (None, tiling)
-    });
+    let lanes = prop_oneof![3 => Just(1u32), 1 => 1u32..17];
+    let staged =
+        (lanes, 1u32..200, 1u32..9, 1u32..9, 1u32..9).prop_map(|(lanes, slots, rows, keys, n)| {
+            let tiling = Tiling {
+                invocations: slots.div_ceil(lanes) * lanes,
+                lanes_per_row: lanes,
+                rows,
+                keys,
+                tile: keys * n,
+            };
+            (None, tiling)
+        });
     let wrong = (
         prop_oneof![clusters.clone(), staged.clone()],
         0..5,
@@ -131,7 +133,8 @@ fn runs(strategy: Inner, tiling: &Tiling) -> TestCaseResult {
             prop_assert!(lanes == width && keys == width && tile == width);
         }
         Inner::Workgroup => {
-            prop_assert!(invocations > 0 && lanes == 1 && tile.is_multiple_of(keys))
+            prop_assert!((1..=16).contains(&lanes) && tile.is_multiple_of(keys));
+            prop_assert!(invocations > 0 && invocations.is_multiple_of(lanes));
         }
     }
     Ok(())
@@ -244,7 +247,7 @@ fn tilings_that_no_kernel_can_run_are_refused() {
         (
             "lanes",
             Tiling {
-                lanes_per_row: 2,
+                lanes_per_row: 3,
                 ..sound
             },
         ),
@@ -280,7 +283,15 @@ fn wide_subgroups_share_rows() {
         let caps = Caps::BASELINE
             .with_class(class)
             .with_subgroups(Subgroups { min, max: min });
-        for (len, dim) in [(16, 1), (3000, 1), (16, 64), (3000, 64), (3000, 256)] {
+        for (len, dim) in [
+            (16, 1),
+            (3000, 1),
+            (16, 64),
+            (3000, 64),
+            (3000, 256),
+            (16, 576),
+            (3000, 576),
+        ] {
             let problem = Problem::new(Shape::square(1, 8, len, dim), Element::F32);
             for gradient in [false, true] {
                 let plan = plan(problem.clone(), gradient, &caps, &PlanOptions::default())

@@ -32,3 +32,4 @@ mod table;
 mod tools;
 mod tools_catch;
 mod tree;
+mod wide;

@@ -141,8 +141,8 @@ fn bad_input_is_refused_with_the_actual_value() {
         (|p| p.shape.kv_heads = 3, "a multiple of kv_heads = 3"),
         (|p| p.shape.kv_heads = 0, "kv_heads is 0"),
         (|p| p.shape.head_dim = 0, "head_dim is 0"),
-        (|p| p.shape.head_dim = 257, "1 to 256"),
-        (|p| p.shape.value_dim = 300, "value_dim is 300"),
+        (|p| p.shape.head_dim = 577, "1 to 576"),
+        (|p| p.shape.value_dim = 600, "value_dim is 600"),
         (|p| p.shape.kv_len = u32::MAX, "kv_len is 4294967295"),
         (|p| p.k.element = Element::F16, "must be of one type"),
         (|p| p.q.layout.batch = 1 << 40, "operand q ends at element"),
@@ -288,8 +288,8 @@ prop_compose! {
         group in 1u32..4,
         q_len in 0u32..3000,
         kv_len in 0u32..70_000,
-        head_dim in 1u32..=256,
-        value_dim in 1u32..=256,
+        head_dim in 1u32..=576,
+        value_dim in 1u32..=576,
     ) -> Shape {
         Shape { batch, q_heads: kv_heads * group, kv_heads, q_len, kv_len, head_dim, value_dim }
     }

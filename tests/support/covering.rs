@@ -176,6 +176,7 @@ fn excludes(a: Level, b: Level) -> bool {
         {
             true
         }
+        // Shared rows there have variants of their own.
         (Level::Strategy(Strategy::Workgroup), Level::Lanes(lanes)) => lanes > 1,
         (Level::Strategy(Strategy::Workgroup), Level::KeyLoop(key_loop)) => key_loop,
         // Two rows of so many channels take seconds to compile and add nothing.
@@ -467,7 +468,14 @@ fn fit_tile(key: &mut Prefill) {
         (tiling.lanes_per_row, tiling.keys, tiling.tile) = (width, width, width);
         return;
     }
-    let chunks = key.chunks + key.value_chunks;
-    let fits = |tile: &u32| workgroup_tile_bytes(*tile, chunks) <= Caps::BASELINE.workgroup_memory;
-    tiling.tile = [16, 8].into_iter().find(fits).unwrap_or(tiling.keys);
+    let vec4s = [key.chunks, key.value_chunks];
+    let of_chunk = if key.vec8 { 2 } else { 1 };
+    let of = |tile: u32| Tiling {
+        keys: tile.min(4),
+        tile,
+        ..*tiling
+    };
+    let bytes = |tile: &u32| workgroup_tile_bytes(&of(*tile), vec4s, of_chunk);
+    let fits = |tile: &u32| bytes(tile) <= Caps::BASELINE.workgroup_memory;
+    *tiling = of([16, 8, 4].into_iter().find(fits).unwrap_or(2));
 }

@@ -62,7 +62,7 @@ pub struct Extent {
 
 /// Sizes on either side of the tiles that kernels use.
 const EDGES: [u32; 14] = [1, 2, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 65];
-const DIMS: [u32; 8] = [64, 80, 96, 112, 128, 160, 192, 256];
+const DIMS: [u32; 10] = [64, 80, 96, 112, 128, 160, 192, 256, 512, 576];
 
 /// A case of a seed. Its problem is legal, but for what a device may lack.
 pub fn case(draw: &mut Draw, extent: Extent) -> Case {

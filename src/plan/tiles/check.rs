@@ -1,13 +1,14 @@
 //! Which tilings a strategy can run: those of the table as those that a caller asks for.
 
 use crate::caps::Caps;
-use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
+use crate::kernel::{Strategy, Tiling};
 
 use super::TileRequest;
 
 /// Columns of a step or a tile: each has a bit of one word in masks and marks.
 const MOST_KEYS: u32 = 32;
-/// Invocations that add up a row's scores, in four exchanges (`shaders/strategy/lanes.wgsl`).
+/// Invocations that add up a row's scores, in four exchanges (`shaders/strategy/lanes.wgsl`), or one after the other
+/// (`shared_rows.wgsl`).
 const MOST_LANES: u32 = 16;
 /// Rows of an invocation. 16 of D = 64 took lavapipe 15 s to compile; the table has 8 at the most.
 const MOST_ROWS: u32 = 16;
@@ -106,14 +107,15 @@ fn check_channels(tiling: &Tiling, width: u32) -> Result<(), String> {
     ))
 }
 
-/// Whole steps of rows that one invocation has to itself.
+/// Whole rows, and whole steps.
 fn check_steps(tiling: &Tiling) -> Result<(), String> {
-    if tiling.lanes_per_row == 1 && tiling.tile.is_multiple_of(tiling.keys) {
+    let whole_rows = tiling.invocations.is_multiple_of(tiling.lanes_per_row);
+    if whole_rows && tiling.tile.is_multiple_of(tiling.keys) {
         return Ok(());
     }
     Err(format!(
-        "{tiling}, {} keys a step, is no tile of the workgroup strategy; lanes per row must be 1, and keys per tile a \
-         multiple of keys per step",
+        "{tiling}, {} keys a step, is no tile of the workgroup strategy; invocations must be a multiple of lanes per row, \
+         and keys per tile a multiple of keys per step",
         tiling.keys
     ))
 }
@@ -143,7 +145,7 @@ fn check_memory(
 ) -> Result<(), String> {
     let staged = match strategy {
         Strategy::Subgroup { .. } | Strategy::Channels { .. } => 0,
-        Strategy::Workgroup => workgroup_tile_bytes(tiling.tile, tile_request.chunks),
+        Strategy::Workgroup => tile_request.staged_bytes(tiling),
     };
     let bytes = staged + tile_request.sums * tiling.invocations * 4;
     if bytes > caps.workgroup_memory {

@@ -2,7 +2,7 @@
 
 use crate::caps::{AdapterClass, Caps, Subgroups};
 use crate::error::{Error, Result};
-use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
+use crate::kernel::{Strategy, Tiling};
 use crate::plan::{Declined, PlanOptions, StrategyKind};
 
 use super::{TileChoice, TileRequest, channels, check, gpu, software};
@@ -14,6 +14,10 @@ pub(in crate::plan) fn choose(
 ) -> Result<TileChoice> {
     let mut declined = Vec::new();
     let vec8 = vec8_loads(caps, options, &mut declined)?;
+    let tile_request = TileRequest {
+        vec8,
+        ..tile_request
+    };
     if options.strategy != Some(StrategyKind::Workgroup) {
         let key_loop = options.key_loop.unwrap_or(software::key_loop_pays(caps));
         match subgroup(tile_request, caps, options, key_loop) {
@@ -121,6 +125,10 @@ fn subgroup(
              it must be a power of two, at least 4 and at most the smaller"
         ));
     }
+    let too_long = too_long(tile_request, width, caps).filter(|_| options.tiling.is_none());
+    if let Some(reason) = too_long {
+        return Err(reason);
+    }
     if tile_request.decode {
         return channels::choose(tile_request, (width, min, max), options, caps);
     }
@@ -135,6 +143,22 @@ fn subgroup(
     Ok((strategy, tiling))
 }
 
+/// Words of a long row that an invocation holds. A thread of a GPU has 255 registers at most, and SwiftShader's compiler
+/// takes minutes and gigabytes for 256.
+pub(super) const MOST_WORDS: u32 = 160;
+
+/// Why the lanes of a cluster, four to sixteen, are too few for a long row, which more invocations share in workgroup
+/// memory. Lavapipe's registers are memory.
+fn too_long(tile_request: TileRequest, width: u32, caps: &Caps) -> Option<String> {
+    let lanes = width.min(16);
+    let words = tile_request.channels.div_ceil(lanes);
+    let is_lavapipe = caps.class == AdapterClass::Cpu && width >= 8;
+    let too_long = tile_request.is_wide() && !is_lavapipe && words > MOST_WORDS;
+    too_long.then(|| {
+        format!("each of {lanes} lanes would hold {words} words of a row; allowed are {MOST_WORDS}")
+    })
+}
+
 /// The tiles that the table of the device's class names.
 fn subgroup_tiling(
     tile_request: TileRequest,
@@ -145,7 +169,7 @@ fn subgroup_tiling(
 ) -> Tiling {
     let (invocations, lanes_per_row, rows) = match class {
         AdapterClass::Cpu => software::subgroup(tile_request, width, key_loop),
-        _ => gpu::subgroup(tile_request.channels, width, max),
+        _ => gpu::subgroup(tile_request, width, max),
     };
     let lanes_per_row = lanes_per_row.max(check::least_lanes(width));
     let slots = invocations / lanes_per_row;
@@ -179,24 +203,27 @@ fn workgroup_tiling(tile_request: TileRequest, caps: &Caps) -> Result<Tiling, St
         AdapterClass::Cpu => software::workgroup(tile_request, caps.lanes),
         _ => gpu::workgroup(tile_request),
     };
-    let sums = tile_request.sums * table.invocations * 4;
-    let bytes = |tile| workgroup_tile_bytes(tile, tile_request.chunks) + sums;
-    let mut fitting = table.tiles.iter().copied();
-    let tile = fitting.find(|&tile| bytes(tile) <= caps.workgroup_memory);
-    let tile = tile.ok_or_else(|| {
-        format!(
-            "a tile of 4 keys needs {} bytes of workgroup memory; the device grants {}",
-            workgroup_tile_bytes(4, tile_request.chunks),
-            caps.workgroup_memory
-        )
-    })?;
-    let slots = table.invocations;
+    let slots = table.invocations / table.lanes_per_row;
     let needed = tile_request.rows.div_ceil(slots).next_power_of_two();
-    Ok(Tiling {
+    let of = |&tile: &u32| Tiling {
         invocations: table.invocations,
-        lanes_per_row: 1,
+        lanes_per_row: table.lanes_per_row,
         rows: table.rows.min(needed),
         keys: table.keys.min(tile),
         tile,
+    };
+    let sums = tile_request.sums * table.invocations * 4;
+    let bytes = |tiling: &Tiling| tile_request.staged_bytes(tiling) + sums;
+    let mut tilings = table.tiles.iter().map(of);
+    let fitting = tilings
+        .clone()
+        .find(|tiling| bytes(tiling) <= caps.workgroup_memory);
+    fitting.ok_or_else(|| {
+        let least = tilings.next_back().unwrap_or_else(|| of(&1));
+        format!(
+            "{least} needs {} bytes of workgroup memory; the device grants {}",
+            bytes(&least),
+            caps.workgroup_memory
+        )
     })
 }

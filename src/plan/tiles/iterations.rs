@@ -33,7 +33,12 @@ pub(in crate::plan) fn iterations(
     let own = u64::from(match chosen.strategy {
         Strategy::Subgroup { .. } | Strategy::Channels { .. } => 1,
         Strategy::Workgroup => {
-            tiling.tile / tiling.keys + loads(shape.head_dim) + loads(shape.value_dim) + 4
+            // Steps, and in each the scores of two operands over the lanes of a row.
+            let sums = 2 * (tiling.lanes_per_row + 1) * u32::from(tiling.lanes_per_row > 1);
+            tiling.tile / tiling.keys * (1 + sums)
+                + loads(shape.head_dim)
+                + loads(shape.value_dim)
+                + 4
         }
     });
     let pairs = u64::from(tiling.tile) * u64::from(tiling.rows);

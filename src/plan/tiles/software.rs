@@ -3,6 +3,7 @@
 use crate::caps::{AdapterClass, Caps};
 
 use super::TileRequest;
+use super::choose::MOST_WORDS;
 use super::gpu::WorkgroupTable;
 
 /// Below this work a call takes the variant that compiles fastest. On lavapipe 4 rows a lane compile for 2 s (D = 64),
@@ -74,6 +75,9 @@ fn gradient_rows(channels: u32, small: bool, key_loop: bool) -> (u32, u32) {
 
 /// Tiles of the workgroup strategy on an adapter of `lanes` lanes.
 pub(super) fn workgroup(tile_request: TileRequest, lanes: u32) -> WorkgroupTable {
+    if tile_request.is_wide() {
+        return wide(tile_request);
+    }
     let channels = tile_request.channels;
     let small = tile_request.flops < SMALL_WORK;
     // Rows per invocation on lavapipe, D = 64 and tiles of 16 keys in steps of 2: 8 run at 25 GFLOP/s and compile
@@ -103,8 +107,26 @@ pub(super) fn workgroup(tile_request: TileRequest, lanes: u32) -> WorkgroupTable
     };
     WorkgroupTable {
         invocations: 32,
+        lanes_per_row: 1,
         rows,
         keys,
         tiles,
+    }
+}
+
+/// Rows of up to 576 channels, shared by as many invocations as they take, up to 16. D = 576, Dv = 512, seconds to compile
+/// on two busy cores, forward, decode, grad_kv and grad_q: lavapipe 1.4, 0.7, 2.0 and 1.4 (`subgroup`: 2.4, 3.2, 7.2 and
+/// 3.6), SwiftShader 1.5, 2.1 and, both gradients, 4.1; four lanes of a subgroup took it more than 20.
+fn wide(tile_request: TileRequest) -> WorkgroupTable {
+    WorkgroupTable {
+        invocations: 32,
+        lanes_per_row: tile_request
+            .channels
+            .div_ceil(MOST_WORDS)
+            .next_power_of_two()
+            .min(16),
+        rows: 1,
+        keys: 2,
+        tiles: &[8, 4, 2, 1],
     }
 }

@@ -4,7 +4,7 @@ use wgpu_attention::Layout;
 
 use crate::support::drawn::Draw;
 
-const SIZES: [u32; 24] = [
+const SIZES: [u32; 26] = [
     0,
     1,
     2,
@@ -20,6 +20,8 @@ const SIZES: [u32; 24] = [
     255,
     256,
     257,
+    576,
+    577,
     1000,
     65_535,
     65_536,

@@ -47,7 +47,7 @@ impl Drawn {
         let mut draw = Draw::new(seed);
         let extent = Extent {
             len: draw.pick(&[40, 90, 140]),
-            dim: draw.pick(&[24, 24, 64, 64, 64, 128, 256]),
+            dim: draw.pick(&[24, 24, 64, 64, 64, 128, 256, 576]),
             outputs: 512,
         };
         let mut case = drawn::case(&mut draw, extent);

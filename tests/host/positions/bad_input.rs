@@ -41,7 +41,7 @@ fn bad_parameters_are_refused() {
             dim(32).with_start(34),
             "the first rotary channel is 34; allowed is at most",
         ),
-        (Rotary::new(512), "head_dim"),
+        (Rotary::new(577), "head_dim"),
         (dim(64).with_base(f64::NAN), "rope_theta"),
         (with(RopeKind::Linear { factor: 0.99 }), "factor"),
         (

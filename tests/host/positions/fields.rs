@@ -182,6 +182,6 @@ fn sizes_that_do_not_fit() {
     assert_eq!(third.map(|r| (r.start, r.dim)), Ok((128, 64)));
     refused(
         r#"{"qk_rope_head_dim": 4294967295, "qk_nope_head_dim": 4294967295}"#,
-        "head_dim|1 to 256",
+        "head_dim|1 to 576",
     );
 }

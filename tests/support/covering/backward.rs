@@ -5,7 +5,7 @@ use wgpu_attention::internal::{
     Delta, GradBias, GradKeyBias, GradKv, GradQ, GradScore, GradSinks, Gradient, Input, MaskKey,
     Prefill, Reduce, ScoreNumbers, Strategy, Variant, workgroup_tile_bytes,
 };
-use wgpu_attention::{Caps, Element};
+use wgpu_attention::{Caps, Element, Tiling};
 
 use super::{Level, Scheme, pairwise, prefill};
 
@@ -115,19 +115,25 @@ pub fn all() -> Vec<Variant> {
         .collect()
 }
 
-/// The longest rows, which take half a minute to compile for a lane that holds them whole.
+/// Long rows, which take half a minute to compile for a lane that holds them whole, and the longest.
 fn long() -> impl Iterator<Item = Variant> {
-    [Kernel::Kv, Kernel::Q].into_iter().map(|kernel| {
+    let subgroup = Strategy::Subgroup {
+        width: 8,
+        fixed: true,
+    };
+    [
+        (subgroup, (256, 256), 4, Kernel::Q),
+        (Strategy::Workgroup, (576, 512), 16, Kernel::Kv),
+    ]
+    .map(|(strategy, (d, dv), lanes, kernel)| {
         variant(vec![
-            Level::Strategy(Strategy::Subgroup {
-                width: 8,
-                fixed: true,
-            }),
-            Level::Dims(256, 256),
-            Level::Lanes(4),
+            Level::Strategy(strategy),
+            Level::Dims(d, dv),
+            Level::Lanes(lanes),
             Level::Gradient(kernel),
         ])
     })
+    .into_iter()
 }
 
 /// Every gradient over lists with bits, and over documents and a boolean mask, of drafts that branch, one in each strategy; a bias comes before
@@ -178,6 +184,10 @@ fn masked() -> impl Iterator<Item = Variant> {
                     Level::Gradient(kernel),
                     Level::Mask(mask),
                 ];
+                // Half of them in rows that invocations share.
+                let shares = matches!(kernel, Kernel::Q | Kernel::KeyBias | Kernel::T5);
+                levels
+                    .extend((shares && strategy == Strategy::Workgroup).then_some(Level::Lanes(8)));
                 levels.extend(match kernel {
                     Kernel::Bias | Kernel::KeyBias | Kernel::Q => Some(Level::BiasFirst),
                     Kernel::Slopes => Some(Level::Scheme(Scheme::Alibi { positions: false })),
@@ -210,12 +220,13 @@ fn variant(levels: Vec<Level>) -> Variant {
 
 /// A tile that leaves room for the sums.
 fn with_room(mut key: Gradient) -> Gradient {
-    let bytes = |tile| {
-        workgroup_tile_bytes(tile, key.chunks + key.value_chunks)
-            + ScoreNumbers::T5.parts() * key.tiling.invocations * 4
+    let vec4s = [key.chunks, key.value_chunks];
+    let bytes = |tiling: &Tiling| {
+        workgroup_tile_bytes(tiling, vec4s, if key.vec8 { 2 } else { 1 })
+            + ScoreNumbers::T5.parts() * tiling.invocations * 4
     };
     while key.strategy == Strategy::Workgroup
-        && bytes(key.tiling.tile) > Caps::BASELINE.workgroup_memory
+        && bytes(&key.tiling) > Caps::BASELINE.workgroup_memory
     {
         key.tiling.tile /= 2;
     }

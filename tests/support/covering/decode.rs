@@ -62,6 +62,29 @@ fn dimensions() -> Vec<Vec<Level>> {
 
 /// A set of decode variants in which every two properties that may meet do meet.
 pub fn decode() -> impl Iterator<Item = Variant> {
-    let variants = pairwise(&dimensions()).into_iter();
+    let channels = Strategy::Channels {
+        width: 8,
+        fixed: true,
+    };
+    let scheme = Scheme::Fused {
+        layout: RotaryLayout::Half,
+        positions: false,
+    };
+    // The longest rows, and those in as many invocations as may share one.
+    let longest = [
+        vec![Level::Strategy(channels)],
+        vec![
+            Level::Strategy(Strategy::Workgroup),
+            Level::Lanes(16),
+            Level::Scheme(scheme),
+            Level::Aligned(true),
+        ],
+    ]
+    .map(|mut levels| {
+        levels.push(Level::Dims(576, 512));
+        levels.push(Level::Elements(Element::F16, Element::F16, Element::F16));
+        levels
+    });
+    let variants = pairwise(&dimensions()).into_iter().chain(longest);
     variants.map(|levels| Variant::Decode(Decode(prefill(levels))))
 }

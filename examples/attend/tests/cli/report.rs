@@ -76,6 +76,13 @@ fn adapters_are_listed_and_chosen() {
     attend(&["--random", "1,1,1,4,4,8", "--adapter", "0", "--json"]).succeeded();
 }
 
+/// The sizes of latent attention.
+#[test]
+fn heads_of_576_channels() {
+    let run = attend(&["--random", "1,4,1,3,20,576,512", "--explain"]).succeeded();
+    assert!(run.stdout.contains("D<=576 Dv<=512"), "{run:?}");
+}
+
 #[test]
 fn random_operands_of_every_type() {
     for element in ["f32", "f16", "bf16"] {

@@ -45,7 +45,7 @@ pub fn draw(draw: &mut Draw) -> Task {
 fn problem(draw: &mut Draw) -> Problem {
     let extent = Extent {
         len: 300,
-        dim: 256,
+        dim: 576,
         outputs: 1,
     };
     let mut p = case(draw, extent).problem;
@@ -256,7 +256,7 @@ fn backward(draw: &mut Draw) -> Backward {
 
 fn merge(draw: &mut Draw) -> Merge {
     let sizes = [draw.near(1, 3), draw.near(1, 8), draw.near(1, 500)];
-    let (parts, dim) = (draw.near(1, 9), draw.near(1, 256));
+    let (parts, dim) = (draw.near(1, 9), draw.near(1, 576));
     let mut merge = Merge::new(parts, sizes, dim, draw.pick(&Element::ALL));
     merge.sinks = draw.rarely().then(|| {
         let count = sizes[1].min(9);
@@ -267,7 +267,7 @@ fn merge(draw: &mut Draw) -> Merge {
 }
 
 fn rotation(draw: &mut Draw) -> Rotation {
-    let dim = draw.near(2, 256);
+    let dim = draw.near(2, 576);
     let sizes = [draw.near(1, 3), draw.near(1, 8), draw.near(1, 500)];
     let mut rotation = Rotation::new(rotary(draw, dim), sizes, draw.pick(&Element::ALL));
     spoil(draw, &mut rotation.rows);
