@@ -176,11 +176,13 @@ impl KvCacheOptions {
     }
 
     /// The scheme by which keys are rotated as they are written.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn rotary_of_append(&self) -> Option<&Rotary> {
         self.rotary.as_ref().filter(|_| self.rotated)
     }
 
     /// Pairs of a token's rotary row, where keys are rotated.
+    #[cfg(feature = "wgpu")]
     pub(crate) fn rotary_pairs(&self) -> u32 {
         let rotary = self.rotary_of_append();
         rotary.map_or(0, |rotary| {

@@ -220,7 +220,9 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
     assert!(cached.len() <= 20, "{}", cached.len());
     let stored: Vec<_> = crate::support::covering::stored::stored().collect();
     assert!(stored.len() <= 20, "{}", stored.len());
-    let others = variants.iter().filter(|v| !cached.contains(v) && !stored.contains(v));
+    let others = variants
+        .iter()
+        .filter(|v| !cached.contains(v) && !stored.contains(v));
     let others: Vec<&Variant> = others.collect();
     let few = others.iter().filter(|v| matches!(v, Variant::Decode(_)));
     let few = few.count();

@@ -164,7 +164,8 @@ fn plan(problem: &Problem) -> Result<Plan, Error> {
 fn only_keys_and_values_have_scales() {
     for element in Element::QUANTIZED {
         assert!(plan(&problem().with_kv_elements(element, Element::F32)).is_ok());
-        let changes: [(&str, fn(&mut Problem, Element)); 3] = [
+        type Change = fn(&mut Problem, Element);
+        let changes: [(&str, Change); 3] = [
             ("q", |p, x| p.q.element = x),
             ("o", |p, x| p.o.element = x),
             ("bias", |p, x| p.score.bias_element = x),

@@ -40,7 +40,7 @@ fn tree(case: &mut Case) {
         let (b, i) = (n / shape.q_len, n % shape.q_len);
         [i, i / 2, i * i % (i + 1), 0][((b + i) % 4) as usize] as i32 - 1
     };
-    let parents = (0..shape.batch * shape.q_len).map(parent).collect();
+    let parents: Vec<i32> = (0..shape.batch * shape.q_len).map(parent).collect();
     case.problem.mask.tree = Some(match shape.kv_len.is_multiple_of(2) {
         true => on_device(&parents, case),
         false => Tree::Host(parents),
@@ -48,7 +48,7 @@ fn tree(case: &mut Case) {
 }
 
 /// The same tree in the case's buffer.
-pub fn on_device(parents: &Vec<i32>, case: &mut Case) -> Tree {
+pub fn on_device(parents: &[i32], case: &mut Case) -> Tree {
     let words = Tree::words(case.problem.shape.q_len, parents);
     case.values.tree = Some(words.expect("a legal tree"));
     Tree::Device
