@@ -55,8 +55,9 @@ impl Storage {
         Self { element, ..self }
     }
 
-    /// Keys of a ring are rotated as they are read, by their place in it.
+    /// Keys of a ring are rotated as they are read, by their place in it, so that no Hadamard rotation may come after.
     fn options(&self, config: &Config, longest: usize) -> KvCacheOptions {
+        let rotated = !matches!(self.kind, CacheKind::Ring { .. });
         let rotary = Rotary::new(config.head_dim as u32)
             .with_base(config.rope_base)
             .with_layout(RotaryLayout::Interleaved);
@@ -66,7 +67,8 @@ impl Storage {
             .with_v(self.element)
             .with_q_len(longest as u32)
             .with_rotary(Some(rotary))
-            .with_rotated(!matches!(self.kind, CacheKind::Ring { .. }))
+            .with_rotated(rotated)
+            .with_k_hadamard(rotated && self.element == Element::Int4)
     }
 }
 

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use chat::plain::Stream;
 use chat::sample::Sampling;
-use clap::Parser;
+use clap::{Parser, ValueEnum};
+use wgpu_attention::Element;
 
 use crate::values::{above_zero, count, page, probability, seed, stream, temperature};
 
@@ -42,6 +43,9 @@ pub struct Args {
     /// Keeps keys and values in pages of N tokens, a power of two
     #[arg(long, value_name = "N", num_args = 0..=1, require_equals = true, default_missing_value = "64", value_parser = page)]
     pub paged: Option<u32>,
+    /// How keys and values are stored: f32, or rounded to 8 or 4 bits
+    #[arg(long, value_enum, default_value = "f32")]
+    pub kv: Kv,
     /// Keeps the first F tokens and the latest W and no more, however long the text: positions count within these
     #[arg(long, value_name = "F,W", value_parser = stream, conflicts_with_all = ["paged", "context", "check"])]
     pub stream: Option<Stream>,
@@ -60,7 +64,7 @@ pub struct Args {
     pub seed: u64,
 
     /// Attention on the CPU by its definition, without the library
-    #[arg(long, conflicts_with = "paged")]
+    #[arg(long, conflicts_with_all = ["paged", "kv"])]
     pub reference: bool,
     /// Compares the answer's logits with those of one full pass of --reference
     #[arg(long, requires = "prompt")]
@@ -71,6 +75,23 @@ pub struct Args {
     /// Prints one object with text, tokens and measures in place of the text
     #[arg(long, requires = "prompt")]
     pub json: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum Kv {
+    F32,
+    Int8,
+    Int4,
+}
+
+impl From<Kv> for Element {
+    fn from(kv: Kv) -> Self {
+        match kv {
+            Kv::F32 => Self::F32,
+            Kv::Int8 => Self::Int8,
+            Kv::Int4 => Self::Int4,
+        }
+    }
 }
 
 impl Args {

@@ -63,7 +63,7 @@ fn run(args: &Args) -> Result<()> {
         false => Some(Gpu::open(&adapter::choose(args.adapter.as_deref())?)?),
     };
     let first = first_prompt(args, &tokenizer, template.as_ref())?;
-    let storage = storage(args, &model, first.len())?;
+    let storage = storage(args, &model, first.len())?.with_element(args.kv.into());
     let part = args.stream.map_or(PART, |s| part_of_stream(s.window));
     let passes = [1, 1 + args.speculative, part];
     let cache: Box<dyn Cache + '_> = match &gpu {

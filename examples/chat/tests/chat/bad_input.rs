@@ -143,6 +143,8 @@ fn bad_command_lines() {
         (&["--stream=4,32", "--paged"], "cannot be used with"),
         (&["--stream=4,32", "--check", PROMPT], "cannot be used with"),
         (&["--reference", "--paged"], "cannot be used with"),
+        (&["--reference", "--kv=int8"], "cannot be used with"),
+        (&["--kv=int3"], "int8"),
         (&["--raw"], "--prompt"),
         (&["--check"], "--prompt"),
         (&["--reference", "--adapter=0"], "cannot be used with"),

@@ -7,6 +7,7 @@ use chat::generate::{PART, Writer};
 use chat::model::{Model, Wanted};
 use chat::plain::{Plain, Stream};
 use chat::sample::Sampling;
+use wgpu_attention::Element;
 
 use super::tool::{gpu, open, tiny};
 
@@ -62,6 +63,41 @@ fn any_cut_of_a_text_gives_the_logits_of_one_pass() {
             assert_eq!(cache.len(), 70);
         }
     }
+}
+
+/// Few bits round keys and values, 4 more than 8, and take less memory, whatever the address.
+#[test]
+fn fewer_bits_are_near() {
+    let model = model();
+    let text = prompt(60);
+    let whole = in_parts(&model, &mut Plain::new(&model.config), &text, 60);
+    let stream = Stream {
+        first: 2,
+        window: 40,
+    };
+    let mut plain = Plain::new(&model.config).with_stream(Some(stream));
+    let streamed = in_parts(&model, &mut plain, &text, 5);
+    for (storage, wanted) in [
+        (Storage::contiguous(64), &whole),
+        (Storage::paged(64, 16), &whole),
+        (Storage::stream(2, 40), &streamed),
+    ] {
+        let of = |element| {
+            let mut cache = library(&model, storage.with_element(element), &[5]);
+            let logits = in_parts(&model, &mut cache, &text, 5);
+            (rms(&logits, wanted), cache.bytes())
+        };
+        let [exact, int8, int4] = [Element::F32, Element::Int8, Element::Int4].map(of);
+        println!("{storage:?}: {exact:?} {int8:?} {int4:?}");
+        assert!(exact.0 < 1e-4 && 1e-4 < int8.0 && int8.0 < int4.0 && int4.0 < 1.0);
+        assert!(exact.1 > 2 * int8.1 && int8.1 > int4.1);
+    }
+}
+
+/// Of the differences.
+fn rms(a: &[f32], b: &[f32]) -> f32 {
+    let squares: f32 = a.iter().zip(b).map(|(a, b)| (a - b).powi(2)).sum();
+    (squares / a.len() as f32).sqrt()
 }
 
 /// A ring of the first tokens and a window is the definition of just these, long after it is full, and never grows.

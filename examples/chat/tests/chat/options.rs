@@ -50,6 +50,27 @@ fn pages_change_nothing_that_is_said() {
     }
 }
 
+#[test]
+fn fewer_bits_take_less_memory() {
+    let answer = |kv: &str| {
+        let answer = raw(&["--tokens=20", kv, "--check"]);
+        let bytes = answer["cache"]["bytes"].as_u64().expect("a count");
+        let far = answer["check"]["largest_difference"]
+            .as_f64()
+            .expect("a number");
+        (bytes, far)
+    };
+    let [exact, int8, int4] = ["--kv=f32", "--kv=int8", "--kv=int4"].map(answer);
+    assert!(
+        exact.0 > int8.0 && int8.0 > int4.0,
+        "{exact:?} {int8:?} {int4:?}"
+    );
+    assert!(
+        exact.1 < 1e-3 && int8.1 > exact.1,
+        "{exact:?} {int8:?} {int4:?}"
+    );
+}
+
 /// A stream goes on where a context would be full, in memory that does not grow, and says what its definition says.
 #[test]
 fn a_stream_has_no_end() {
