@@ -158,6 +158,14 @@ fn quantised_keys_and_values() -> Result<()> {
             assert_forward(&problem, &Tensors::new(&q, &k, &v), &got, &name);
         }
     }
+    // Gradients read floats.
+    let input = write(
+        &directory("int8-grad"),
+        "in.safetensors",
+        &qkv(Element::F32),
+    );
+    let run = attend(&[&input, "--kv", "int8", "--grad"]);
+    assert_eq!(run.status, Some(2), "{run:?}");
     Ok(())
 }
 
