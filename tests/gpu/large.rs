@@ -7,7 +7,7 @@ use wgpu_attention::{
 };
 
 use crate::backward::run::{Given, run as run_backward, run_and_check_on};
-use crate::device::{Gpu, gpu, say};
+use crate::device::{Gpu, Pace, gpu, is_part, say};
 use crate::run::{buffer, check, forward_strategies, read, run, strategies};
 use crate::support::backward::request;
 use crate::support::cases::{self, Case, Distance, RotaryCase, Setting, Sizes};
@@ -21,8 +21,9 @@ fn limited(gpu: &Gpu, bytes: u64) -> Attention {
 
 /// With the smallest bindings for which there is a plan: cut as far as it goes.
 fn most_limited(gpu: &Gpu, plan: impl Fn(&Attention) -> wgpu_attention::Result<Plan>) -> Attention {
-    let limits = (3..64).map(|n| n << 10);
+    let limits = [3, 4, 6, 8, 12, 16, 24, 32, 48, 64].map(|n| n << 10);
     limits
+        .into_iter()
         .map(|bytes| limited(gpu, bytes))
         .find(|attention| match plan(attention) {
             Ok(_) => true,
@@ -66,15 +67,15 @@ fn settings() -> Vec<Setting> {
     ]
 }
 
-/// Every fourth of the table's cases, other ones for each setting, and some whose axes are all worth a cut.
+/// Every sixth of the table's cases (of a part of the suite every 18th), other ones for each setting, and some whose axes are all worth a cut.
 fn some_cases(setting: &Setting, nth: usize) -> Vec<Case> {
     let sinks = |p: &mut Problem| {
         let sinks = (0..p.shape.q_heads).map(|h| 0.5 - 0.2 * h as f32).collect();
         p.score.sinks = Some(Values::Host(sinks));
     };
     let case = |name, sizes| Case::new(name, setting, sizes).with(sinks);
-    let table = cases::all(setting).into_iter().skip(nth % 4);
-    let mut cases: Vec<_> = table.step_by(4).collect();
+    let table = cases::all(setting).into_iter().skip(nth % 6);
+    let mut cases: Vec<_> = table.step_by(if is_part() { 18 } else { 6 }).collect();
     cases.extend([
         case("a long context", Sizes::two(4, 2, 70, 300)).with(|p| p.mask = Mask::causal()),
         case("one head's", Sizes::one(130, 260))
@@ -115,10 +116,11 @@ fn the_case_table_in_small_bindings() {
     let gpu = gpu();
     let choices = forward_strategies(gpu);
     let mut axes = Axes::default();
+    let mut pace = Pace::new("settings in small bindings", settings().len());
     for (nth, setting) in settings().into_iter().enumerate() {
         for (n, case) in some_cases(&setting, nth).iter().enumerate() {
             let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
-            let choice = &choices[n % choices.len()];
+            let choice = &choices[nth % choices.len()];
             let attention = most_limited(gpu, |a| a.plan_with(&case.problem, choice));
             let (plan, output) = run(gpu, &attention, case, &inputs, choice);
             let context = format!("{}\n{choice:?}\n{plan}", case.name);
@@ -126,6 +128,7 @@ fn the_case_table_in_small_bindings() {
             let (_, again) = run(gpu, &attention, case, &inputs, choice);
             assert!(output == again, "other bits the second time: {context}");
             axes.count(&plan);
+            pace.at(nth);
         }
     }
     axes.assert_all("forward");
@@ -136,6 +139,7 @@ fn the_case_table_backward_in_small_bindings() {
     let gpu = gpu();
     let choices = strategies(gpu);
     let mut axes = Axes::default();
+    let mut pace = Pace::new("settings backward in small bindings", settings().len());
     for (nth, setting) in settings().into_iter().enumerate() {
         for (n, case) in some_cases(&setting, nth).into_iter().enumerate() {
             let case = case.with(|p| {
@@ -150,11 +154,12 @@ fn the_case_table_backward_in_small_bindings() {
                 element: Element::ALL[n % 3],
                 ..Given::new(&case, n as u64)
             };
-            let choice = &choices[n / 2 % choices.len()];
+            let choice = &choices[nth % choices.len()];
             let backward = request(&case, &given);
             let attention = most_limited(gpu, |a| a.plan_backward_with(&backward, choice));
             let plan = run_and_check_on(gpu, &attention, &case, &inputs, &given, choice);
             axes.count(&plan);
+            pace.at(nth);
         }
     }
     axes.assert_all("backward");
