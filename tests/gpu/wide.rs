@@ -74,7 +74,7 @@ fn able(gpu: &Gpu, choices: Vec<PlanOptions>) -> Vec<PlanOptions> {
 fn by_turns<T>(setting: usize, choices: Vec<T>) -> impl Iterator<Item = T> {
     let choices = choices.into_iter().enumerate();
     choices
-        .filter_map(move |(n, choice)| (setting == 0 || (setting + n) % 2 == 0).then_some(choice))
+        .filter_map(move |(n, choice)| (setting == 0 || (setting + n).is_multiple_of(2)).then_some(choice))
 }
 
 #[test]
