@@ -4,6 +4,7 @@ pub mod backward;
 pub mod cached;
 mod decode;
 mod pairwise;
+pub mod ragged;
 pub mod stored;
 
 use wgpu_attention::internal::{
@@ -286,6 +287,7 @@ pub fn forward() -> Vec<Variant> {
         .chain(rotate)
         .chain(cached::cached())
         .chain(listing())
+        .chain(ragged::forward())
         .chain([Check.into(), MaxScores.into()])
         .collect()
 }
@@ -386,6 +388,7 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
         whole_chunks,
         vec8: false,
         positions: element == Element::F16,
+        sequences: false,
     })
 }
 
@@ -428,6 +431,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         },
         chunks: 1,
         value_chunks: 1,
+        q_address: Address::Strided,
         k_address: Address::Strided,
         v_address: Address::Strided,
         score: ScoreKey::default(),
