@@ -261,7 +261,7 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
     (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
-/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries, 20 of caches and 20 of quantised rows, with
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries, 20 of caches, 20 of quantised rows and 8 of ragged batches, with
 /// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();

@@ -120,7 +120,7 @@ impl Ragged {
             let sizes = [1, heads, rows];
             let to = Operand::new(operand.element, gapped(heads, rows, dim));
             let mut bytes = vec![POISON; to.bytes(sizes, dim) as usize];
-            let size = operand.element.size() as usize;
+            let size = operand.element.bytes(1) as usize;
             let len = dim as usize * size;
             let from = row_starts(&operand.layout, sizes);
             for (from, to) in from.zip(row_starts(&to.layout, sizes)) {
@@ -215,7 +215,7 @@ fn hide_unseen(memory: &Case, inputs: &mut Inputs, sequences: &[(Part, Case, Inp
                 .into_iter()
                 .enumerate()
             {
-                let size = operand.element.size() as usize;
+                let size = operand.element.bytes(1) as usize;
                 let at = (h * rows + j) as usize * dim as usize * size;
                 inputs.buffers[n + 1][at..at + dim as usize * size].fill(POISON);
             }
