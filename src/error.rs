@@ -305,6 +305,14 @@ pub enum Error {
          state them in Position::range"
     )]
     Unstated,
+    /// What a ragged batch does not go with.
+    #[error("{what} does not go with a ragged batch (cu_seqlens): {way_out}")]
+    Ragged {
+        /// What was given beside `cu_seqlens`.
+        what: &'static str,
+        /// What to do.
+        way_out: &'static str,
+    },
     /// Rotated keys where nothing rotates.
     #[error(
         "Position::k_rotated says that k holds rotated keys, but no scheme rotates q; state Position::rotary or leave \

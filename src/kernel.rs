@@ -29,6 +29,7 @@ mod rotate;
 mod scan_blocks;
 mod score;
 mod score_blocks;
+mod sequences;
 mod tiles;
 
 use std::fmt;
@@ -60,6 +61,7 @@ pub use rotate::{ROTATED_HEADS, Rotate};
 pub use scan_blocks::ScanBlocks;
 pub use score::ScoreKey;
 pub use score_blocks::ScoreBlocks;
+pub use sequences::Sequences;
 pub use tiles::{Strategy, Tiles, Tiling, workgroup_tile_bytes};
 
 use crate::error::{Error, Result};
@@ -189,6 +191,8 @@ variants! {
     ScanBlocks,
     /// The blocks that are kept, as lists.
     ListBlocks,
+    /// What follows from `cu_seqlens` on the device.
+    Sequences,
 }
 
 impl fmt::Display for Variant {
@@ -230,6 +234,7 @@ impl Variant {
         source.parameters(params::GROUPS);
         // Of tensors whose rows no variant lays otherwise.
         source.slot("address", vec!["address::strided"]);
+        address::compose(&mut source, Address::Strided, Address::Strided, false);
         source.constant("INVOCATIONS", kernel.workgroup().invocations);
         kernel.compose(&mut source);
         source

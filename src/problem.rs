@@ -11,6 +11,7 @@ mod max_score;
 mod mods;
 mod operand;
 pub mod position;
+mod ragged;
 mod role;
 mod score;
 mod segments;
@@ -30,6 +31,8 @@ pub use mods::{
 pub use operand::{Element, Layout, Operand};
 pub(crate) use operand::{INT4_GROUP, INT4_GROUP_WORDS};
 pub use position::{MAX_POSITION, Position, Positions};
+pub use ragged::CuSeqlens;
+pub(crate) use ragged::Tokens;
 pub use role::Role;
 pub(crate) use score::Magnitude;
 pub use score::{
@@ -181,6 +184,11 @@ pub struct Problem {
     pub v_hadamard: bool,
     /// The user's own mask and score functions.
     pub mods: Option<Mods>,
+    /// q, o and lse are ragged: `[1, Hq, total]` rows, of which each batch of the shape has a sequence of at most `q_len`.
+    /// [`Problem::ragged`] makes such a problem.
+    pub cu_seqlens_q: Option<CuSeqlens>,
+    /// The same of k and v, `[1, Hkv, total]` rows. Each side is ragged or not by itself.
+    pub cu_seqlens_k: Option<CuSeqlens>,
     /// `None` is the whole problem. Rows of o and lse outside of a slice's queries are not written.
     pub slice: Option<Slice>,
 }
@@ -202,6 +210,8 @@ setters! {
         with_k_hadamard(k_hadamard: bool);
         with_v_hadamard(v_hadamard: bool);
         with_mods(mods?: Mods);
+        with_cu_seqlens_q(cu_seqlens_q?: CuSeqlens);
+        with_cu_seqlens_k(cu_seqlens_k?: CuSeqlens);
         with_slice(slice?: Slice);
     }
 }
@@ -229,6 +239,8 @@ impl Problem {
             k_hadamard: false,
             v_hadamard: false,
             mods: None,
+            cu_seqlens_q: None,
+            cu_seqlens_k: None,
             slice: None,
         }
     }
@@ -310,9 +322,9 @@ impl Problem {
             }
         }
         self.validate_slice()?;
-        let q = [s.batch, s.q_heads, s.q_len];
         self.kv_address.validate(s)?;
-        let kv = self.kv_address.sizes(s);
+        self.validate_ragged()?;
+        let (q, kv) = (self.q_sizes(), self.kv_sizes());
         self.q.validate("q", q, s.head_dim)?;
         self.k.validate_stored("k", kv, s.head_dim)?;
         self.v.validate_stored("v", kv, s.value_dim)?;
@@ -324,13 +336,15 @@ impl Problem {
             max_score.validate(s)?;
         }
         self.scale.map_or(Ok(()), check_scale)?;
-        self.mask.validate(s)?;
+        let tokens = [self.queries(), self.keys()];
+        self.mask.validate(s, tokens)?;
         self.kv_address.validate_mask(s, &self.mask)?;
         if self.mask.selected_blocks().is_some() {
             self.kv_address.check_strided("the choice of blocks")?;
         }
         self.score.validate(s)?;
-        self.position.validate(s, &self.mask)?;
+        let known = self.resolved();
+        self.position.validate(s, &known.mask, tokens)?;
         let is_ring = matches!(self.kv_address, KvAddress::Ring(_));
         if self.position.within_cache && !is_ring {
             return Err(Error::WithinCache {

@@ -19,7 +19,7 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
-import slot::address for stats;
+import slot::query_address for stats;
 import part::rows_are_keys;
 import slot::strategy for head;
 import slot::strategy for value;

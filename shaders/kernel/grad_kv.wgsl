@@ -19,10 +19,10 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
-import slot::address for stats;
-import slot::address for dk;
+import slot::query_address for stats;
+import slot::key_address for dk;
 import codec::f32_sum for dk;
-import slot::address for dv;
+import slot::key_address for dv;
 @if(!bias) import codec::f32_sum for dv;
 import part::rows_are_keys;
 import slot::strategy for head;
@@ -63,7 +63,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (!work.live) { return; }
     start_strategy(invocation);
 
-    let tile = row_tile(work.tile, params.range.k_begin, params.range.k_end);
+    let end = key_rows_end(work.b);
+    let tile = row_tile(work.tile, params.range.k_begin, end);
+    @if(ragged_keys) if (is_past(tile, end)) { return; }
     let rows = rows_of(tile);
     let own = own_rows(work.b, work.h, rows);
     let k_rows = head_load_rows(own);

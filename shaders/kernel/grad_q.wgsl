@@ -18,8 +18,8 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
-import slot::address for stats;
-import slot::address for dq;
+import slot::query_address for stats;
+import slot::query_address for dq;
 import codec::f32_sum for dq;
 import part::rows_are_queries;
 import slot::strategy for head;
@@ -56,7 +56,9 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (!work.live) { return; }
     start_strategy(invocation);
 
-    let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
+    let end = queries_end(work.b);
+    let tile = row_tile(work.tile, params.range.q_begin, end);
+    @if(ragged_queries) if (is_past(tile, end)) { return; }
     let context = row_context(work.b, work.h, rows_of(tile));
     let stream = stream_of(work.b, work.h);
     let own = own_rows(context);

@@ -18,7 +18,7 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import part::load_value for d_o;
-import slot::address for stats;
+import slot::query_address for stats;
 import part::rows_are_queries;
 import slot::strategy for head;
 import slot::strategy for value;
@@ -56,8 +56,15 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     if (!work.live) { return; }
     start_strategy(invocation);
 
+    let end = queries_end(work.b);
+    let tile = row_tile(work.tile, params.range.q_begin, end);
+    @if(ragged_queries) if (is_past(tile, end)) {
+        if (params.part.accumulate == 0u) {
+            for (var n = invocation.index; n < PARTS; n += INVOCATIONS) { partials[work.number * PARTS + n] = 0.0; }
+        }
+        return;
+    }
     for (var n = 0u; n < PARTS; n++) { sums[n * INVOCATIONS + invocation.index] = 0.0; }
-    let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
     let context = counted_once(row_context(work.b, work.h, rows_of(tile)), tile);
     let stream = stream_of(work.b, work.h);
     let own = own_rows(context);
@@ -92,7 +99,8 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     for (var n = invocation.index; n < PARTS; n += INVOCATIONS) {
         var sum = 0.0;
         for (var m = 0u; m < INVOCATIONS; m++) { sum += sums[n * INVOCATIONS + m]; }
-        let tile = (work.b * params.sizes.q_heads + work.h) * params.partials.tiles + params.partials.first + work.tile;
+        @if(!ragged_queries) let tile = (work.b * params.sizes.q_heads + work.h) * params.partials.tiles + params.partials.first + work.tile;
+        @if(ragged_queries) let tile = work.number;
         let at = tile * PARTS + n;
         partials[at] = sum + select(0.0, partials[at], params.part.accumulate != 0u);
     }

@@ -17,7 +17,7 @@ import slot::k_load for k;
 import slot::rotations;
 import part::load_value for v;
 import slot::o_rows for o;
-import slot::address for lse;
+import slot::query_address for lse;
 import part::rows_are_queries;
 import slot::strategy for head;
 import slot::strategy for value;
@@ -53,9 +53,13 @@ fn main(@builtin(workgroup_id) group: vec3<u32>, @builtin(num_workgroups) groups
     start_strategy(invocation);
 
     @if(!packed) let head = work.h;
-    @if(!packed) let tile = row_tile(work.tile, params.range.q_begin, params.range.q_end);
+    @if(!packed) let begin = params.range.q_begin;
+    @if(!packed) let end = queries_end(work.b);
     @if(packed) let head = work.h * params.work.packed;
-    @if(packed) let tile = row_tile(work.tile, params.range.q_begin * params.work.packed, params.range.q_end * params.work.packed);
+    @if(packed) let begin = params.range.q_begin * params.work.packed;
+    @if(packed) let end = queries_end(work.b) * params.work.packed;
+    let tile = row_tile(work.tile, begin, end);
+    @if(ragged_queries) if (is_past(tile, end)) { return; }
     let context = row_context(work.b, head, rows_of(tile));
     let stream = stream_of(work.b, head);
     let q_rows = head_load_rows(own_rows(context));

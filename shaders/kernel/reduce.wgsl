@@ -1,4 +1,4 @@
-// Adds up partials [B, Hq, tiles, numbers], of the batches and heads that share a number, in a fixed order. An
+// Adds up partials [B, Hq, tiles, numbers], as many tiles as a batch has, of the batches and heads that share a number, in a fixed order. An
 // invocation owns one sum.
 
 import part::params;
@@ -25,9 +25,10 @@ fn main(own: ItemInvocation) {
     var sum = 0.0;
     for (var batch = first_batch; batch < first_batch + params.sharing.batches; batch++) {
         // Read from `aux`: a loop bound straight from a uniform is dear on lavapipe.
-        let tiles = aux[params.bound.at + batch];
+        let tiles = aux[params.partials.tiles_at + batch];
+        let before = aux[params.partials.before_at + batch] * params.sizes.q_heads;
         for (var head = first_head; head < first_head + params.sharing.heads; head++) {
-            let start = (batch * params.sizes.q_heads + head) * tiles;
+            let start = before + head * tiles;
             for (var tile = 0u; tile < tiles; tile++) {
                 sum += partials[(start + tile) * params.partials.stride + n];
             }

@@ -1,9 +1,23 @@
 // Causal, prefix, window, first, lengths and documents along the sequence: for each query at most two intervals of
 // keys, as data.
 
+import part::tokens;
+
 // The keys of the slice that batch b has, one past the last.
 fn keys_end(b: u32) -> u32 {
     return min(min(aux[params.intervals.lens_at + b], params.sizes.kv_len), params.range.k_end);
+}
+
+// The queries of the slice that batch b has, one past the last.
+fn queries_end(b: u32) -> u32 {
+    @if(!ragged_queries) return params.range.q_end;
+    @if(ragged_queries) return min(aux[params.sequences.q_at + b + 1u] - aux[params.sequences.q_at + b], params.range.q_end);
+}
+
+// The keys of the slice that batch b has rows for, one past the last.
+fn key_rows_end(b: u32) -> u32 {
+    @if(!ragged_keys) return params.range.k_end;
+    @if(ragged_keys) return keys_end(b);
 }
 
 // The key index at which query i of batch b stands.
@@ -28,7 +42,7 @@ fn visible_keys(b: u32, i: u32) -> Interval {
     }
     var first_begin = params.range.k_begin;
     if (params.documents.keys_at != NOWHERE) {
-        let segment = params.documents.keys_at + 2u * (b * params.sizes.q_len + i);
+        let segment = params.documents.keys_at + 2u * query_token(b, i);
         first_begin = max(first_begin, aux[segment]);
         end = min(end, aux[segment + 1u]);
     }
@@ -47,7 +61,7 @@ fn is_visible(visible: Interval, j: u32) -> bool {
     // The query that stands at the key.
     let d = i32(j) - diagonal(b, 0u);
     var begin = params.range.q_begin;
-    var end = select(begin, params.range.q_end, j >= params.range.k_begin && j < keys_end(b));
+    var end = select(begin, queries_end(b), j >= params.range.k_begin && j < keys_end(b));
     if (params.intervals.causal != 0u && j >= prefix_end(b)) {
         begin = max(begin, u32(max(d, 0)));
     }
@@ -56,7 +70,7 @@ fn is_visible(visible: Interval, j: u32) -> bool {
         end = min(end, u32(max(d + i32(params.intervals.window_left) + 1, 0)));
     }
     if (params.documents.queries_at != NOWHERE) {
-        let segment = params.documents.queries_at + 2u * (b * params.sizes.kv_len + j);
+        let segment = params.documents.queries_at + 2u * key_token(b, j);
         begin = max(begin, aux[segment]);
         end = min(end, aux[segment + 1u]);
     }

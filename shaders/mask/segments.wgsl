@@ -1,11 +1,13 @@
 // Documents whose ids do not rise along the sequence, or that only the device knows.
 
+@if(segments) import part::tokens;
+
 @if(segments) fn query_segment(b: u32, i: u32) -> u32 {
-    return aux[params.documents.q_at + b * params.sizes.q_len + min(i, params.sizes.q_len - 1u)];
+    return aux[params.documents.q_at + query_token(b, i)];
 }
 
 @if(segments) fn key_segment(b: u32, j: u32) -> u32 {
-    return aux[params.documents.k_at + b * params.sizes.kv_len + min(j, params.sizes.kv_len - 1u)];
+    return aux[params.documents.k_at + key_token(b, j)];
 }
 
 @if(segments) fn row_segment(b: u32, n: u32) -> u32 {

@@ -27,13 +27,13 @@ fn key_index(b: u32, j: u32) -> i32 {
 
 // The position of query i; of the last one beyond the end.
 fn query_position(b: u32, i: u32) -> i32 {
-    @if(q_positions) return bitcast<i32>(aux[params.positions.q_at + b * params.sizes.q_len + min(i, params.sizes.q_len - 1u)]);
+    @if(q_positions) return bitcast<i32>(aux[params.positions.q_at + query_token(b, i)]);
     @if(!q_positions) return diagonal(b, i) - moved(b);
 }
 
 // The position of key j; of the last one beyond the end.
 fn key_position(b: u32, j: u32) -> i32 {
-    @if(k_positions) return bitcast<i32>(aux[params.positions.k_at + b * params.sizes.kv_len + min(j, params.sizes.kv_len - 1u)]);
+    @if(k_positions) return bitcast<i32>(aux[params.positions.k_at + key_token(b, j)]);
     @if(!k_positions) return key_index(b, j);
 }
 

@@ -48,13 +48,13 @@ fn value_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return v_load(row.
 // The rows of the rotary table for query i and key j; 0 where nothing is rotated.
 fn query_rotation(b: u32, i: u32) -> u32 {
     @if(!rotary) return 0u;
-    @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.rotation.q_at + b * params.sizes.q_len + i]));
+    @if(rotary) @if(q_positions) return table_row(bitcast<i32>(aux[params.rotation.q_at + query_token(b, i)]));
     @if(rotary) @if(!q_positions) return table_row(diagonal(b, i) - moved(b));
 }
 
 fn key_rotation(b: u32, j: u32) -> u32 {
     @if(!rotary) return 0u;
-    @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.rotation.k_at + b * params.sizes.kv_len + j])) + params.rotation.key_at;
+    @if(rotary) @if(k_positions) return table_row(bitcast<i32>(aux[params.rotation.k_at + key_token(b, j)])) + params.rotation.key_at;
     @if(rotary) @if(!k_positions) return table_row(key_index(b, j)) + params.rotation.key_at;
 }
 

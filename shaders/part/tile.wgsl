@@ -9,6 +9,11 @@ fn row_tile(n: u32, begin: u32, end: u32) -> Tile {
     return Tile(start, max(start, begin), min(start + TILE_ROWS, end) - 1u);
 }
 
+// No row of it is before row `end`: of a sequence whose length the host did not know.
+fn is_past(tile: Tile, end: u32) -> bool {
+    return tile.first >= end;
+}
+
 // An invocation's rows; the nearest where it has one that the tile has not.
 fn rows_of(tile: Tile) -> array<u32, ROWS> {
     var rows = array<u32, ROWS>();

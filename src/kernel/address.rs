@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::shader::Source;
+
 /// How a row's number becomes a place in its buffer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Address {
@@ -12,6 +14,10 @@ pub enum Address {
     Paged,
     /// The first rows stay, the others go round a ring.
     Ring,
+    /// Rows of queries, of sequences one after the other.
+    RaggedQueries,
+    /// The same of keys.
+    RaggedKeys,
 }
 
 impl Address {
@@ -21,6 +27,8 @@ impl Address {
             Self::Strided => "address::strided",
             Self::Paged => "address::paged",
             Self::Ring => "address::ring",
+            Self::RaggedQueries => "address::ragged_queries",
+            Self::RaggedKeys => "address::ragged_keys",
         }
     }
 }
@@ -31,6 +39,20 @@ impl fmt::Display for Address {
             Self::Strided => "",
             Self::Paged => " paged",
             Self::Ring => " ring",
+            Self::RaggedQueries | Self::RaggedKeys => " ragged",
         })
     }
+}
+
+/// Of a kernel's tensors that have a row per query, or per key, and no codec; `transposed` where its own rows are keys.
+pub(super) fn compose(source: &mut Source, queries: Address, keys: Address, transposed: bool) {
+    source.slot("query_address", vec![queries.module()]);
+    source.slot("key_address", vec![keys.module()]);
+    let (queries, keys) = (
+        queries == Address::RaggedQueries,
+        keys == Address::RaggedKeys,
+    );
+    source.flag("ragged_queries", queries);
+    source.flag("ragged_keys", keys);
+    source.flag("ragged_rows", if transposed { keys } else { queries });
 }

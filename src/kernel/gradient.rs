@@ -4,8 +4,9 @@ use std::fmt;
 
 use crate::shader::Source;
 
+use super::address;
 use super::tiles::Dims;
-use super::{Input, MaskKey, ScoreKey, Strategy, Tiles, Tiling};
+use super::{Address, Input, MaskKey, ScoreKey, Strategy, Tiles, Tiling};
 
 /// The key of a gradient kernel. q and k are rotated before, so it rotates nothing, and it writes f32.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,6 +19,10 @@ pub struct Gradient {
     pub value: Input,
     /// dO
     pub d_o: Input,
+    /// Of q, dO, (lse, Δ) and dq.
+    pub q_address: Address,
+    /// Of k, v, dk and dv.
+    pub k_address: Address,
     /// ⌈D/4⌉
     pub chunks: u32,
     /// ⌈Dv/4⌉
@@ -54,14 +59,16 @@ impl Gradient {
         [head_sum, value_sum]: [bool; 2],
     ) {
         self.tiles().compose(source);
-        for (slot, input) in [
-            ("q_rows", &self.input),
-            ("k_rows", &self.input),
-            ("v_rows", &self.value),
-            ("d_o_rows", &self.d_o),
+        let (queries, keys) = (self.q_address, self.k_address);
+        for (slot, input, address) in [
+            ("q_rows", &self.input, queries),
+            ("k_rows", &self.input, keys),
+            ("v_rows", &self.value, keys),
+            ("d_o_rows", &self.d_o, queries),
         ] {
-            source.slot(slot, input.modules(self.vec8));
+            source.slot(slot, input.modules_at(address, self.vec8));
         }
+        address::compose(source, queries, keys, transposed);
         self.score.compose(source, &self.mask, None);
         self.mask.compose(source);
         for (name, value) in [
@@ -84,10 +91,12 @@ impl Gradient {
         let tiles = self.tiles();
         write!(
             f,
-            "{entry} {} {},{}x{} {}{}{}{}",
+            "{entry} {} {}{},{}{}x{} {}{}{}{}",
             tiles.strategy_name(),
             self.input,
+            self.q_address,
             self.value,
+            self.k_address,
             self.d_o,
             Dims(self.chunks, self.value_chunks),
             self.score,

@@ -88,6 +88,20 @@ kinds! {
         first: u32,
     }
 
+    /// The sequences of a ragged batch.
+    Sequences {
+        /// Where cu_seqlens of queries and of keys lie in `aux`, and how many tokens there are; NOWHERE of a side that is not
+        /// ragged.
+        q_at: u32,
+        k_at: u32,
+        q_total: u32,
+        k_total: u32,
+        /// Where it lies at which number each sequence's tiles begin.
+        tiles_at: u32,
+        /// S
+        count: u32,
+    }
+
     /// Documents, where they lie in `aux`.
     Documents {
         /// As intervals: (begin, end) of the keys of each query, of the queries of each key; may lie NOWHERE.
@@ -191,6 +205,9 @@ kinds! {
         /// Tiles of queries per head, and the first of a step's.
         tiles: u32,
         first: u32,
+        /// Where it lies how many each batch has, and how many those before it have.
+        tiles_at: u32,
+        before_at: u32,
     }
 
     /// Batches and heads that share one of a parameter's.
@@ -248,6 +265,7 @@ groups! {
     sizes: Sizes,
     range: Range,
     intervals: Intervals,
+    sequences: Sequences,
     documents: Documents,
     /// The words of a boolean mask in `aux`.
     mask: Strides,
@@ -340,6 +358,14 @@ impl Params {
                 softcap_inverse: 1.0 / softcap,
                 ..ScoreOf::default()
             },
+            sequences: Sequences {
+                q_at: NOTHING,
+                k_at: NOTHING,
+                q_total: NOTHING,
+                k_total: NOTHING,
+                count: shape.batch,
+                ..Sequences::default()
+            },
             sinks: Place { at: NOTHING },
             documents: Documents {
                 keys_at: NOTHING,
@@ -354,6 +380,18 @@ impl Params {
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
+    }
+
+    /// For kernels of rows, to which a sequence is nothing: all rows of a ragged side, of these sizes, as those of one batch.
+    pub fn of_rows(self, is_ragged: bool, [batch, _, rows]: [u32; 3]) -> Self {
+        if !is_ragged {
+            return self;
+        }
+        self.with(|p| {
+            p.sizes.batch = batch;
+            p.sizes.q_len = rows;
+            (p.range.q_begin, p.range.q_end) = (0, rows);
+        })
     }
 
     /// Rows of queries that a step computes.

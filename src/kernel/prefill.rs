@@ -5,6 +5,7 @@ use std::fmt;
 use crate::problem::position::RotaryLayout;
 use crate::shader::Source;
 
+use super::address;
 use super::tiles::Dims;
 use super::{
     Address, Input, Kernel, MaskKey, Output, ScoreKey, Strategy, Tiles, Tiling, Workgroup,
@@ -18,7 +19,8 @@ pub struct Prefill {
     pub q: Input,
     pub k: Input,
     pub v: Input,
-    /// Where rows of k lie, and those of v.
+    /// Where rows of q, o and lse lie, those of k, and those of v.
+    pub q_address: Address,
     pub k_address: Address,
     pub v_address: Address,
     pub output: Output,
@@ -57,15 +59,16 @@ impl Prefill {
     pub(super) fn compose_rows(&self, source: &mut Source, packed: bool) {
         self.all_tiles().compose(source);
         for (slot, input, address) in [
-            ("q_rows", &self.q, Address::Strided),
+            ("q_rows", &self.q, self.q_address),
             ("k_rows", &self.k, self.k_address),
             ("v_rows", &self.v, self.v_address),
         ] {
             source.slot(slot, input.modules_at(address, self.vec8));
         }
+        address::compose(source, self.q_address, self.v_address, false);
         self.score.compose(source, &self.mask, self.rotary);
         self.mask.compose(source);
-        source.slot("o_rows", self.output.modules(false));
+        source.slot("o_rows", self.output.modules_at(self.q_address, false));
         for (name, value) in [
             ("packed", packed),
             ("count_tiles", self.count_tiles),
@@ -89,8 +92,8 @@ impl Prefill {
             true => String::new(),
             false => format!(",{}", self.k),
         };
-        let (k_address, v_address) = (self.k_address, self.v_address);
-        format!("{}{k}{k_address},{}{v_address}", self.q, self.v)
+        let [q_at, k_at, v_at] = [self.q_address, self.k_address, self.v_address];
+        format!("{}{q_at}{k}{k_at},{}{v_at}", self.q, self.v)
     }
 
     /// What the kernel is, behind the name of its family.

@@ -25,6 +25,8 @@ pub struct Rotate {
     pub vec8: bool,
     /// Positions are given per token.
     pub positions: bool,
+    /// Else they begin anew in each sequence of a ragged batch, whose rows are those of one batch here.
+    pub sequences: bool,
 }
 
 impl Rotate {
@@ -49,6 +51,7 @@ impl Kernel for Rotate {
         source.flag("whole_halves", self.whole_chunks && half);
         source.flag("whole_interleaved", self.whole_chunks && !half);
         source.flag("positions_given", self.positions);
+        source.flag("sequences", self.sequences);
         source.slot("o_rows", self.output.modules(self.vec8));
     }
 
@@ -79,13 +82,14 @@ impl fmt::Display for Rotate {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "rotate {}{}->{} {:?}{}{}",
+            "rotate {}{}->{} {:?}{}{}{}",
             self.input,
             self.from,
             self.output,
             self.layout,
             if self.whole_chunks { "" } else { " ragged" },
-            if self.vec8 { " vec8" } else { "" }
+            if self.vec8 { " vec8" } else { "" },
+            if self.sequences { " sequences" } else { "" }
         )
     }
 }

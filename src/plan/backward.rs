@@ -9,6 +9,7 @@ mod target;
 mod visits;
 
 use std::cell::OnceCell;
+use std::ops::Range;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
@@ -18,6 +19,7 @@ use crate::task::{Backward, Task};
 
 use self::delta::delta;
 use super::attention::context::Context;
+use super::attention::lookup::addresses;
 use super::attention::mask::push_transposed;
 use super::attention::positions::explicit;
 use super::builder::PlanBuilder;
@@ -75,10 +77,11 @@ impl<'a> Pass<'a> {
         params.part.group_end = shape.group();
         builder.push_lengths(problem, &mut params)?;
         let mut context = Context::new(builder, problem, params, false)?;
-        let sizes = [shape.batch, shape.q_heads, shape.q_len];
-        let d_o = builder.input(Role::DO, &request.d_o, sizes, shape.value_dim)?;
+        let d_o = builder.input(Role::DO, &request.d_o, problem.q_sizes(), shape.value_dim)?;
         context.params.d_o = d_o.whole().rows;
         let stats = delta(builder, request, problem, &mut context.params, &d_o)?;
+        let (address, _) = addresses(problem);
+        let (d_o, stats) = (d_o.at(address), stats.at(address));
         if problem.position.rotation().is_some() && problem.slice().has_pairs() {
             let rows = rotate::rotated_rows(&problem.position);
             builder.note(format!(
@@ -129,6 +132,16 @@ impl<'a> Pass<'a> {
         self.context.params
     }
 
+    /// Queries of batch `b` that a step takes of `q`, one past the last.
+    fn queries_end(&self, b: u32, q: &Range<u32>) -> u32 {
+        q.end.min(self.problem().queries().of(b))
+    }
+
+    /// The same of keys.
+    fn keys_end(&self, b: u32, k: &Range<u32>) -> u32 {
+        k.end.min(self.problem().keys().of(b))
+    }
+
     /// The parameters of a pass over keys: lists and documents are transposed once.
     fn by_keys(&self, builder: &mut PlanBuilder<'_>) -> Result<Params> {
         if let Some(params) = self.by_keys.get() {
@@ -148,6 +161,8 @@ impl<'a> Pass<'a> {
             input: Input::of(&[&q.operand, &k.operand], &[shape.head_dim]),
             value: Input::of(&[&v.operand], &[shape.value_dim]),
             d_o: Input::of(&[&self.request.d_o], &[shape.value_dim]),
+            q_address: q.address,
+            k_address: v.address,
             chunks: shape.head_dim.div_ceil(4),
             value_chunks: shape.value_dim.div_ceil(4),
             score: self.context.score.key_of_rows(chosen),

@@ -4,16 +4,17 @@ use std::ops::Range;
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Variant};
+use crate::kernel::{NOTHING, Params, ROW_KERNEL_INVOCATIONS, Sequences, Variant};
 use crate::problem::{
-    Element, Lengths, Mask, Mods, Offsets, Operand, Prefix, Problem, Role, Shape, Values,
+    CuSeqlens, Element, Lengths, Mask, Mods, Offsets, Operand, Prefix, Problem, Role, Shape,
+    Tokens, Values,
 };
 use crate::task::Task;
 
 use super::cost::step_flops;
 use super::limits::{
-    MOST_AUX_BYTES, SMALL_OPERANDS, binding_limit, check_binding, check_buffer, check_steps,
-    product,
+    MOST_AUX_BYTES, SMALL_OPERANDS, binding_limit, check_binding, check_buffer, check_iterations,
+    check_steps, product,
 };
 use super::step::Bindings;
 use super::view::{LEAST_SCRATCH, Rows, View};
@@ -237,6 +238,11 @@ impl<'a> PlanBuilder<'a> {
         self.push_aux(std::iter::repeat_n(word, params.sizes.batch as usize))
     }
 
+    /// The same word for each sequence of a ragged batch, or for each batch.
+    pub fn push_sequence_words(&mut self, params: &Params, word: u32) -> Result<u32> {
+        self.push_aux(std::iter::repeat_n(word, params.sequences.count as usize))
+    }
+
     /// Refuses so many more words of small operands than one binding, or the host, has room for.
     fn check_aux(&self, more: u64) -> Result<()> {
         let bytes = (self.aux.len() as u64)
@@ -320,6 +326,7 @@ impl<'a> PlanBuilder<'a> {
         };
         params.intervals.offsets_at = match &problem.mask.q_offset {
             Offsets::Device => self.copy_aux(Role::QOffset, shape.batch.into())?,
+            // Those of sequences that only the device knows come of a step.
             offsets => {
                 let bottom_right = shape.kv_len as i32 - shape.q_len as i32;
                 let known = |b: u32| match offsets {
@@ -336,7 +343,59 @@ impl<'a> PlanBuilder<'a> {
                 .then_some(params.intervals.offsets_at),
         };
         params.intervals.prefix_at = self.push_prefixes(&problem.mask, shape)?;
-        Ok(())
+        self.push_sequences(problem, params)
+    }
+
+    /// Where the sequences of a ragged batch begin, and a step that finds what follows from it where only the device knows.
+    fn push_sequences(&mut self, problem: &Problem, params: &mut Params) -> Result<()> {
+        let (queries, keys) = (problem.queries(), problem.keys());
+        params.sequences.q_at = self.push_starts(Role::CuSeqlensQ, queries)?;
+        params.sequences.k_at = self.push_starts(Role::CuSeqlensK, keys)?;
+        if !queries.on_device() && !keys.on_device() {
+            return Ok(());
+        }
+        self.note(
+            "cu_seqlens lie on the device; costs are those of sequences as long as they may be"
+                .into(),
+        );
+        let total = |side: Tokens<'_>| side.starts.map_or(NOTHING, CuSeqlens::total);
+        let bound_at = self.push_aux([problem.shape.batch])?;
+        let params = params.with(|p| {
+            p.sequences.q_total = total(queries);
+            p.sequences.k_total = total(keys);
+            p.bound.at = bound_at;
+            if !keys.on_device() {
+                p.intervals.lens_at = NOTHING;
+            }
+            if !problem.offsets_follow_on_device() {
+                p.intervals.offsets_at = NOTHING;
+            }
+        });
+        check_iterations(
+            self.caps,
+            "the sequences of a ragged batch",
+            problem.shape.batch,
+        )?;
+        let bytes = u64::from(problem.shape.batch) * 4;
+        self.push_step(Step {
+            variant: Sequences.into(),
+            bindings: vec![("small", self.nothing())],
+            params,
+            grid: [1, 1, 1],
+            cost: Cost {
+                read_bytes: 2 * bytes,
+                written_bytes: 4 * bytes,
+                ..Cost::default()
+            },
+        })
+    }
+
+    fn push_starts(&mut self, role: Role, side: Tokens<'_>) -> Result<u32> {
+        match side.starts {
+            None => Ok(NOTHING),
+            Some(CuSeqlens::Host(starts)) => self.push_aux(starts.iter().copied()),
+            Some(CuSeqlens::Device { .. }) => self.copy_aux(role, u64::from(side.batch) + 1),
+        }
     }
 
     fn push_prefixes(&mut self, mask: &Mask, shape: &Shape) -> Result<u32> {

@@ -70,8 +70,7 @@ impl Plan {
 
     /// Of all rows, or where a binding does not hold lse, of as many as it holds.
     fn lse_checks(&self, problem: &Problem) -> Vec<Check> {
-        let (shape, layout) = (&problem.shape, problem.lse);
-        let sizes = [shape.batch, shape.q_heads, shape.q_len];
+        let (sizes, layout) = (problem.q_sizes(), problem.lse);
         let bytes = problem.lse_operand().bytes(sizes, 1);
         let view = View::new(Slot::Operand(Role::Lse), 4, layout, (sizes, 1), bytes);
         let limit = binding_limit(&self.caps);
@@ -86,7 +85,7 @@ impl Plan {
             let skipped = layout.index(b, h, i) - layout.offset;
             Check {
                 role: Role::Lse,
-                first: (b * shape.q_heads + h) * shape.q_len + i,
+                first: (b * sizes[1] + h) * sizes[2] + i,
                 words: rows.count() as u32,
                 layout: layout.at(skipped),
                 sizes: rows.sizes(),
@@ -135,6 +134,19 @@ impl Plan {
                 Role::KvLens => {
                     let most = problem.shape.kv_len;
                     check(Allowed::UpTo(most), format!("0 to kv_len = {most}"))
+                }
+                Role::CuSeqlensQ | Role::CuSeqlensK => {
+                    let queries = role == Role::CuSeqlensQ;
+                    let side = if queries {
+                        problem.queries()
+                    } else {
+                        problem.keys()
+                    };
+                    let total = side.rows()[1];
+                    check(
+                        Allowed::UpTo(total),
+                        format!("0 to {total}, the number of all tokens"),
+                    )
                 }
                 Role::QOffset => {
                     let (range, of) = offsets(problem);

@@ -2,6 +2,8 @@
 
 use crate::caps::AdapterClass;
 
+use super::dispatch::TileCounts;
+
 /// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -35,16 +37,16 @@ impl std::ops::AddAssign for Cost {
 
 /// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
 /// head and tile.
-pub(super) struct PerHead<F> {
-    tiles: u32,
+pub(super) struct PerHead<'a, F> {
+    tiles: &'a TileCounts,
     heads: u32,
     compute: F,
     known: Option<(u32, u32)>,
     costs: Vec<Cost>,
 }
 
-impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
-    pub fn new(tiles: u32, heads: u32, compute: F) -> Self {
+impl<'a, F: Fn(u32, u32, u32) -> Cost> PerHead<'a, F> {
+    pub fn new(tiles: &'a TileCounts, heads: u32, compute: F) -> Self {
         Self {
             tiles,
             heads,
@@ -58,7 +60,7 @@ impl<F: Fn(u32, u32, u32) -> Cost> PerHead<F> {
         let h = h.min(self.heads - 1);
         if self.known != Some((b, h)) {
             self.known = Some((b, h));
-            let tiles = 0..self.tiles;
+            let tiles = 0..self.tiles.of(b);
             self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
         }
         self.costs[tile as usize]

@@ -11,6 +11,7 @@ use crate::kernel::Params;
 use crate::problem::{Problem, Role};
 use crate::task::Task;
 
+use super::attention::lookup::addresses;
 use super::attention::positions::explicit;
 use super::attention::score;
 use super::builder::PlanBuilder;
@@ -56,7 +57,7 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
     let mut builder = PlanBuilder::of(problem, caps, options);
     let mut params = Params::of(problem);
     let largest = Tensors::bind(&mut builder, problem, &params)?;
-    if problem.shape.batch > 0 && !problem.slice().q.is_empty() {
+    if problem.shape.batch > 0 && !problem.slice().q.is_empty() && problem.queries().count() > 0 {
         builder.push_lengths(problem, &mut params)?;
         score::push_sinks(&mut builder, problem, &mut params)?;
         let target = bind_target(&mut builder, problem, &largest)?;
@@ -102,6 +103,7 @@ fn fill(
         return Ok(Answer::NotMine(None));
     }
     builder.note("there are no keys: o and lse are filled".into());
+    let params = params.of_rows(problem.queries().is_ragged(), problem.q_sizes());
     let mut parts = Parts::of_rows(builder, &Rows::of(&params));
     target.fit(builder, &mut parts)?;
     parts.settle(builder)?;
@@ -120,10 +122,11 @@ fn bind_target(
     problem: &Problem,
     largest: &Tensors,
 ) -> Result<Target> {
-    let shape = &problem.shape;
-    let sizes = [shape.batch, shape.q_heads, shape.q_len];
-    let o = builder.output(Role::O, &problem.o, sizes, shape.value_dim)?;
+    let sizes = problem.q_sizes();
+    let (address, _) = addresses(problem);
+    let o = builder.output(Role::O, &problem.o, sizes, problem.shape.value_dim)?;
     let lse = builder.output(Role::Lse, &problem.lse_operand(), sizes, 1)?;
+    let (o, lse) = (o.at(address), lse.at(address));
     Ok(Target {
         operand: problem.o,
         o,

@@ -167,6 +167,20 @@ pub(super) fn check_steps(steps: u64) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a loop that a software adapter would leave without a word.
+pub(super) fn check_iterations(caps: &Caps, what: &'static str, turns: u32) -> Result<()> {
+    match caps.iterations.filter(|&cap| u64::from(turns) >= cap) {
+        Some(allowed) => Err(Error::Limit {
+            what,
+            actual: turns.into(),
+            limit: "loop iterations of an invocation",
+            allowed,
+            way_out: "call it with fewer sequences, or give cu_seqlens by the host",
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Refuses parts that each look at so many rows: what they cost is counted row by row.
 pub(super) fn check_parts(parts: u64, rows: [u32; 2]) -> Result<()> {
     check_steps(parts)?;

@@ -68,7 +68,7 @@ impl<'a> Schedule<'a> {
         Self {
             problem,
             slice: problem.slice(),
-            segments: segments.and_then(|s| s.keys_of_queries(&problem.shape)),
+            segments: segments.and_then(|s| s.keys_of_queries([problem.queries(), problem.keys()])),
             blocks,
             most_listed: problem.mask.selected_blocks().map(|select| {
                 let lists = select.lists(&problem.shape, &problem.mask);
@@ -101,7 +101,9 @@ impl<'a> Schedule<'a> {
             end = end.min((diagonal + 1).max(self.prefix(b)));
         }
         if let Some(segments) = &self.segments {
-            let [first, last] = segments[b as usize * shape.q_len as usize + i as usize];
+            // Intervals are made where the host knows where tokens stand.
+            let at = self.problem.queries().span(b).map_or(0, |span| span.start) + i as usize;
+            let [first, last] = segments[at];
             (begin, end) = (begin.max(first.into()), end.min(last.into()));
         }
         let Some(window) = mask.window else {
@@ -163,7 +165,8 @@ impl<'a> Schedule<'a> {
     pub fn transposed(self) -> Transposed<'a> {
         let segments = self.problem.mask.segments.as_ref();
         Transposed {
-            segments: segments.and_then(|s| s.queries_of_keys(&self.problem.shape)),
+            segments: segments
+                .and_then(|s| s.queries_of_keys([self.problem.queries(), self.problem.keys()])),
             blocks: self.blocks.map(BlockMask::transpose),
             by_query: self,
         }
@@ -261,7 +264,11 @@ impl Transposed<'_> {
         let bottom_right = i64::from(shape.kv_len) - i64::from(shape.q_len);
         let d = i64::from(j) - mask.offset(shape, b).unwrap_or(bottom_right);
         let len = mask.len(shape, b).unwrap_or(shape.kv_len);
-        let (mut begin, mut end) = (i64::from(slice.q.start), i64::from(slice.q.end));
+        let queries = self.by_query.problem.queries().of(b);
+        let (mut begin, mut end) = (
+            i64::from(slice.q.start),
+            i64::from(slice.q.end.min(queries)),
+        );
         if j >= len.min(slice.k.end) || j < slice.k.start {
             return begin..begin;
         }
@@ -273,7 +280,9 @@ impl Transposed<'_> {
             end = window.left.map_or(end, |n| end.min(d + i64::from(n) + 1));
         }
         if let Some(segments) = &self.segments {
-            let [first, last] = segments[b as usize * shape.kv_len as usize + j as usize];
+            let keys = self.by_query.problem.keys();
+            let at = keys.span(b).map_or(0, |span| span.start) + j as usize;
+            let [first, last] = segments[at];
             (begin, end) = (begin.max(first.into()), end.min(last.into()));
         }
         begin..end

@@ -145,6 +145,8 @@ impl View {
             Address::Strided => [false; 3],
             Address::Paged => [true, false, true],
             Address::Ring => [false, false, true],
+            // Sequences lie one after the other in rows of one batch.
+            Address::RaggedQueries | Address::RaggedKeys => [true, false, true],
         };
         Self { all, ..self }
     }
@@ -285,6 +287,11 @@ impl View {
     pub fn divisible(&self) -> [u64; 3] {
         let strides = self.strides();
         [0, 1, 2].map(|n| if self.all[n] { 0 } else { strides[n] })
+    }
+
+    /// Rows per head, where only all of them can be bound: those of a ragged batch.
+    pub fn ragged_rows(&self) -> Option<u32> {
+        (self.all == [true, false, true]).then_some(self.sizes[2])
     }
 
     pub fn dim(&self) -> u32 {

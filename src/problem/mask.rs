@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::error::{Error, Result};
 
-use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape, Tree};
+use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape, Tokens, Tree};
 
 /// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -146,7 +146,7 @@ impl Mask {
         }
     }
 
-    pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
+    pub(crate) fn validate(&self, shape: &Shape, tokens: [Tokens<'_>; 2]) -> Result<()> {
         let batch = shape.batch as usize;
         if let Lengths::Host(lens) = &self.kv_lens {
             Error::check_count("kv_lens", lens.len(), batch)?;
@@ -179,7 +179,7 @@ impl Mask {
             }
         }
         if let Some(segments) = &self.segments {
-            segments.validate(shape)?;
+            segments.validate(tokens)?;
         }
         if let Some(dense) = &self.dense {
             dense.validate(shape)?;

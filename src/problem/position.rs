@@ -24,7 +24,7 @@ use std::ops::RangeInclusive;
 
 use crate::error::{Error, Result};
 
-use super::{Mask, Offsets, Shape, tokens};
+use super::{Mask, Offsets, Shape, Tokens, tokens};
 
 /// Farthest position that a host may state, on either side of 0: differences of two stay within `i32`.
 pub const MAX_POSITION: i32 = 1 << 30;
@@ -35,9 +35,9 @@ pub enum Positions {
     /// Query i stands at `a_b + i`, key j at j.
     #[default]
     Index,
-    /// `[B, N]`; negative is legal.
+    /// `[B, N]`, or `[total]` of a ragged batch; negative is legal.
     Host(Vec<i32>),
-    /// `i32 [B, N]` in the operand's buffer; clamped to the stated range in the shader.
+    /// `i32 [B, N]`, or `[total]`, in the operand's buffer; clamped to the stated range in the shader.
     Device,
 }
 
@@ -101,17 +101,22 @@ impl Position {
         self.rotation().is_some() && !(self.k_rotated && side == Side::Key)
     }
 
-    pub(crate) fn validate(&self, shape: &Shape, mask: &Mask) -> Result<()> {
-        let count = |what, positions: &Positions, len: u32| match positions {
+    pub(crate) fn validate(
+        &self,
+        shape: &Shape,
+        mask: &Mask,
+        [queries, keys]: [Tokens<'_>; 2],
+    ) -> Result<()> {
+        let count = |what, positions: &Positions, side: Tokens<'_>| match positions {
             Positions::Host(p) => {
-                Error::check_values(what, p.len(), tokens(shape.batch, len))?;
+                Error::check_values(what, p.len(), side.count())?;
                 check_reach(what, p)
             }
-            Positions::Device => check_count(what, shape.batch, len),
+            Positions::Device => check_tokens(what, side.count()),
             Positions::Index => Ok(()),
         };
-        count("q_positions", &self.q_positions, shape.q_len)?;
-        count("k_positions", &self.k_positions, shape.kv_len)?;
+        count("q_positions", &self.q_positions, queries)?;
+        count("k_positions", &self.k_positions, keys)?;
         self.validate_given()?;
         self.validate_within()?;
         let Some(rotary) = &self.rotary else {
@@ -220,7 +225,11 @@ impl Position {
 
 /// Refuses more positions than shaders can index.
 pub(crate) fn check_count(what: &'static str, batch: u32, len: u32) -> Result<()> {
-    let end = tokens(batch, len);
+    check_tokens(what, tokens(batch, len))
+}
+
+/// The same of so many tokens.
+pub(crate) fn check_tokens(what: &'static str, end: u64) -> Result<()> {
     if end > u64::from(u32::MAX) {
         let end = Some(end);
         return Err(Error::Extent { what, end });

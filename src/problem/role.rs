@@ -26,6 +26,10 @@ pub enum Role {
     QOffset,
     /// `u32 [B]`, for [`super::Prefix::Device`].
     Prefix,
+    /// `u32 [S + 1]`, for [`super::CuSeqlens::Device`] of the queries.
+    CuSeqlensQ,
+    /// The same of the keys.
+    CuSeqlensK,
     /// Of type [`super::Score::bias_element`], as laid out by [`super::Score::bias`].
     Bias,
     /// `f32 [Hq]`, or `[B, Hq]` by [`super::Score::slopes_per_batch`], for [`super::Values::Device`].
@@ -107,6 +111,8 @@ impl Role {
             Self::KvLens => "kv_lens",
             Self::QOffset => "q_offset",
             Self::Prefix => "prefix",
+            Self::CuSeqlensQ => "cu_seqlens_q",
+            Self::CuSeqlensK => "cu_seqlens_k",
             Self::Bias => "bias",
             Self::Slopes => "slopes",
             Self::Sinks => "sinks",
@@ -149,6 +155,8 @@ impl Role {
             Self::KvLens
                 | Self::QOffset
                 | Self::Prefix
+                | Self::CuSeqlensQ
+                | Self::CuSeqlensK
                 | Self::Slopes
                 | Self::Sinks
                 | Self::T5

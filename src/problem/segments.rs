@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 
-use super::position::check_count;
-use super::{MAX_LEN, Shape, tokens};
+use super::position::check_tokens;
+use super::{MAX_LEN, Tokens};
 
 /// A document's id for each token; a pair is visible when its two ids are equal. Positions and indices do not restart.
 ///
@@ -11,7 +11,7 @@ use super::{MAX_LEN, Shape, tokens};
 /// interval, and the tiles of other documents are not visited. Others are compared pair by pair in every tile.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Segments {
-    /// `[B, Nq]` and `[B, Nk]`
+    /// `[B, Nq]` and `[B, Nk]`, or `[total]` of a ragged side.
     Host {
         /// `[B, Nq]`
         q: Vec<i32>,
@@ -42,52 +42,60 @@ impl Segments {
         )
     }
 
-    pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
+    pub(crate) fn validate(&self, [queries, keys]: [Tokens<'_>; 2]) -> Result<()> {
         let Self::Host { q, k } = self else {
-            check_count("segments_q", shape.batch, shape.q_len)?;
-            return check_count("segments_k", shape.batch, shape.kv_len);
+            check_tokens("segments_q", queries.count())?;
+            return check_tokens("segments_k", keys.count());
         };
-        Error::check_values("segments_q", q.len(), tokens(shape.batch, shape.q_len))?;
-        Error::check_values("segments_k", k.len(), tokens(shape.batch, shape.kv_len))
+        Error::check_values("segments_q", q.len(), queries.count())?;
+        Error::check_values("segments_k", k.len(), keys.count())
     }
 
-    /// For each query `[B, Nq]` the keys of its document, where they are an interval.
-    pub fn keys_of_queries(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
-        let (q, k) = self.rising(shape)?;
-        Some(intervals(q, k, shape.q_len, shape.kv_len))
+    /// For each query, as the ids lie, the keys of its document, where they are an interval.
+    pub(crate) fn keys_of_queries(
+        &self,
+        [queries, keys]: [Tokens<'_>; 2],
+    ) -> Option<Vec<[u32; 2]>> {
+        let (q, k) = self.rising([queries, keys])?;
+        intervals((q, queries), (k, keys))
     }
 
-    /// For each key `[B, Nk]` the queries of its document, where they are an interval: what a pass over keys visits.
-    pub fn queries_of_keys(&self, shape: &Shape) -> Option<Vec<[u32; 2]>> {
-        let (q, k) = self.rising(shape)?;
-        Some(intervals(k, q, shape.kv_len, shape.q_len))
+    /// For each key the queries of its document, where they are an interval: what a pass over keys visits.
+    pub(crate) fn queries_of_keys(
+        &self,
+        [queries, keys]: [Tokens<'_>; 2],
+    ) -> Option<Vec<[u32; 2]>> {
+        let (q, k) = self.rising([queries, keys])?;
+        intervals((k, keys), (q, queries))
     }
 
     /// The ids, where the host knows them and they rise in every batch.
-    fn rising(&self, shape: &Shape) -> Option<(&[i32], &[i32])> {
+    fn rising(&self, [queries, keys]: [Tokens<'_>; 2]) -> Option<(&[i32], &[i32])> {
         let Self::Host { q, k } = self else {
             return None;
         };
         // Ids of another shape are no intervals in this one.
-        self.validate(shape).ok()?;
-        let rises = |ids: &[i32], len: u32| {
-            ids.chunks(len.max(1) as usize)
-                .all(|batch| batch.is_sorted())
+        self.validate([queries, keys]).ok()?;
+        let rises = |ids: &[i32], side: Tokens<'_>| {
+            let mut batches = 0..if ids.is_empty() { 0 } else { side.batch };
+            batches.all(|b| side.span(b).is_some_and(|span| ids[span].is_sorted()))
         };
-        (rises(q, shape.q_len) && rises(k, shape.kv_len)).then_some((q, k))
+        (rises(q, queries) && rises(k, keys)).then_some((q, k))
     }
 }
 
-/// For each of `from` the range in `to` with its id; both rise within a batch.
-fn intervals(from: &[i32], to: &[i32], from_len: u32, to_len: u32) -> Vec<[u32; 2]> {
-    let rows = from.iter().enumerate().map(|(n, id)| {
-        let b = n / from_len as usize;
-        let to = &to[b * to_len as usize..][..to_len as usize];
-        let (begin, end) = (
-            to.partition_point(|x| x < id),
-            to.partition_point(|x| x <= id),
-        );
-        [begin as u32, end as u32]
-    });
-    rows.collect()
+/// For each of `from` the range in `to`, in its batch, with its id; both rise within a batch.
+fn intervals(
+    (from, of_from): (&[i32], Tokens<'_>),
+    (to, of_to): (&[i32], Tokens<'_>),
+) -> Option<Vec<[u32; 2]>> {
+    let mut all = Vec::with_capacity(from.len());
+    for b in 0..if from.is_empty() { 0 } else { of_from.batch } {
+        let to = &to[of_to.span(b)?];
+        all.extend(from[of_from.span(b)?].iter().map(|id| {
+            let begin = to.partition_point(|x| x < id);
+            [begin as u32, to.partition_point(|x| x <= id) as u32]
+        }));
+    }
+    Some(all)
 }

@@ -14,6 +14,9 @@ macro_rules! modules {
 
 modules! {
     "address/paged",
+    "address/ragged",
+    "address/ragged_keys",
+    "address/ragged_queries",
     "address/ring",
     "address/strided",
     "address/strided_inverse",
@@ -62,6 +65,7 @@ modules! {
     "kernel/rotate",
     "kernel/scan_blocks",
     "kernel/score_blocks",
+    "kernel/sequences",
     "mask/block_bits",
     "mask/dense",
     "mask/dense_bits",
@@ -85,7 +89,9 @@ modules! {
     "part/rows_are_keys",
     "part/rows_are_queries",
     "part/scores",
+    "part/search",
     "part/tile",
+    "part/tokens",
     "part/work",
     "position/load_half",
     "position/load_interleaved",

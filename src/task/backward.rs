@@ -52,13 +52,16 @@ impl Backward {
     /// dO like o, contiguous gradients of one element type.
     pub fn new(problem: Problem, element: Element) -> Self {
         let shape = &problem.shape;
-        let like = |heads, len, dim| Operand::new(element, Layout::heads_first(heads, len, dim));
+        let like = |[_, heads, rows]: [u32; 3], dim| {
+            Operand::new(element, Layout::heads_first(heads, rows, dim))
+        };
+        let (q, kv) = (problem.q_sizes(), problem.kv_sizes());
         Self {
             d_o: problem.o,
             dlse: false,
-            dq: like(shape.q_heads, shape.q_len, shape.head_dim),
-            dk: like(shape.kv_heads, shape.kv_len, shape.head_dim),
-            dv: like(shape.kv_heads, shape.kv_len, shape.value_dim),
+            dq: like(q, shape.head_dim),
+            dk: like(kv, shape.head_dim),
+            dv: like(kv, shape.value_dim),
             dbias: false,
             dslopes: false,
             dsinks: false,
@@ -79,10 +82,13 @@ impl Backward {
             return Err(Error::NoScoreGradient);
         }
         let s = &self.problem.shape;
-        let (q, kv) = (
-            [s.batch, s.q_heads, s.q_len],
-            [s.batch, s.kv_heads, s.kv_len],
-        );
+        if self.problem.keys().is_ragged() && self.problem.slice().k != (0..s.kv_len) {
+            return Err(Error::Ragged {
+                what: "a gradient of a slice of the keys",
+                way_out: "call it with fewer sequences, or cut its steps by PlanOptions::splits",
+            });
+        }
+        let (q, kv) = (self.problem.q_sizes(), self.problem.kv_sizes());
         self.d_o.validate("do", q, s.value_dim)?;
         for (what, operand, sizes, dim) in [
             ("dq", &self.dq, q, s.head_dim),

@@ -5,7 +5,8 @@ use std::ops::RangeInclusive;
 use crate::error::{Error, Result};
 use crate::problem::position::{Rotary, Side};
 use crate::problem::{
-    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape, check_hadamard,
+    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape, Tokens,
+    check_hadamard,
 };
 
 /// New keys `[B, Hkv, N, D]` and values `[B, Hkv, N, Dv]` (the operands `k`, `v`) that are written into a cache (`k_cache`,
@@ -152,8 +153,9 @@ impl KvAppend {
         }
         check_hadamard("k_hadamard", self.k_hadamard, shape.head_dim)?;
         check_hadamard("v_hadamard", self.v_hadamard, shape.value_dim)?;
-        self.mask().validate(shape)?;
-        self.position().validate(shape, &self.mask())
+        let tokens = Tokens::of_shape(shape);
+        self.mask().validate(shape, tokens)?;
+        self.position().validate(shape, &self.mask(), tokens)
     }
 }
 

@@ -88,6 +88,8 @@ impl Problem {
         match role {
             Role::KvLens => mask.kv_lens == Lengths::Device,
             Role::QOffset => mask.q_offset == Offsets::Device,
+            Role::CuSeqlensQ => self.queries().on_device(),
+            Role::CuSeqlensK => self.keys().on_device(),
             Role::Prefix => mask.prefix == Prefix::Device,
             Role::SegmentsQ | Role::SegmentsK => mask.segments == Some(Segments::Device),
             Role::Mask => {

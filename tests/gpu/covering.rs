@@ -64,8 +64,8 @@ fn every_case_with_every_variant_that_can_run_here() {
         let Some((key, decode)) = forward::key(&variant) else {
             continue;
         };
-        // Rows elsewhere than at equal distances are the suite of caches'.
-        let strided = key.v_address == Address::Strided;
+        // Caches and ragged batches have tests of their own.
+        let strided = [key.q_address, key.v_address] == [Address::Strided; 2];
         if strided && can_run(&key, gpu.attention.caps()) {
             let start = Instant::now();
             let count = run_variant(gpu, number, &variant, (&key, decode), &mut seen);
@@ -154,6 +154,7 @@ fn every_combine_and_pack_variant() {
             | Variant::ScoreBlocks(_)
             | Variant::ScanBlocks(_)
             | Variant::ListBlocks(_)
+            | Variant::Sequences(_)
             | Variant::Check(_) => false,
         });
     for variant in others {

@@ -33,6 +33,7 @@ mod outputs;
 mod positions;
 mod probes;
 mod quantize;
+mod ragged;
 mod sparse;
 mod stored;
 mod tiles;

@@ -39,7 +39,7 @@ pub struct Buffers {
 impl Buffers {
     pub fn new(device: &wgpu::Device, case: &Case, inputs: &Inputs) -> Self {
         let (operand, sizes, dim) = output(case);
-        let rows = case.problem.shape.rows();
+        let rows = u64::from(sizes.iter().product::<u32>());
         let others = forward::others(case, inputs);
         let others = others.map(|(role, bytes)| (role, buffer(device, bytes)));
         let largest = forward::largest(case).map(|(role, bytes)| (role, buffer(device, &bytes)));

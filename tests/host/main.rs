@@ -24,6 +24,7 @@ mod planning;
 mod portability;
 mod positions;
 mod quantize;
+mod ragged;
 mod ranges;
 mod reference;
 mod sparse;

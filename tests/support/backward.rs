@@ -21,7 +21,7 @@ impl Given {
     /// Standard normal, rounded to the storage type of o; every other one with a gradient by lse.
     pub fn new(case: &Case, seed: u64) -> Self {
         let s = &case.problem.shape;
-        let rows = s.rows() as usize;
+        let rows = case.problem.q_sizes().iter().product::<u32>() as usize;
         let rounded = |x: f64| round(case.problem.o.element, x);
         Self {
             d_o: normal(seed + 100, rows * s.value_dim as usize)
@@ -68,7 +68,7 @@ impl Output {
     /// Logical gradients.
     pub fn gradients(&self, backward: &Backward) -> Gradients {
         let s = &backward.problem.shape;
-        let kv = [s.batch, s.kv_heads, s.kv_len];
+        let kv = backward.problem.kv_sizes();
         let values = |bytes: &[u8], operand: &Operand, sizes, dim| {
             gather(bytes, operand.element, &operand.layout, sizes, dim)
         };
@@ -76,7 +76,7 @@ impl Output {
             dq: values(
                 &self.dq,
                 &backward.dq,
-                [s.batch, s.q_heads, s.q_len],
+                backward.problem.q_sizes(),
                 s.head_dim,
             ),
             dk: values(&self.dk, &backward.dk, kv, s.head_dim),

@@ -95,6 +95,9 @@ pub struct Case {
 pub struct DeviceValues {
     /// `[B]`
     pub prefix: Option<Vec<u32>>,
+    /// `[S + 1]`
+    pub cu_seqlens_q: Option<Vec<u32>>,
+    pub cu_seqlens_k: Option<Vec<u32>>,
     /// `[Hq]`
     pub slopes: Option<Vec<f32>>,
     pub sinks: Option<Vec<f32>>,
@@ -146,7 +149,9 @@ impl Case {
 
     /// True where no length, offset or prefix lies on the device, so that a plan's tiles are no guess.
     pub fn host_knows_intervals(&self) -> bool {
-        self.kv_lens.is_none() && self.q_offset.is_none() && self.values.prefix.is_none()
+        let values = &self.values;
+        let sequences = values.cu_seqlens_q.is_none() && values.cu_seqlens_k.is_none();
+        self.kv_lens.is_none() && self.q_offset.is_none() && values.prefix.is_none() && sequences
     }
 
     /// The reference's view of these operands.

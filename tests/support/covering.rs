@@ -4,6 +4,7 @@ pub mod backward;
 pub mod cached;
 mod decode;
 mod pairwise;
+pub mod ragged;
 pub mod stored;
 
 use wgpu_attention::internal::{
@@ -260,7 +261,7 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
     (key.score.q_positions, key.score.k_positions) = (given, given);
 }
 
-/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries, 20 of caches and 20 of quantised rows, with
+/// A set of variants in which every two properties that may meet do meet, at most 160 of them, 60 for few queries, 20 of caches, 20 of quantised rows and 8 of ragged batches, with
 /// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();
@@ -286,6 +287,7 @@ pub fn forward() -> Vec<Variant> {
         .chain(rotate)
         .chain(cached::cached())
         .chain(listing())
+        .chain(ragged::forward())
         .chain([Check.into(), MaxScores.into()])
         .collect()
 }
@@ -386,6 +388,7 @@ fn rotations(element: Element) -> impl Iterator<Item = Rotate> {
         whole_chunks,
         vec8: false,
         positions: element == Element::F16,
+        sequences: false,
     })
 }
 
@@ -428,6 +431,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
         },
         chunks: 1,
         value_chunks: 1,
+        q_address: Address::Strided,
         k_address: Address::Strided,
         v_address: Address::Strided,
         score: ScoreKey::default(),

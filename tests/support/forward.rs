@@ -24,7 +24,7 @@ impl Output {
             o: gather(&self.o, operand.element, &operand.layout, sizes, dim),
             lse: decode(
                 Element::F32,
-                &self.lse[..case.problem.shape.rows() as usize * 4],
+                &self.lse[..sizes.iter().product::<u32>() as usize * 4],
             ),
         }
     }
@@ -37,7 +37,11 @@ impl Output {
             return Err("o was written beside its rows".into());
         }
         let got = self.forward(case);
-        let (n, q) = (case.problem.shape.q_len as usize, case.problem.slice().q);
+        let n = sizes[2] as usize;
+        let q = match case.problem.cu_seqlens_q {
+            Some(_) => 0..sizes[2],
+            None => case.problem.slice().q,
+        };
         let beside = |row: &usize| !q.contains(&((row % n.max(1)) as u32));
         let written = |row: &usize| {
             let o = &got.o[row * dim as usize..][..dim as usize];
@@ -52,7 +56,7 @@ impl Output {
 
 pub fn output(case: &Case) -> (Operand, [u32; 3], u32) {
     let s = &case.problem.shape;
-    (case.problem.o, [s.batch, s.q_heads, s.q_len], s.value_dim)
+    (case.problem.o, case.problem.q_sizes(), s.value_dim)
 }
 
 /// Poisoned tensors for the largest scores, where they are asked for.
@@ -113,6 +117,13 @@ fn of_values(values: &DeviceValues) -> impl Iterator<Item = (Role, &[u8])> {
     let tree = tree.map(|words| (Role::Tree, bytemuck::cast_slice(words)));
     let prefix = values.prefix.as_deref().into_iter();
     let prefix = prefix.map(|keys| (Role::Prefix, bytemuck::cast_slice(keys)));
-    let masks = lists.chain(mask).chain(tree).chain(prefix);
+    let starts = [
+        (Role::CuSeqlensQ, &values.cu_seqlens_q),
+        (Role::CuSeqlensK, &values.cu_seqlens_k),
+    ];
+    let starts = starts
+        .into_iter()
+        .filter_map(|(role, x)| Some((role, bytemuck::cast_slice(x.as_deref()?))));
+    let masks = lists.chain(mask).chain(tree).chain(prefix).chain(starts);
     floats.chain(positions).chain(masks)
 }

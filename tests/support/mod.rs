@@ -12,6 +12,7 @@ pub mod inputs;
 pub mod parameters;
 pub mod plain;
 pub mod probes;
+pub mod ragged;
 pub mod rotary;
 pub mod rounding;
 pub mod tensor;

@@ -17,7 +17,8 @@ use crate::values::{count, number, positive, runs, seed, shape, window};
 /// k_positions [B, Nk], bias [B|1, Hq|1, Nq|1, Nk] (F32, F16 or BF16), slopes [Hq] or [B, Hq], sinks [Hq] and t5 [buckets, Hq]; segments_q [B, Nq] and
 /// segments_k [B, Nk], where a query sees keys of its own segment; tree [B, Nq], each query's parent or -1, where of the
 /// queries' own keys a query sees its ancestors' and its own; mask [B|1, Hq|1, Nq|1, Nk] (BOOL or U8), whose zeros
-/// hide; blocks (U8), see --block-size. Writes o and lse.
+/// hide; blocks (U8), see --block-size; cu_seqlens_q and cu_seqlens_k [S + 1], where each of S sequences begins that lie
+/// one after the other in tensors of one batch (then B is S above, and N all tokens). Writes o and lse.
 /// For --grad: do (like o) and, where it is there, dlse [B, Hq, Nq].
 #[derive(Debug, Parser)]
 #[command(

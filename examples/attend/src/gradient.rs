@@ -70,11 +70,12 @@ pub fn operands<'a>(problem: &Problem, input: &'a Input) -> Result<Vec<(Role, Co
 /// dq, dk and dv in the shapes of q, k and v, and a gradient like each parameter of the score in the file; F32.
 pub fn results(problem: &Problem, input: &Input) -> Vec<output::Tensor> {
     let s = &problem.shape;
-    let keys = |dim| [s.batch, s.kv_heads, s.kv_len, dim];
+    let of = |[batch, heads, rows]: [u32; 3], dim| sizes(&[batch, heads, rows, dim]);
+    let (q, kv) = (problem.q_sizes(), problem.kv_sizes());
     let mut results = vec![
-        (Role::DQ, sizes(&[s.batch, s.q_heads, s.q_len, s.head_dim])),
-        (Role::DK, sizes(&keys(s.head_dim))),
-        (Role::DV, sizes(&keys(s.value_dim))),
+        (Role::DQ, of(q, s.head_dim)),
+        (Role::DK, of(kv, s.head_dim)),
+        (Role::DV, of(kv, s.value_dim)),
     ];
     for (role, name) in PARAMETERS {
         results.extend(input.tensor(name).map(|x| (role, x.shape.to_vec())));

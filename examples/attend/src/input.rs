@@ -12,6 +12,7 @@ use wgpu_attention::{Element, Problem, Shape};
 use crate::cli::{Args, NotSupported};
 use crate::dense;
 use crate::hints;
+use crate::ragged;
 use crate::random;
 use crate::score;
 use crate::sparse;
@@ -36,11 +37,13 @@ const READ: &[&str] = &[
     "segments_q",
     "segments_k",
     "tree",
+    "cu_seqlens_q",
+    "cu_seqlens_k",
 ];
 /// Tensors that an option reads: without `--grad` do and dlse change nothing, and mod_data needs `--mod`.
 const OF_AN_OPTION: &[&str] = &["do", "dlse", "mod_data"];
 /// Tensors that are recognised and refused.
-const LATER: &[&str] = &["cu_seqlens_k", "cu_seqlens_q"];
+const LATER: &[&str] = &["router"];
 
 /// What is to be attended to.
 pub struct Input {
@@ -136,7 +139,9 @@ fn check_names(file: &TensorFile) -> Result<()> {
 fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
     let [q, k, v] = [file.expect("q")?, file.expect("k")?, file.expect("v")?];
     let shape = shape(&q, &k, &v)?;
-    let mut problem = Problem::new(shape, common_element(&q, &k, &v)?);
+    let problem = Problem::new(shape, common_element(&q, &k, &v)?);
+    let mut problem = ragged::configure(problem, file)?;
+    let shape = problem.shape;
     let batches =
         |file, name, allowed| integers(file, name, "value a batch", &[shape.batch], allowed);
     if let Some(lens) = batches(file, "kv_lens", 0..=shape.kv_len.into())? {

@@ -20,6 +20,7 @@ mod mods;
 mod output;
 mod partial;
 mod position;
+mod ragged;
 #[path = "../../support/random.rs"]
 mod random;
 mod report;

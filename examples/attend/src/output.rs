@@ -19,8 +19,8 @@ pub struct Tensor {
 
 /// `o` `[B, Hq, Nq, Dv]` and `lse` `[B, Hq, Nq]` (F32), and the largest scores where they are asked for.
 pub fn forward(problem: &Problem) -> Vec<Tensor> {
-    let s = &problem.shape;
-    let o = [s.batch, s.q_heads, s.q_len, s.value_dim];
+    let [batch, heads, rows] = problem.q_sizes();
+    let o = [batch, heads, rows, problem.shape.value_dim];
     let mut tensors = vec![
         Tensor::new(Role::O, problem.o.element, sizes(&o)),
         Tensor::new(Role::Lse, Element::F32, sizes(&o[..3])),

@@ -16,6 +16,7 @@ use crate::tensors::{Tensor, TensorFile};
 /// Puts slopes, sinks, T5's table, positions and the bias's layout into a problem.
 pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) -> Result<()> {
     let shape = problem.shape;
+    let [q_tokens, k_tokens] = tokens(problem);
     let (score, position) = (&mut problem.score, &mut problem.position);
     if let Some(tensor) = file.get("slopes") {
         score.slopes_per_batch = are_per_batch(&tensor, &shape)?;
@@ -28,9 +29,14 @@ pub fn configure(problem: &mut Problem, file: &TensorFile, args: &PositionArgs) 
         score.bias = Some(dense::layout(&bias, &shape)?);
         score.bias_element = dense::bias_element(&bias);
     }
-    position.q_positions = positions(file, "q_positions", [shape.batch, shape.q_len])?;
-    position.k_positions = positions(file, "k_positions", [shape.batch, shape.kv_len])?;
+    position.q_positions = positions(file, "q_positions", q_tokens)?;
+    position.k_positions = positions(file, "k_positions", k_tokens)?;
     Ok(())
+}
+
+/// Batches and tokens of queries and of keys, as they lie in the file: a ragged batch is one there.
+pub fn tokens(problem: &Problem) -> [[u32; 2]; 2] {
+    [problem.q_sizes(), problem.kv_sizes()].map(|[batch, _, tokens]| [batch, tokens])
 }
 
 /// The numbers of an F32 or I32 tensor as f32: as they lie in the file, or converted.

@@ -15,6 +15,7 @@ use crate::dense;
 use crate::device::Gpu;
 use crate::input::integers;
 use crate::output;
+use crate::score;
 use crate::tensors::{Tensor, TensorFile};
 use crate::values::count;
 
@@ -127,7 +128,7 @@ pub fn configure(
         "--top-k chooses blocks, and the tensor blocks gives them; leave one of the two out"
     );
     problem.mask.blocks = blocks(file, side.filter(|_| !chooses), &shape)?;
-    problem.mask.segments = segments(file, &shape)?;
+    problem.mask.segments = segments(file, score::tokens(problem))?;
     problem.mask.tree = tree(file, &shape)?;
     problem.mask.dense = file
         .get("mask")
@@ -194,9 +195,9 @@ fn grid(tensor: &Tensor, side: u32, shape: &Shape) -> Result<BlockGrid> {
     })
 }
 
-fn segments(file: &TensorFile, shape: &Shape) -> Result<Option<Segments>> {
-    let [q, k] = [("segments_q", shape.q_len), ("segments_k", shape.kv_len)]
-        .map(|(name, len)| documents(file, name, [shape.batch, len]));
+fn segments(file: &TensorFile, [q, k]: [[u32; 2]; 2]) -> Result<Option<Segments>> {
+    let [q, k] =
+        [("segments_q", q), ("segments_k", k)].map(|(name, sizes)| documents(file, name, sizes));
     let (q, k) = match (q?, k?) {
         (None, None) => return Ok(None),
         (q, k) => (

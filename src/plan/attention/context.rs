@@ -186,12 +186,15 @@ impl<'a> Context<'a> {
 
 /// Pairs of the slice that queries see, over all heads, as far as the host knows.
 pub(in crate::plan) fn pairs(problem: &Problem, schedule: &Schedule<'_>) -> u64 {
-    let (shape, slice) = (&problem.shape, problem.slice());
-    if slice.q.is_empty() {
+    let (shape, q, queries) = (&problem.shape, problem.slice().q, problem.queries());
+    if q.is_empty() {
         return 0;
     }
     let heads = schedule.heads();
-    let of = |(b, h)| schedule.pairs(b, h, slice.q.start, slice.q.end - 1);
+    let of = |(b, h)| match q.end.min(queries.of(b)) {
+        end if end <= q.start => 0,
+        end => schedule.pairs(b, h, q.start, end - 1),
+    };
     let each = (0..shape.batch).flat_map(|b| (0..heads).map(move |h| (b, h)));
     let pairs = each.map(of).fold(0, u64::saturating_add);
     pairs.saturating_mul(u64::from(shape.q_heads / heads))

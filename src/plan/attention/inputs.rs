@@ -8,7 +8,7 @@ use crate::plan::view::View;
 use crate::problem::position::Side;
 use crate::problem::{Operand, Positions, Problem, Role, Slice};
 
-use super::lookup::address;
+use super::lookup::{address, addresses};
 
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
 pub(in crate::plan) struct Source {
@@ -17,13 +17,23 @@ pub(in crate::plan) struct Source {
     pub address: Address,
 }
 
+impl Source {
+    /// The same rows, found by another address.
+    fn at(&self, address: Address) -> Self {
+        Self {
+            operand: self.operand,
+            view: self.view.at(address),
+            address,
+        }
+    }
+}
+
 pub(in crate::plan) fn bind_inputs(
     builder: &mut PlanBuilder<'_>,
     problem: &Problem,
 ) -> Result<[Source; 3]> {
     let shape = &problem.shape;
-    let q = [shape.batch, shape.q_heads, shape.q_len];
-    let kv = problem.kv_address.sizes(shape);
+    let (q, kv) = (problem.q_sizes(), problem.kv_sizes());
     let mut bind = |role, operand: Operand, sizes, dim, address| -> Result<Source> {
         Ok(Source {
             operand,
@@ -31,9 +41,9 @@ pub(in crate::plan) fn bind_inputs(
             address,
         })
     };
-    let kv_address = address(problem.kv_address);
+    let (q_address, kv_address) = addresses(problem);
     Ok([
-        bind(Role::Q, problem.q, q, shape.head_dim, Address::Strided)?,
+        bind(Role::Q, problem.q, q, shape.head_dim, q_address)?,
         bind(Role::K, problem.k, kv, shape.head_dim, kv_address)?,
         bind(Role::V, problem.v, kv, shape.value_dim, kv_address)?,
     ])
@@ -47,7 +57,7 @@ pub(in crate::plan) fn rotate_inputs(
     q: &mut Source,
     k: &mut Source,
 ) -> Result<()> {
-    let (shape, position) = (&problem.shape, &problem.position);
+    let position = &problem.position;
     let looked_at = rows_looked_at(problem);
     let Some(rotary) = position.rotation() else {
         return Ok(());
@@ -61,31 +71,37 @@ pub(in crate::plan) fn rotate_inputs(
         (
             (Side::Query, Address::Strided),
             q,
-            shape.q_heads,
+            (problem.queries(), problem.q_sizes()),
             looked_at.q,
             q_positions,
         ),
         (
             (Side::Key, address(problem.kv_address)),
             k,
-            shape.kv_heads,
+            (problem.keys(), problem.kv_sizes()),
             looked_at.k,
             &position.k_positions,
         ),
     ];
-    for ((side, from), source, heads, rows, positions) in sides {
+    for ((side, from), source, (tokens, sizes), rows, positions) in sides {
         if position.rotates(side) {
+            let params = params.of_rows(tokens.is_ragged(), sizes);
             let pass = Pass {
                 rotary,
                 side,
                 source: source.view,
                 operand: &source.operand,
                 from,
-                heads,
-                rows,
+                heads: sizes[1],
+                rows: tokens.rows_of(rows),
                 positions,
+                sequences: tokens.is_ragged(),
             };
-            *source = pass.plan(builder, params)?;
+            let address = source.address;
+            *source = pass.plan(builder, &params)?;
+            if tokens.is_ragged() {
+                *source = source.at(address);
+            }
         }
     }
     Ok(())
@@ -112,12 +128,21 @@ pub(in crate::plan) fn widen_keys(
         side: Side::Key,
         source: k.view,
         operand: &k.operand,
-        from: k.address,
+        from: match problem.keys().is_ragged() {
+            true => Address::Strided,
+            false => k.address,
+        },
         heads: problem.shape.kv_heads,
-        rows: rows_looked_at(problem).k,
+        rows: problem.keys().rows_of(rows_looked_at(problem).k),
         positions: &problem.position.k_positions,
+        sequences: problem.keys().is_ragged(),
     };
+    let params = params.of_rows(problem.keys().is_ragged(), problem.kv_sizes());
+    let address = k.address;
     *k = pass.plan(builder, &params.with(|p| p.rotation.dim = 0))?;
+    if problem.keys().is_ragged() {
+        *k = k.at(address);
+    }
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::kernel::{Address, Params};
 use crate::plan::builder::PlanBuilder;
-use crate::problem::{KvAddress, Role};
+use crate::problem::{KvAddress, Problem, Role};
 
 /// How kernels find rows of k and v.
 pub(in crate::plan) fn address(of: KvAddress) -> Address {
@@ -12,6 +12,19 @@ pub(in crate::plan) fn address(of: KvAddress) -> Address {
         KvAddress::Paged(_) => Address::Paged,
         KvAddress::Ring(_) => Address::Ring,
     }
+}
+
+/// How kernels find rows of q, and rows of k and v.
+pub(in crate::plan) fn addresses(problem: &Problem) -> (Address, Address) {
+    let queries = match problem.queries().is_ragged() {
+        true => Address::RaggedQueries,
+        false => Address::Strided,
+    };
+    let keys = match problem.keys().is_ragged() {
+        true => Address::RaggedKeys,
+        false => address(problem.kv_address),
+    };
+    (queries, keys)
 }
 
 /// Lays out what they read of it; `kept` keys count where positions do so within a ring.

@@ -88,7 +88,8 @@ pub(in crate::plan) fn push_transposed(
         transpose_device_lists(builder, &lists, params)?;
     }
     let segments = problem.mask.segments.as_ref();
-    if let Some(queries) = segments.and_then(|s| s.queries_of_keys(&problem.shape)) {
+    let tokens = [problem.queries(), problem.keys()];
+    if let Some(queries) = segments.and_then(|s| s.queries_of_keys(tokens)) {
         params.documents.queries_at = builder.push_aux(queries.into_iter().flatten())?;
     }
     Ok(())
@@ -198,10 +199,11 @@ fn push_segments(
     problem: &Problem,
     params: &mut Params,
 ) -> Result<bool> {
-    let (shape, Some(segments)) = (&problem.shape, &problem.mask.segments) else {
+    let (tokens, Some(segments)) = ([problem.queries(), problem.keys()], &problem.mask.segments)
+    else {
         return Ok(false);
     };
-    if let Some(keys) = segments.keys_of_queries(shape) {
+    if let Some(keys) = segments.keys_of_queries(tokens) {
         params.documents.keys_at = builder.push_aux(keys.into_iter().flatten())?;
         return Ok(false);
     }
@@ -214,10 +216,10 @@ fn push_segments(
         }
         Segments::Device => {
             builder.note("segment ids lie on the device: compared in every tile".into());
-            let q = builder.copy_aux(Role::SegmentsQ, tokens(shape.batch, shape.q_len))?;
+            let [q, k] = tokens.map(|side| side.count());
             (
-                q,
-                builder.copy_aux(Role::SegmentsK, tokens(shape.batch, shape.kv_len))?,
+                builder.copy_aux(Role::SegmentsQ, q)?,
+                builder.copy_aux(Role::SegmentsK, k)?,
             )
         }
     };

@@ -6,7 +6,7 @@ use crate::plan::Declined;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::tiles::TileChoice;
 use crate::plan::view::View;
-use crate::problem::{Element, ModData, Positions, Problem, Role, T5Bias, tokens};
+use crate::problem::{Element, ModData, Positions, Problem, Role, T5Bias, Tokens};
 
 /// The score of a forward or backward kernel.
 pub(in crate::plan) struct ScorePlan {
@@ -196,17 +196,17 @@ fn push_positions(
     queries: bool,
     keys: bool,
 ) -> Result<()> {
-    let (shape, position) = (&problem.shape, &problem.position);
-    let mut push = |role, positions: &Positions, len: u32| match positions {
+    let position = &problem.position;
+    let mut push = |role, positions: &Positions, side: Tokens<'_>| match positions {
         Positions::Index => Ok(0),
         Positions::Host(p) => builder.push_aux(p.iter().map(|&p| p as u32)),
-        Positions::Device => builder.copy_aux(role, tokens(shape.batch, len)),
+        Positions::Device => builder.copy_aux(role, side.count()),
     };
     if queries {
-        params.positions.q_at = push(Role::QPositions, &position.q_positions, shape.q_len)?;
+        params.positions.q_at = push(Role::QPositions, &position.q_positions, problem.queries())?;
     }
     if keys {
-        params.positions.k_at = push(Role::KPositions, &position.k_positions, shape.kv_len)?;
+        params.positions.k_at = push(Role::KPositions, &position.k_positions, problem.keys())?;
     }
     Ok(())
 }

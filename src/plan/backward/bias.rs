@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{GradBias, GradKeyBias, Gradient, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::dispatch::tile_steps;
+use crate::plan::dispatch::{TileCounts, tile_steps};
 use crate::plan::limits::product;
 use crate::plan::operation::merge::pack;
 use crate::plan::parts::{Axis, Lengths, Part, Parts, RowsOf};
@@ -167,7 +167,15 @@ impl Pass<'_> {
             shared(&part.heads, params.sharing.heads),
         );
         let key = GradBias(self.key(builder, chosen));
-        tile_steps(builder, key, &bindings, (&params, &of), |_, _, _| cost)
+        let counts = TileCounts::Same(params.work.tiles);
+        tile_steps(
+            builder,
+            key,
+            &bindings,
+            &params,
+            (&of, &counts),
+            |_, _, _| cost,
+        )
     }
 
     /// The caller's tensor, or scratch where that may be an operand's buffer.
@@ -259,7 +267,6 @@ impl Pass<'_> {
             p.partials.begin = k.start;
             p.partials.count = k.len() as u32;
             p.partials.stride = k.len() as u32;
-            p.work.tiles = tiles;
             p.sharing.batches = shape.batch / sizes.batches;
             p.sharing.heads = shape.q_heads / sizes.heads;
         });
@@ -272,7 +279,8 @@ impl Pass<'_> {
             },
         };
         // It may lie where an operand lay that other kernels still read.
-        Box::new(move |builder| reduce(builder, params, partials.whole().binding, sums))
+        let counts = TileCounts::Same(tiles);
+        Box::new(move |builder| reduce(builder, params, &counts, partials.whole().binding, sums))
     }
 
     fn sums_of_keys(
@@ -319,7 +327,8 @@ impl Pass<'_> {
         let problem = self.context.part_of(q.clone(), k.clone());
         let schedule = Schedule::new(&problem).transposed();
         let of = u64::from(q.end.div_ceil(chosen.tiling.tile) - q.start / chosen.tiling.tile);
-        let mut costs = PerHead::new(params.work.tiles, schedule.heads(), |b, h, tile| {
+        let counts = TileCounts::Same(params.work.tiles);
+        let mut costs = PerHead::new(&counts, schedule.heads(), |b, h, tile| {
             let start = (k.start / rows + tile) * rows;
             let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
             let visited = schedule.seen_by_tiles(b, h, j0, j1, chosen.tiling.tile);
@@ -336,8 +345,13 @@ impl Pass<'_> {
             ..self.key(builder, chosen)
         });
         let of = (part.batches.clone(), part.heads.clone());
-        tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
-            costs.of(b, h, tile)
-        })
+        tile_steps(
+            builder,
+            key,
+            &bindings,
+            &params,
+            (&of, &counts),
+            |b, h, tile| costs.of(b, h, tile),
+        )
     }
 }

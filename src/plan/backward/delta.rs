@@ -18,10 +18,10 @@ pub(super) fn delta(
     d_o: &View,
 ) -> Result<View> {
     let shape = &problem.shape;
-    let sizes = [shape.batch, shape.q_heads, shape.q_len];
+    let sizes = problem.q_sizes();
     let o = builder.input(Role::O, &problem.o, sizes, shape.value_dim)?;
     let lse = builder.input(Role::Lse, &problem.lse_operand(), sizes, 1)?;
-    let rows = Rows::of(params);
+    let rows = Rows::of(&params.of_rows(problem.queries().is_ragged(), sizes));
     let stats = builder.scratch_rows("scratch for lse and delta", 8, &rows, 1);
     params.stats = stats.whole().rows;
     let mut views = vec![

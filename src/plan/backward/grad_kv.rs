@@ -7,7 +7,7 @@ use crate::kernel::{GradKv, Gradient, Strides};
 use crate::plan::Cost;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::dispatch::{WorkHeads, cut, tile_steps};
+use crate::plan::dispatch::{TileCounts, WorkHeads, cut, tile_steps};
 use crate::plan::limits::{check_parts, product};
 use crate::plan::parts::{Axis, Lengths, Part, Parts, RowsOf};
 use crate::plan::schedule::{Schedule, Transposed};
@@ -72,7 +72,7 @@ impl Pass<'_> {
         [dk, dv]: [Tensor; 2],
     ) -> Result<()> {
         let (request, group) = (self.request, self.problem().shape.group());
-        let outputs = JoinedOutputs::new(builder, self, (&dk, &request.dk), (&dv, &request.dv))?;
+        let outputs = JoinedOutputs::new(builder, (&dk, &request.dk), (&dv, &request.dv))?;
         let bytes = |n: &Lengths| {
             let heads = u64::from(n.heads.div_ceil(group));
             let rows = product([n.batches.into(), heads, n.k.into()]);
@@ -134,7 +134,8 @@ impl Pass<'_> {
             ..self.key(builder, chosen)
         });
         let (rows, k) = (chosen.tiling.tile_rows(), part.k.clone());
-        params.work.tiles = k.end.div_ceil(rows) - k.start / rows;
+        let keys = self.problem().keys();
+        let counts = TileCounts::new(builder, &mut params, keys, &k, (rows, 1))?;
         let kv_heads = part.kv_heads(group);
         // Of a group, all that the part has.
         let first = part.heads.start - kv_heads.start * group;
@@ -155,12 +156,17 @@ impl Pass<'_> {
             let schedule = Schedule::new(&problem).transposed();
             let alike = schedule.heads() == 1;
             let differing = if alike { 1 } else { shape.kv_heads };
-            let mut costs = PerHead::new(params.work.tiles, differing, |b, kv_head, tile| {
+            let mut costs = PerHead::new(&counts, differing, |b, kv_head, tile| {
                 self.kv_cost(chosen, &schedule, (&h, &q, &k), (b, kv_head, tile))
             });
-            tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
-                costs.of(b, h, tile)
-            })?;
+            tile_steps(
+                builder,
+                key,
+                &bindings,
+                &params,
+                (&of, &counts),
+                |b, h, tile| costs.of(b, h, tile),
+            )?;
         }
         Ok(())
     }
@@ -193,14 +199,14 @@ impl Pass<'_> {
     }
 
     fn kv_tensors(&self) -> [Tensor; 2] {
-        let (shape, position) = (&self.problem().shape, &self.problem().position);
+        let (problem, shape) = (self.problem(), &self.problem().shape);
         let dk = Tensor {
             role: Role::DK,
-            side: position.rotates(Side::Key).then_some(Side::Key),
-            heads: shape.kv_heads,
-            rows: self.problem().slice().k,
-            len: shape.kv_len,
+            side: problem.position.rotates(Side::Key).then_some(Side::Key),
+            sizes: problem.kv_sizes(),
+            rows: problem.keys().rows_of(problem.slice().k),
             dim: shape.head_dim,
+            address: self.context.v.address,
         };
         let dv = Tensor {
             role: Role::DV,
@@ -252,7 +258,8 @@ impl Pass<'_> {
         let shape = &self.problem().shape;
         let (rows, columns) = (chosen.tiling.tile_rows(), chosen.tiling.tile);
         let start = (k.start / rows + tile) * rows;
-        let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
+        let end = (start + rows).min(self.keys_end(b, k));
+        let (j0, j1) = (start.max(k.start), end - 1);
         let heads = u64::from(h.end - h.start);
         let first = kv_head * shape.group();
         // Query heads with the same visits are counted once and multiplied.

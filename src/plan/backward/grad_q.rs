@@ -5,7 +5,7 @@ use crate::kernel::GradQ;
 use crate::plan::Cost;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::dispatch::{cut, tile_steps};
+use crate::plan::dispatch::{TileCounts, cut, tile_steps};
 use crate::plan::limits::{check_parts, check_steps, product};
 use crate::plan::parts::{Lengths, Part, Parts, RowsOf};
 use crate::plan::schedule::Schedule;
@@ -32,10 +32,10 @@ impl Pass<'_> {
         let place = Tensor {
             role: Role::DQ,
             side: Some(Side::Query),
-            heads: shape.q_heads,
-            rows: slice.q.clone(),
-            len: shape.q_len,
+            sizes: self.problem().q_sizes(),
+            rows: self.problem().queries().rows_of(slice.q.clone()),
             dim: shape.head_dim,
+            address: self.context.q.address,
         };
         let target = Target::of(builder, self, &place, &self.request.dq)?;
         let tiling = chosen.tiling;
@@ -96,17 +96,16 @@ impl Pass<'_> {
         let schedule = Schedule::new(&problem);
         let (q, k) = (&part.q, &part.k);
         let first = q.start / tiling.tile_rows();
-        params.work.tiles = q.end.div_ceil(tiling.tile_rows()) - first;
+        let (queries, of_rows) = (self.problem().queries(), (tiling.tile_rows(), 1));
+        let counts = TileCounts::new(builder, &mut params, queries, q, of_rows)?;
         let of = (k.end.div_ceil(tiling.tile) - k.start / tiling.tile).into();
-        let rows = |tile: u32| {
+        let rows = |b: u32, tile: u32| {
             let start = (first + tile) * tiling.tile_rows();
-            (
-                start.max(q.start),
-                (start + tiling.tile_rows()).min(q.end) - 1,
-            )
+            let end = (start + tiling.tile_rows()).min(self.queries_end(b, q));
+            (start.max(q.start), end - 1)
         };
-        let mut costs = PerHead::new(params.work.tiles, schedule.heads(), |b, h, tile| {
-            let (i0, i1) = rows(tile);
+        let mut costs = PerHead::new(&counts, schedule.heads(), |b, h, tile| {
+            let (i0, i1) = rows(b, tile);
             let visited = schedule.visited(b, h, i0, i1, tiling.tile);
             let head_dim = u64::from(self.problem().shape.head_dim);
             Cost {
@@ -120,10 +119,15 @@ impl Pass<'_> {
             }
         });
         let key = GradQ(self.key(builder, chosen));
-        let of = (part.batches, part.heads);
-        tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
-            costs.of(b, h, tile)
-        })
+        let of = (part.batches.clone(), part.heads.clone());
+        tile_steps(
+            builder,
+            key,
+            &bindings,
+            &params,
+            (&of, &counts),
+            |b, h, tile| costs.of(b, h, tile),
+        )
     }
 
     /// S, dP and dQ

@@ -5,8 +5,9 @@ use crate::kernel::{
     GradScore, GradSinks, Params, Reduce, SINK_ROWS, ScoreNumbers, Strides, T5_PARTS,
 };
 use crate::plan::builder::PlanBuilder;
-use crate::plan::dispatch::tile_steps;
+use crate::plan::dispatch::{TileCounts, tile_steps};
 use crate::plan::forward::splits::ITERATION_MARGIN;
+use crate::plan::limits::product;
 use crate::plan::parts::{Lengths, Part, Parts};
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
@@ -96,17 +97,20 @@ impl Pass<'_> {
         };
         let chosen = self.choose(builder, tile_request)?;
         let rows = chosen.tiling.tile_rows();
-        let tiles = match slice.has_pairs() {
-            true => slice.q.end.div_ceil(rows) - slice.q.start / rows,
-            false => 0,
+        let mut params = self.params();
+        let counts = match slice.has_pairs() {
+            true => {
+                let queries = self.problem().queries();
+                TileCounts::new(builder, &mut params, queries, &slice.q, (rows, 1))?
+            }
+            false => TileCounts::Same(0),
         };
-        let heads = u64::from(shape.batch) * u64::from(shape.q_heads);
         let stride = numbers.parts();
-        let bytes = heads * u64::from(tiles) * u64::from(stride) * 4;
+        let tiles = counts.sum(shape.batch);
+        let bytes = product([tiles, shape.q_heads.into(), stride.into(), 4]);
         let partials = builder.scratch("scratch for partial sums", bytes)?;
-        let params = self.params().with(|p| {
-            p.work.tiles = tiles;
-            p.partials.tiles = tiles;
+        let params = params.with(|p| {
+            p.partials.tiles = p.work.tiles;
             p.partials.begin = begin;
             p.partials.count = count;
             p.partials.stride = stride;
@@ -119,7 +123,7 @@ impl Pass<'_> {
         if tiles > 0 {
             self.partial_numbers(builder, numbers, &chosen, (&params, partials))?;
         }
-        reduce(builder, params, partials, target)
+        reduce(builder, params, &counts, partials, target)
     }
 
     /// The partial sums of all tiles of queries.
@@ -178,48 +182,57 @@ impl Pass<'_> {
         let rows = tiling.tile_rows();
         let (q, k) = (&part.q, &part.k);
         let first = q.start / rows;
-        let mut params = params.with(|p| {
-            p.work.tiles = q.end.div_ceil(rows) - first;
-            p.partials.first = first - begin / rows;
-        });
+        let mut params = params.with(|p| p.partials.first = first - begin / rows);
+        let queries = self.problem().queries();
+        let counts = TileCounts::new(builder, &mut params, queries, q, (rows, 1))?;
         let outputs = vec![("partials", partials)];
         let bindings = self.bind(builder, (parts, &part), &mut params, outputs);
         let problem = self.context.part_of(q.clone(), k.clone());
         let schedule = Schedule::new(&problem);
         let mut most = 0;
         let of = (part.batches.clone(), part.heads.clone());
-        tile_steps(builder, key, &bindings, (&params, &of), |b, h, tile| {
-            let start = (first + tile) * rows;
-            let (i0, i1) = (start.max(q.start), (start + rows).min(q.end) - 1);
-            let visited = schedule.visited(b, h, i0, i1, tiling.tile);
-            let pairs = schedule.pairs(b, h, i0, i1);
-            most = visited.max(most);
-            Cost {
-                visited,
-                of: u64::from(k.end.div_ceil(tiling.tile) - k.start / tiling.tile),
-                flops: pairs.saturating_mul(self.recompute_flops()),
-                read_bytes: self.read_bytes(chosen, visited),
-                written_bytes: u64::from(params.partials.stride) * 4,
-            }
-        })?;
+        tile_steps(
+            builder,
+            key,
+            &bindings,
+            &params,
+            (&of, &counts),
+            |b, h, tile| {
+                let start = (first + tile) * rows;
+                let end = (start + rows).min(self.queries_end(b, q));
+                let (i0, i1) = (start.max(q.start), end - 1);
+                let visited = schedule.visited(b, h, i0, i1, tiling.tile);
+                let pairs = schedule.pairs(b, h, i0, i1);
+                most = visited.max(most);
+                Cost {
+                    visited,
+                    of: u64::from(k.end.div_ceil(tiling.tile) - k.start / tiling.tile),
+                    flops: pairs.saturating_mul(self.recompute_flops()),
+                    read_bytes: self.read_bytes(chosen, visited),
+                    written_bytes: u64::from(params.partials.stride) * 4,
+                }
+            },
+        )?;
         Ok(most)
     }
 
     fn grad_sinks(&self, builder: &mut PlanBuilder<'_>) -> Result<()> {
-        let (shape, slice) = (&self.problem().shape, self.problem().slice());
+        let shape = &self.problem().shape;
         let Some(sinks) = &self.problem().score.sinks else {
             return Ok(());
         };
         let target = self.numbers(builder, Role::DSinks, 1)?;
-        let tiles = (slice.q.end - slice.q.start).div_ceil(SINK_ROWS);
-        let items = u64::from(shape.batch) * u64::from(shape.q_heads) * u64::from(tiles);
+        let ragged = self.problem().queries().is_ragged();
+        let params = self.params().of_rows(ragged, self.problem().q_sizes());
+        let (batch, tiles) = (params.sizes.batch, params.rows().div_ceil(SINK_ROWS));
+        let items = product([batch, shape.q_heads, tiles].map(u64::from));
         let partials = builder.scratch("scratch for partial sums", items * 4)?;
         let sinks_at = builder.push_values(Role::Sinks, sinks, shape.q_heads.into())?;
-        let params = self.params().with(|p| {
+        let params = params.with(|p| {
             p.work.tiles = tiles;
             p.partials.count = 1;
             p.partials.stride = 1;
-            p.sharing.batches = shape.batch;
+            p.sharing.batches = batch;
             p.sharing.heads = 1;
             p.sinks.at = sinks_at;
         });
@@ -233,7 +246,7 @@ impl Pass<'_> {
             };
             builder.item_steps(GradSinks, params, bindings, items, cost)?;
         }
-        reduce(builder, params, partials, target)
+        reduce(builder, params, &TileCounts::Same(tiles), partials, target)
     }
 }
 
@@ -248,12 +261,16 @@ pub(super) struct Reduced {
 pub(super) fn reduce(
     builder: &mut PlanBuilder<'_>,
     mut params: Params,
+    counts: &TileCounts,
     partials: Binding,
     target: Reduced,
 ) -> Result<()> {
     let (sizes, sharing) = (params.sizes, params.sharing);
     let shares = u64::from(sharing.batches) * u64::from(sharing.heads);
-    let turns = shares * u64::from(params.work.tiles.max(1));
+    let turns = match counts {
+        TileCounts::Same(tiles) => product([shares, u64::from(*tiles).max(1)]),
+        TileCounts::Each(_) => shares + product([counts.sum(sizes.batch), sharing.heads.into()]),
+    };
     if let Some(allowed) = builder.caps.iterations.filter(|&cap| turns >= cap) {
         return Err(Error::Limit {
             what: "the partial sums of a parameter's gradient",
@@ -264,7 +281,9 @@ pub(super) fn reduce(
         });
     }
     params.y = target.rows;
-    params.bound.at = builder.push_per_batch(&params, params.work.tiles)?;
+    let [tiles, before] = counts.words(sizes.batch);
+    params.partials.tiles_at = builder.push_aux(tiles)?;
+    params.partials.before_at = builder.push_aux(before)?;
     let sums = u64::from(sizes.batch / sharing.batches) * u64::from(sizes.q_heads / sharing.heads);
     let items = sums * u64::from(params.partials.count);
     let bindings = vec![("partials", partials), ("sums", target.binding)];

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use crate::error::Result;
-use crate::kernel::Strides;
+use crate::kernel::{Address, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::limits::product;
 use crate::plan::operation::merge::pack;
@@ -22,19 +22,25 @@ pub(super) struct Tensor {
     pub role: Role,
     /// `None` for what never turns.
     pub side: Option<Side>,
-    pub heads: u32,
+    /// Batches, heads and rows in memory.
+    pub sizes: [u32; 3],
     pub rows: Range<u32>,
-    pub len: u32,
     pub dim: u32,
+    /// Where its rows lie, in scratch too.
+    pub address: Address,
 }
 
 impl Tensor {
     /// All that the pass makes.
-    fn all(&self, batch: u32) -> Rows {
+    fn all(&self) -> Rows {
         Rows {
             rows: self.rows.clone(),
-            ..Rows::all([batch, self.heads, 0])
+            ..Rows::all(self.sizes)
         }
+    }
+
+    fn is_ragged(&self) -> bool {
+        matches!(self.address, Address::RaggedQueries | Address::RaggedKeys)
     }
 }
 
@@ -69,9 +75,8 @@ impl Target {
         tensor: &Tensor,
         operand: &Operand,
     ) -> Result<Self> {
-        let batch = pass.problem().shape.batch;
-        let output = output(builder, batch, tensor, operand)?;
-        let rows = tensor.all(batch);
+        let output = output(builder, tensor, operand)?;
+        let rows = tensor.all();
         let turns = tensor.side.is_some() && pass.problem().position.rotation().is_some();
         if operand.element == Element::F32 && !builder.options.shared_outputs && !turns {
             return Ok(Self {
@@ -89,7 +94,9 @@ impl Target {
         Ok(Self {
             output,
             in_place: false,
-            view: builder.scratch_rows(name, 4, &rows, tensor.dim),
+            view: builder
+                .scratch_rows(name, 4, &rows, tensor.dim)
+                .at(tensor.address),
             rows,
         })
     }
@@ -125,6 +132,7 @@ impl Target {
                     Side::Query => &position.q_positions,
                     Side::Key => &position.k_positions,
                 },
+                sequences: tensor.is_ragged(),
             };
             let to = (operand, &self.output);
             return back.plan(builder, &pass.params(), to, tensor.role.name());
@@ -141,15 +149,13 @@ impl Target {
 impl JoinedOutputs {
     pub fn new(
         builder: &mut PlanBuilder<'_>,
-        pass: &Pass<'_>,
         (dk, dk_operand): (&Tensor, &Operand),
         (dv, dv_operand): (&Tensor, &Operand),
     ) -> Result<Self> {
-        let batch = pass.problem().shape.batch;
         Ok(Self {
             outputs: [
-                output(builder, batch, dk, dk_operand)?,
-                output(builder, batch, dv, dv_operand)?,
+                output(builder, dk, dk_operand)?,
+                output(builder, dv, dv_operand)?,
             ],
         })
     }
@@ -196,12 +202,7 @@ pub(super) fn joined_bytes(rows: u64, dims: [u32; 2]) -> u64 {
     dk.saturating_add(dv).saturating_add(2 * OFFSET_ALIGNMENT) / OFFSET_ALIGNMENT * OFFSET_ALIGNMENT
 }
 
-fn output(
-    builder: &mut PlanBuilder<'_>,
-    batch: u32,
-    tensor: &Tensor,
-    operand: &Operand,
-) -> Result<View> {
-    let sizes = [batch, tensor.heads, tensor.len];
-    builder.output(tensor.role, operand, sizes, tensor.dim)
+fn output(builder: &mut PlanBuilder<'_>, tensor: &Tensor, operand: &Operand) -> Result<View> {
+    let view = builder.output(tensor.role, operand, tensor.sizes, tensor.dim)?;
+    Ok(view.at(tensor.address))
 }

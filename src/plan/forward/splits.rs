@@ -7,7 +7,7 @@ use crate::plan::limits::product;
 use crate::plan::tiles;
 use crate::problem::Slice;
 
-use super::tiled::Tiled;
+use super::tiled::{PARTIAL_BYTES, Tiled};
 
 impl Tiled<'_> {
     /// Parts of a run of keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the
@@ -49,15 +49,40 @@ impl Tiled<'_> {
         };
         let flops = product([visited, pairs, self.pair_flops()]);
         let heavy = flops.div_ceil(builder.step_flops());
-        let shape = &self.context.problem.shape;
-        let rows = u64::from(slice.q.end - slice.q.start) * u64::from(self.packed);
-        let tiles = rows.div_ceil(tiling.tile_rows().into());
-        let heads = shape.q_heads / self.packed;
-        let workgroups = product([tiles, shape.batch.into(), heads.into()]);
-        let idle =
-            busy_workgroups(builder.caps.class).saturating_mul(self.skew(&slice)) / workgroups;
-        let idle = idle.min(visited / tiles_per_split(tiling.tile)).max(1);
+        let idle = busy_workgroups(builder.caps.class).saturating_mul(self.skew(&slice))
+            / self.workgroups(&slice).max(1);
+        let idle = idle
+            .min(visited / tiles_per_split(tiling.tile))
+            .min(self.most_in_scratch())
+            .max(1);
         Ok(capped.max(heavy).max(idle).min(most) as u32)
+    }
+
+    /// Parts of the rows of a ragged batch that scratch has room for: they are not computed slice by slice.
+    fn most_in_scratch(&self) -> u64 {
+        let problem = self.context.problem;
+        if !problem.queries().is_ragged() {
+            return u64::MAX;
+        }
+        let row = u64::from(problem.shape.value_dim) * 4;
+        PARTIAL_BYTES
+            / product(problem.q_sizes().map(u64::from))
+                .saturating_mul(row)
+                .max(1)
+    }
+
+    /// Workgroups of one part.
+    fn workgroups(&self, slice: &Slice) -> u64 {
+        let (shape, queries) = (&self.context.problem.shape, self.context.problem.queries());
+        let tiles = |rows: u32| {
+            let rows = u64::from(rows) * u64::from(self.packed);
+            rows.div_ceil(self.chosen.tiling.tile_rows().into())
+        };
+        let tiles = match queries.is_ragged() {
+            true => (0..shape.batch).map(|b| tiles(queries.of(b))).sum(),
+            false => product([tiles(slice.q.end - slice.q.start), shape.batch.into()]),
+        };
+        product([tiles, (shape.q_heads / self.packed).into()])
     }
 
     /// Key tiles of the longest run.
@@ -73,18 +98,15 @@ impl Tiled<'_> {
         if let Some(listed) = self.context.schedule.longest_list(tiling.tile) {
             return listed;
         }
+        let (problem, schedule) = (self.context.problem, &self.context.schedule);
         let rows = tiling.tile_rows().div_ceil(self.packed);
-        let last = slice.q.end - 1;
-        (0..self.context.problem.shape.batch)
-            .flat_map(|b| {
+        (0..problem.shape.batch)
+            .filter_map(|b| Some((b, slice.q.end.min(problem.queries().of(b)).checked_sub(1)?)))
+            .filter(|&(_, last)| last >= slice.q.start)
+            .flat_map(|(b, last)| {
                 [slice.q.start, slice.q.start.midpoint(last), last].map(|i| {
-                    self.context.schedule.visited(
-                        b,
-                        0,
-                        i.saturating_sub(rows).max(slice.q.start),
-                        i,
-                        tiling.tile,
-                    )
+                    let first = i.saturating_sub(rows).max(slice.q.start);
+                    schedule.visited(b, 0, first, i, tiling.tile)
                 })
             })
             .max()
@@ -94,8 +116,10 @@ impl Tiled<'_> {
     /// How many times as long as a row on average the row takes that sees the most: 2 under a causal mask.
     fn skew(&self, slice: &Slice) -> u64 {
         let shape = &self.context.problem.shape;
-        let rows =
-            product([slice.q.end - slice.q.start, shape.batch, shape.q_heads].map(u64::from));
+        let rows = match self.context.problem.queries().is_ragged() {
+            true => product(self.context.problem.q_sizes().map(u64::from)),
+            false => product([slice.q.len() as u32, shape.batch, shape.q_heads].map(u64::from)),
+        };
         let most = product([
             self.most_visited(slice),
             self.chosen.tiling.tile.into(),

@@ -8,7 +8,7 @@ use crate::plan::attention::context::Context;
 use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
-use crate::plan::dispatch::{cut, tile_steps};
+use crate::plan::dispatch::{TileCounts, WorkHeads, cut, tile_steps};
 use crate::plan::limits::{check_steps, product};
 use crate::plan::operation::max_scores::LseScratch;
 use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
@@ -24,7 +24,7 @@ use crate::problem::Problem;
 use super::splits::MOST_SPLITS;
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
-const PARTIAL_BYTES: u64 = 32 << 20;
+pub(super) const PARTIAL_BYTES: u64 = 32 << 20;
 
 /// Whose tiles they are.
 #[derive(Clone, Copy)]
@@ -189,11 +189,25 @@ impl<'a> Tiled<'a> {
             return Ok(());
         }
         let row = self.row_bytes();
-        let bytes = |n: &Lengths| n.rows().saturating_mul(row);
+        let ragged = self.ragged_rows();
+        let rows = |n: &Lengths| match ragged {
+            Some(rows) => u64::from(n.heads) * u64::from(rows),
+            None => n.rows(),
+        };
+        let bytes = |n: &Lengths| rows(n).saturating_mul(row);
         let all = bytes(&self.parts.lengths());
-        let axes = [Axis::Queries, Axis::Batches, Axis::Heads];
+        let axes: &[Axis] = match ragged {
+            Some(_) => &[Axis::Heads],
+            None => &[Axis::Queries, Axis::Batches, Axis::Heads],
+        };
         self.parts
-            .fit_by("scratch for partial o", (all, bytes), &axes)
+            .fit_by("scratch for partial o", (all, bytes), axes)
+    }
+
+    /// Rows per head of a ragged batch, all sequences together.
+    fn ragged_rows(&self) -> Option<u32> {
+        let problem = self.context.problem;
+        problem.queries().is_ragged().then(|| problem.q_sizes()[2])
     }
 
     pub fn steps(&self, builder: &mut PlanBuilder<'_>, target: &Target) -> Result<()> {
@@ -209,7 +223,9 @@ impl<'a> Tiled<'a> {
             return self.slices(builder, target, slices);
         }
         // The results may lie where later slices read: all of them wait in scratch.
-        let params = self.context.params;
+        let problem = self.context.problem;
+        let ragged = problem.queries().is_ragged();
+        let params = self.context.params.of_rows(ragged, problem.q_sizes());
         let deferred = Deferred::new(builder, params, Rows::of(&params), target);
         self.slices(builder, &deferred.target, slices)?;
         deferred.bring(builder, target)
@@ -238,46 +254,72 @@ impl<'a> Tiled<'a> {
         if keys.is_empty() {
             keys.push(of_run((0, (&slice.k, &self.context.schedule))));
         }
-        for (batches, heads) in self.parts.heads() {
-            for q in &slices {
-                let part = Part {
-                    batches: batches.clone(),
-                    heads: heads.clone(),
-                    q: q.clone(),
-                    k: slice.k.clone(),
+        let part = |(batches, heads): WorkHeads, q: &Range<u32>| Part {
+            batches,
+            heads,
+            q: q.clone(),
+            k: slice.k.clone(),
+        };
+        let mut parts = self.parts.heads();
+        if let Some(rows) = self.ragged_rows() {
+            // Those with the same heads write to the same rows.
+            parts.sort_by_key(|(_, heads)| heads.start);
+            for same in parts.chunk_by(|a, b| a.1 == b.1) {
+                let each = same
+                    .iter()
+                    .flat_map(|of| slices.iter().map(|q| part(of.clone(), q)));
+                let each: Vec<_> = each.collect();
+                let rows = Rows {
+                    heads: same[0].1.clone(),
+                    ..Rows::all([1, 0, rows])
                 };
-                self.slice(builder, target, (&part, &keys))?;
+                self.slice(builder, target, (&each, &rows, &keys))?;
+            }
+            return Ok(());
+        }
+        for of in parts {
+            for q in &slices {
+                let part = part(of.clone(), q);
+                let rows = part.queries();
+                self.slice(builder, target, (&[part], &rows, &keys))?;
             }
         }
         Ok(())
     }
 
-    /// Some rows, whose keys are taken run by run.
+    /// Some rows, whose keys are taken run by run: those of one part, or of a ragged batch all that its parts have. Rows of
+    /// sequences lie side by side in scratch as they do in memory, so what brings them to the target takes them at once.
     fn slice(
         &self,
         builder: &mut PlanBuilder<'_>,
         target: &Target,
-        (part, keys): (&Part, &[Keys<'_>]),
+        (parts, rows, keys): (&[Part], &Rows, &[Keys<'_>]),
     ) -> Result<()> {
-        let (params, rows) = (part.params(&self.context.params), part.queries());
+        let params = self.context.params;
         if let ([keys], 1) = (keys, self.splits) {
             return into_target(
                 builder,
-                (&params, &rows),
+                (&params, rows),
                 target,
                 |builder, params, o, lse, output| {
-                    self.dispatches(builder, (part, keys), params, (o, lse), output)
+                    parts.iter().try_for_each(|part| {
+                        let params = part.params(&params);
+                        self.dispatches(builder, (part, keys), params, (o, lse), output)
+                    })
                 },
             );
         }
-        let (o, lse) = self.partial_scratch(builder, &rows)?;
+        let (o, lse) = self.partial_scratch(builder, rows)?;
         let output = Output::scratch(params.sizes.value_dim);
-        for keys in keys {
-            let mut partial = self.partial_params(params, &rows, keys.first);
+        let each = parts
+            .iter()
+            .flat_map(|part| keys.iter().map(move |keys| (part, keys)));
+        for (part, keys) in each {
+            let mut partial = self.partial_params(part.params(&params), rows, keys.first);
             partial.max_score.at = lse.at;
             self.dispatches(builder, (part, keys), partial, (o, lse.whole), output)?;
         }
-        let of = (&params, &rows);
+        let of = (&params, rows);
         combine(builder, of, self.partials(), Some((o, lse.lse)), target)?;
         lse.join(builder, of, self.partials(), target)
     }
@@ -285,7 +327,7 @@ impl<'a> Tiled<'a> {
     /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
     fn rows_per_slice(&self, builder: &PlanBuilder<'_>) -> u32 {
         let asked = builder.options.slice_rows.unwrap_or(u32::MAX).max(1);
-        if self.partials() == 1 {
+        if self.partials() == 1 || self.ragged_rows().is_some() {
             return asked;
         }
         let n = self.parts.lengths();
@@ -357,9 +399,9 @@ impl<'a> Tiled<'a> {
             ..part.clone()
         };
         (params.range.k_begin, params.range.k_end) = (part.k.start, part.k.end);
-        let tile_rows = self.chosen.tiling.tile_rows();
-        let (begin, end) = (part.q.start * self.packed, part.q.end * self.packed);
-        params.work.tiles = end.div_ceil(tile_rows) - begin / tile_rows;
+        let queries = self.context.problem.queries();
+        let of_rows = (self.chosen.tiling.tile_rows(), self.packed);
+        let counts = TileCounts::new(builder, &mut params, queries, &part.q, of_rows)?;
         let key = self.key(output, builder.options.count_tiles);
         let variant = match self.family {
             Family::Prefill => Variant::Prefill(key),
@@ -370,14 +412,15 @@ impl<'a> Tiled<'a> {
         let bias = self.context.bind_bias(&self.parts, &part);
         bindings.extend(bias.map(|bias| ("bias", bias)));
         let heads = part.heads.start / self.packed..part.heads.end / self.packed;
-        let mut costs = PerHead::new(params.work.tiles, keys.schedule.heads(), |b, h, tile| {
+        let mut costs = PerHead::new(&counts, keys.schedule.heads(), |b, h, tile| {
             self.cost(&params, output, keys, (b, h, tile))
         });
         tile_steps(
             builder,
             variant,
             &bindings,
-            (&params, &(part.batches, heads)),
+            &params,
+            (&(part.batches, heads), &counts),
             |b, h, tile| costs.of(b, h, tile),
         )
     }
@@ -392,6 +435,7 @@ impl<'a> Tiled<'a> {
             q: input(&self.context.q, shape.head_dim),
             k: input(&self.context.k, shape.head_dim),
             v: input(&self.context.v, shape.value_dim),
+            q_address: self.context.q.address,
             k_address: self.context.k.address,
             v_address: self.context.v.address,
             output,
@@ -423,7 +467,8 @@ impl<'a> Tiled<'a> {
     ) -> Cost {
         let (shape, tiling) = (&self.context.problem.shape, &self.chosen.tiling);
         let (rows, packed) = (tiling.tile_rows(), self.packed);
-        let (begin, end) = (params.range.q_begin * packed, params.range.q_end * packed);
+        let queries = params.range.q_end.min(self.context.problem.queries().of(b));
+        let (begin, end) = (params.range.q_begin * packed, queries * packed);
         let start = (begin / rows + tile) * rows;
         let (first, last) = (start.max(begin), (start + rows).min(end) - 1);
         let (i0, i1) = (first / packed, last / packed);

@@ -110,6 +110,7 @@ fn rotated(
         rows: &request.k,
         from: Address::Strided,
         positions: &positions,
+        sequences: false,
     };
     let params = params.with(|p| p.rotation.side_at = p.rotation.key_at);
     let output = Output::scratch(shape.head_dim);

@@ -85,10 +85,18 @@ impl Target {
         if builder.writes_in_place(&self.operand, dim) {
             return Ok(());
         }
-        let bytes = |n: &Lengths| product([n.rows(), dim.into(), 4]);
+        let ragged = self.o.ragged_rows();
+        let rows = |n: &Lengths| match ragged {
+            Some(rows) => u64::from(n.heads) * u64::from(rows),
+            None => n.rows(),
+        };
+        let bytes = |n: &Lengths| product([rows(n), dim.into(), 4]);
         let all = bytes(&parts.lengths());
-        let axes = [Axis::Queries, Axis::Batches, Axis::Heads];
-        parts.fit_by("scratch for o", (all, bytes), &axes)
+        let axes: &[Axis] = match ragged {
+            Some(_) => &[Axis::Heads],
+            None => &[Axis::Queries, Axis::Batches, Axis::Heads],
+        };
+        parts.fit_by("scratch for o", (all, bytes), axes)
     }
 }
 

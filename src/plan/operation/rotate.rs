@@ -12,7 +12,9 @@ use crate::plan::tiles;
 use crate::plan::view::{Rows, View};
 use crate::plan::{Binding, Cost, Plan, PlanOptions};
 use crate::problem::position::{Rotary, RotaryLayout, Side, check_range};
-use crate::problem::{Element, Layout, Operand, Position, Positions, Problem, Role, tokens};
+use crate::problem::{
+    Element, Layout, Operand, Position, Positions, Problem, Role, Tokens, tokens,
+};
 use crate::task::{Rotation, Task};
 
 use super::merge::pack_into;
@@ -171,11 +173,11 @@ pub(in crate::plan) fn plan_table(
     rotary: &Rotary,
     params: &mut Params,
 ) -> Result<()> {
-    let (shape, position) = (&problem.shape, &problem.position);
+    let position = &problem.position;
     if position.rows_given {
-        return bind_given_rows(builder, params, rotary, [shape.batch, shape.q_len]);
+        return bind_given_rows(builder, params, rotary, problem.queries().rows());
     }
-    let known = position.known_range(shape, &problem.mask);
+    let known = position.known_range(&problem.shape, &problem.mask);
     let range = position.range.clone().or(known).ok_or(Error::Unstated)?;
     let length = position.length(&range);
     rotary
@@ -190,15 +192,20 @@ pub(in crate::plan) fn plan_table(
         Some(range) => TableRows::Range(range.clone()),
         None => TableRows::new(rotary, range, &[&position.q_positions, k_positions]),
     };
-    let mut push = |role, positions: &Positions, len: u32, known: u32| match positions {
+    let mut push = |role, positions: &Positions, side: Tokens<'_>, known: u32| match positions {
         Positions::Index => Ok(0),
         Positions::Host(p) => builder.push_aux(rows.words(p)),
         Positions::Device if known > 0 => Ok(known),
-        Positions::Device => builder.copy_aux(role, tokens(shape.batch, len)),
+        Positions::Device => builder.copy_aux(role, side.count()),
     };
     let (q_at, k_at) = (params.positions.q_at, params.positions.k_at);
-    params.rotation.q_at = push(Role::QPositions, &position.q_positions, shape.q_len, q_at)?;
-    params.rotation.k_at = push(Role::KPositions, k_positions, shape.kv_len, k_at)?;
+    params.rotation.q_at = push(
+        Role::QPositions,
+        &position.q_positions,
+        problem.queries(),
+        q_at,
+    )?;
+    params.rotation.k_at = push(Role::KPositions, k_positions, problem.keys(), k_at)?;
     bind_table(builder, params, rotary, rows, length)
 }
 
@@ -231,6 +238,8 @@ pub(in crate::plan) struct Pass<'a> {
     pub heads: u32,
     pub rows: std::ops::Range<u32>,
     pub positions: &'a Positions,
+    /// The rows are those of a ragged batch, and `params` of rows.
+    pub sequences: bool,
 }
 
 impl Pass<'_> {
@@ -254,6 +263,7 @@ impl Pass<'_> {
             rows: self.operand,
             from: self.from,
             positions: self.positions,
+            sequences: self.sequences,
         };
         let rows = Rows::of(&params);
         let to = builder.scratch_rows(name, 4, &rows, dim);
@@ -274,6 +284,8 @@ pub(in crate::plan) struct BackPass<'a> {
     pub from: View,
     pub rows: Rows,
     pub positions: &'a Positions,
+    /// The rows are those of a ragged batch.
+    pub sequences: bool,
 }
 
 impl BackPass<'_> {
@@ -296,6 +308,7 @@ impl BackPass<'_> {
             rows: &scratch,
             from: Address::Strided,
             positions: self.positions,
+            sequences: self.sequences,
         };
         let of = (&params, &self.rows);
         pack_into(builder, of, (operand, to), what, |builder, to, output| {
@@ -307,7 +320,8 @@ impl BackPass<'_> {
 /// A rotation of keys, whose kernel speaks of queries.
 fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) -> Result<()> {
     params.rotation.q_at = params.rotation.k_at;
-    params.intervals.offsets_at = builder.push_per_batch(params, 0)?;
+    params.intervals.offsets_at = builder.push_sequence_words(params, 0)?;
+    params.sequences.q_at = params.sequences.k_at;
     params.sizes.q_len = params.sizes.kv_len;
     params.rotation.side_at = params.rotation.key_at;
     Ok(())
@@ -319,6 +333,8 @@ pub(super) struct RotateStep<'a> {
     pub rows: &'a Operand,
     pub from: Address,
     pub positions: &'a Positions,
+    /// The rows are those of a ragged batch.
+    pub sequences: bool,
 }
 
 impl RotateStep<'_> {
@@ -411,6 +427,7 @@ impl RotateStep<'_> {
             whole_chunks: whole_chunks(self.rotary, 4),
             vec8,
             positions: *self.positions != Positions::Index,
+            sequences: self.sequences && *self.positions == Positions::Index,
         })
     }
 }
@@ -493,6 +510,7 @@ fn steps(builder: &mut PlanBuilder<'_>, rotation: &Rotation) -> Result<()> {
         rows: &rotation.rows,
         from: Address::Strided,
         positions: &rotation.positions,
+        sequences: false,
     };
     pack_into(
         builder,

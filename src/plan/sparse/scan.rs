@@ -33,7 +33,8 @@ pub(in crate::plan) fn plan(
         return Err(Error::NoMaskMod);
     }
     let problem = scan_of.problem();
-    problem.mask.validate(&problem.shape)?;
+    let tokens = [problem.queries(), problem.keys()];
+    problem.mask.validate(&problem.shape, tokens)?;
     let mut builder = PlanBuilder::new(caps, options);
     let mut params = Params::of(&problem);
     builder.push_lengths(&problem, &mut params)?;

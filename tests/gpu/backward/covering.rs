@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use wgpu_attention::internal::{Gradient, MaskKey, Strategy, Variant};
+use wgpu_attention::internal::{Address, Gradient, MaskKey, Strategy, Variant};
 use wgpu_attention::{Caps, Element};
 
 use super::run::{Given, run_and_check_on};
@@ -61,8 +61,8 @@ fn every_gradient_variant_that_can_run_here() {
         if number % 4 != 0 && left_out(&format!("gradient variant {variant}")) {
             continue;
         }
-        // Lists and documents have tests of their own.
-        if key.mask != MaskKey::default() {
+        // Lists, documents and ragged batches have tests of their own.
+        if key.mask != MaskKey::default() || key.q_address != Address::Strided {
             continue;
         }
         if is_too_long(&key, gpu.attention.caps()) {

@@ -1,6 +1,7 @@
 //! One backward pass on the GPU.
 
 use wgpu_attention::Role;
+use wgpu_attention::reference::Forward;
 use wgpu_attention::{Attention, Backward, Element, Plan, PlanOptions};
 
 use crate::device::Gpu;
@@ -41,11 +42,23 @@ pub fn run_as(
     given: &Given,
     choice: &PlanOptions,
 ) -> (Plan, Backward, Output) {
+    let forward = kept(&same.problem, &same_inputs.tensors(same));
+    run_from(gpu, attention, (case, inputs), &forward, given, choice)
+}
+
+/// The same from these o and lse.
+pub fn run_from(
+    gpu: &Gpu,
+    attention: &Attention,
+    (case, inputs): (&Case, &Inputs),
+    forward: &Forward,
+    given: &Given,
+    choice: &PlanOptions,
+) -> (Plan, Backward, Output) {
     let backward = request(case, given);
     let plan = attention
         .plan_backward_with(&backward, choice)
         .unwrap_or_else(|e| panic!("{}: {e}", case.name));
-    let forward = kept(&same.problem, &same_inputs.tensors(same));
     let (operand, sizes, dim) = output(case);
     let store = |values: &[f64]| {
         let mut bytes = poisoned(operand.bytes(sizes, dim));
@@ -61,7 +74,7 @@ pub fn run_as(
         .as_ref()
         .map(|dlse| buffer(&gpu.device, &encode(Element::F32, dlse)));
     let s = &case.problem.shape;
-    let kv = [s.batch, s.kv_heads, s.kv_len];
+    let kv = case.problem.kv_sizes();
     let [dq, dk, dv] = [
         (&backward.dq, sizes, s.head_dim),
         (&backward.dk, kv, s.head_dim),

@@ -286,7 +286,8 @@ fn every_rotate_variant() {
             Variant::Rotate(key) => Some(key),
             _ => None,
         })
-        .filter(|key| !key.vec8 || moves_64_bits());
+        // Sequences are a ragged batch's, which has tests of its own.
+        .filter(|key| !key.sequences && (!key.vec8 || moves_64_bits()));
     let (mut seen, mut wanted) = (BTreeSet::new(), BTreeSet::new());
     for key in keys {
         let rows = Rows::new(of_variant(&key));

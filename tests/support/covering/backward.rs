@@ -110,6 +110,7 @@ pub fn all() -> Vec<Variant> {
         .chain(vec8)
         .chain(long())
         .chain(masked())
+        .chain(super::ragged::gradients())
         .chain(deltas)
         .chain([GradSinks.into(), Reduce.into()])
         .collect()
@@ -234,13 +235,15 @@ fn with_room(mut key: Gradient) -> Gradient {
 }
 
 /// The gradient kernels' key with the same levels.
-fn gradient(key: &Prefill) -> Gradient {
+pub(super) fn gradient(key: &Prefill) -> Gradient {
     Gradient {
         strategy: key.strategy,
         tiling: key.tiling,
         input: key.q,
         value: key.v,
         d_o: key.v,
+        q_address: key.q_address,
+        k_address: key.k_address,
         chunks: key.chunks,
         value_chunks: key.value_chunks,
         score: key.score,

@@ -59,7 +59,7 @@ fn tensors_missing_or_unknown() {
 
 #[test]
 fn tensors_and_options_of_later_issues() {
-    for name in ["cu_seqlens_q", "cu_seqlens_k"] {
+    for name in ["router"] {
         refused(
             &format!("later-{name}"),
             2,

@@ -12,6 +12,7 @@ mod mods;
 mod options;
 mod outputs;
 mod positions;
+mod ragged;
 mod report;
 mod select;
 mod sparse;
