@@ -72,7 +72,7 @@ impl Plan {
     fn lse_checks(&self, problem: &Problem) -> Vec<Check> {
         let (sizes, layout) = (problem.q_sizes(), problem.lse);
         let bytes = problem.lse_operand().bytes(sizes, 1);
-        let view = View::new(Slot::Operand(Role::Lse), 4, layout, (sizes, 1), bytes);
+        let view = View::new(Slot::Operand(Role::Lse), 32, layout, (sizes, 1), bytes);
         let limit = binding_limit(&self.caps);
         let mut parts = Parts::of_rows_within(limit, &Rows::all(sizes));
         let span = |n: &Lengths| view.span(limit, [n.batches, n.heads, n.q], 1);

@@ -73,8 +73,9 @@ fn able(gpu: &Gpu, choices: Vec<PlanOptions>) -> Vec<PlanOptions> {
 /// Of some choices all for the first setting, and for each other one every second, by turns: each is compiled anew.
 fn by_turns<T>(setting: usize, choices: Vec<T>) -> impl Iterator<Item = T> {
     let choices = choices.into_iter().enumerate();
-    choices
-        .filter_map(move |(n, choice)| (setting == 0 || (setting + n).is_multiple_of(2)).then_some(choice))
+    choices.filter_map(move |(n, choice)| {
+        (setting == 0 || (setting + n).is_multiple_of(2)).then_some(choice)
+    })
 }
 
 #[test]

@@ -81,7 +81,7 @@ fn plans_of_drawn_problems_keep_small_bindings() {
         if plan(problem.clone(), gradient, &caps, &options).is_err() {
             continue;
         }
-        let caps = caps.with_binding_bytes(draw.pick(&[16 << 10, 64 << 10, 256 << 10]));
+        let caps = caps.with_binding_bytes(draw.pick(&[16 << 10, 64 << 10, 128 << 10, 256 << 10]));
         match plan(problem, gradient, &caps, &options) {
             Ok(plan) => {
                 cut += usize::from(plan.to_string().contains(": cut over"));

@@ -107,10 +107,10 @@ fn no_invocation_has_more_than_it_has_room_for() {
     }
 }
 
-/// Lavapipe's registers are memory.
+/// Lavapipe's registers are memory: 40 KiB of q and o of eight lanes fit its nearest cache.
 fn most_words(variant: &Variant, caps: &Caps) -> u32 {
     let is_lavapipe = caps.class == AdapterClass::Cpu && caps.lanes >= 8;
     let tiles = variant.tiles();
     let in_lanes = tiles.is_some_and(|tiles| tiles.strategy != Strategy::Workgroup);
-    if is_lavapipe && in_lanes { 1152 } else { 160 }
+    if is_lavapipe && in_lanes { 1280 } else { 160 }
 }
