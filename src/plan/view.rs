@@ -158,6 +158,31 @@ impl View {
         }
     }
 
+    /// The same of some rows, with rows for batches and batches for rows, both counted from 0.
+    pub fn transposed(self, rows: &Range<u32>) -> Self {
+        let skipped = u64::from(rows.start - self.first[2]);
+        let [batches, heads, _] = self.sizes;
+        Self {
+            layout: transposed(self.layout, skipped),
+            first: [0; 3],
+            sizes: [rows.end - rows.start, heads, batches],
+            ..self
+        }
+    }
+
+    /// The first batch's rows, whatever the batch.
+    pub fn of_first_batch(self) -> Self {
+        let [_, heads, rows] = self.sizes;
+        Self {
+            layout: Layout {
+                batch: 0,
+                ..self.layout
+            },
+            sizes: [1, heads, rows],
+            ..self
+        }
+    }
+
     pub fn with_slot(self, slot: Slot) -> Self {
         Self { slot, ..self }
     }
@@ -289,6 +314,16 @@ impl View {
 
     pub fn dim(&self) -> u32 {
         self.dim
+    }
+}
+
+/// A layout from row `skipped` on, with rows for batches and batches for rows.
+pub(super) fn transposed(layout: Layout, skipped: u64) -> Layout {
+    Layout {
+        offset: layout.offset + skipped * layout.row,
+        batch: layout.row,
+        head: layout.head,
+        row: layout.batch,
     }
 }
 

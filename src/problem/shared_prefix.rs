@@ -1,0 +1,40 @@
+//! Keys that all batches have in common.
+
+use crate::error::{Error, Result};
+
+use super::Problem;
+
+impl Problem {
+    /// Refuses a shared prefix of which some query, as far as the host knows, does not see all keys.
+    pub(super) fn validate_shared_prefix(&self) -> Result<()> {
+        let (shape, shared) = (&self.shape, self.shared_prefix);
+        let refuse = |allowed| Err(Error::size("shared_prefix", shared, allowed));
+        if shared > shape.kv_len {
+            return refuse(format!("at most kv_len = {}", shape.kv_len));
+        }
+        for b in 0..shape.batch {
+            let len = self.mask.len(shape, b);
+            if let Some(len) = len.filter(|&len| len < shared) {
+                return refuse(format!("at most {len}, the keys of batch {b} (kv_lens)"));
+            }
+            let seen = self.least_seen(b);
+            if let Some(seen) = seen.filter(|&seen| seen < i64::from(shared)) {
+                return refuse(format!(
+                    "at most {}, the keys that the first query of batch {b} sees (q_offset)",
+                    seen.max(0)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Keys that a causal mask shows to the first query of batch `b`, where the host knows it.
+    fn least_seen(&self, b: u32) -> Option<i64> {
+        if !self.mask.causal {
+            return None;
+        }
+        let first = self.mask.offset(&self.shape, b)? + i64::from(self.slice().q.start);
+        let exempt = self.mask.prefix_of(b)?;
+        Some(i64::from(exempt).max(first + 1))
+    }
+}
