@@ -158,27 +158,21 @@ impl View {
         }
     }
 
-    /// The same of some rows, with rows for batches and batches for rows, both counted from 0.
-    pub fn transposed(self, rows: &Range<u32>) -> Self {
-        let skipped = u64::from(rows.start - self.first[2]);
-        let [batches, heads, _] = self.sizes;
-        Self {
-            layout: transposed(self.layout, skipped),
-            first: [0; 3],
-            sizes: [rows.end - rows.start, heads, batches],
-            ..self
-        }
+    /// Batches, heads and rows that are there, and the numbers of the first.
+    pub fn there(&self) -> ([u32; 3], [u32; 3]) {
+        (self.sizes, self.first)
     }
 
-    /// The first batch's rows, whatever the batch.
-    pub fn of_first_batch(self) -> Self {
-        let [_, heads, rows] = self.sizes;
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The same buffer as so many batches, heads and rows of this layout.
+    pub fn laid_out(self, layout: Layout, sizes: [u32; 3]) -> Self {
         Self {
-            layout: Layout {
-                batch: 0,
-                ..self.layout
-            },
-            sizes: [1, heads, rows],
+            layout,
+            sizes,
+            first: [0; 3],
             ..self
         }
     }
@@ -314,16 +308,6 @@ impl View {
 
     pub fn dim(&self) -> u32 {
         self.dim
-    }
-}
-
-/// A layout from row `skipped` on, with rows for batches and batches for rows.
-pub(super) fn transposed(layout: Layout, skipped: u64) -> Layout {
-    Layout {
-        offset: layout.offset + skipped * layout.row,
-        batch: layout.row,
-        head: layout.head,
-        row: layout.batch,
     }
 }
 

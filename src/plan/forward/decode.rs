@@ -9,8 +9,8 @@ use crate::plan::schedule::Schedule;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::Problem;
 
-use super::{Answer, Call};
 use super::tiled::{Family, Tiled, pair_flops};
+use super::{Answer, Call};
 
 /// Queries up to which a call is decode, where nobody says otherwise. 8192 keys on lavapipe of eight lanes (median ms,
 /// decode and prefill):

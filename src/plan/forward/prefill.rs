@@ -6,8 +6,8 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::TileRequest;
 
-use super::{Answer, Call};
 use super::tiled::{Family, Tiled, pair_flops};
+use super::{Answer, Call};
 
 /// Whatever no other family takes.
 pub(super) fn steps(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<Answer> {

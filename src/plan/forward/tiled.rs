@@ -133,9 +133,7 @@ impl<'a> Tiled<'a> {
         let fused = fuses_rotation(problem, (&chosen, packed), builder)?;
         let mut context = match call.inputs {
             None => Context::new(builder, problem, call.params, fused)?,
-            Some(inputs) => {
-                Context::of_inputs(builder, (problem, inputs), call.params, fused)?
-            }
+            Some(inputs) => Context::of_inputs(builder, (problem, inputs), call.params, fused)?,
         };
         context.make_inputs(builder)?;
         context.settle(builder, &mut chosen, &[]);
