@@ -170,8 +170,8 @@ pub struct Problem {
     pub kv_address: KvAddress,
     /// So many keys and values at the beginning are those of batch 0 in every batch (its rows, its pages): a prompt that all
     /// sequences share. It changes no answer; a plan may read them once for all batches, and says what that saves. Every
-    /// length covers them, and no query stands before the last of them where the mask is causal; what of this only the
-    /// device knows is the caller's word: rows that are shorter see all of them.
+    /// length covers them, and a causal mask or a tree hides none of them from a query; what of this only the device knows is
+    /// the caller's word: rows that are shorter see all of them.
     pub shared_prefix: u32,
     /// Which pairs are visible.
     pub mask: Mask,

@@ -88,9 +88,12 @@ fn allowed_offsets(problem: &Problem, planned: i32) -> (i32, i32) {
         return (planned, planned);
     }
     let all = MAX_LEN as i32;
-    let floor = match problem.mask.causal && problem.shared_prefix > 0 {
-        true => problem.shared_prefix as i32 - 1 - problem.slice().q.start as i32,
-        false => -all,
+    // Beyond the keys that all queries are to see.
+    let floor = match (problem.shared_prefix as i32, &problem.mask) {
+        (0, _) => -all,
+        (shared, mask) if mask.tree.is_some() => shared,
+        (shared, mask) if mask.causal => shared - 1 - problem.slice().q.start as i32,
+        _ => -all,
     };
     let (grows_down, grows_up) = growth(&problem.mask);
     let least = if grows_down { planned } else { floor };

@@ -28,12 +28,17 @@ impl Problem {
         Ok(())
     }
 
-    /// Keys that a causal mask shows to the first query of batch `b`, where the host knows it.
+    /// Keys from the beginning on that a causal mask shows to the first query of batch `b`, and a tree to every draft, where
+    /// the host knows it.
     fn least_seen(&self, b: u32) -> Option<i64> {
-        if !self.mask.causal {
+        if !self.mask.ends_at_own() {
             return None;
         }
-        let first = self.mask.offset(&self.shape, b)? + i64::from(self.slice().q.start);
+        let offset = self.mask.offset(&self.shape, b)?;
+        if self.mask.tree.is_some() {
+            return Some(offset);
+        }
+        let first = offset + i64::from(self.slice().q.start);
         let exempt = self.mask.prefix_of(b)?;
         Some(i64::from(exempt).max(first + 1))
     }

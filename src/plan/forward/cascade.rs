@@ -58,6 +58,7 @@ fn part(problem: &Problem, slice: Slice) -> Problem {
         slice: Some(slice),
         shared_prefix: 0,
         position: Position::default(),
+        max_score: None,
         k_hadamard: false,
         v_hadamard: false,
         ..problem.clone()
@@ -149,6 +150,7 @@ impl Partials {
                 operand: Operand::heads_first(Element::F32, heads, queries, dim),
                 o: rest_o,
                 lse: rest_lse,
+                max_scores: None,
             },
             rows,
         })
@@ -161,6 +163,7 @@ impl Partials {
             operand: queries.operand(self.rest.operand),
             o,
             lse,
+            max_scores: None,
         }
     }
 }

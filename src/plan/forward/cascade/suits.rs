@@ -25,6 +25,8 @@ pub(super) fn unsuited(builder: &PlanBuilder<'_>, problem: &Problem) -> Result<(
         segments,
         blocks,
         dense,
+        // It stands behind the prefix.
+        tree: _,
     } = &problem.mask;
     let Score {
         softcap: _,
@@ -60,6 +62,10 @@ pub(super) fn unsuited(builder: &PlanBuilder<'_>, problem: &Problem) -> Result<(
         (
             bias.is_some() || slopes.is_some() || t5.is_some(),
             "biases differ by sequence and query",
+        ),
+        (
+            problem.max_score.is_some(),
+            "the largest scores of two calls are joined by the caller",
         ),
         (
             problem.mods.is_some(),
