@@ -43,7 +43,10 @@ pub(super) fn unsuited(builder: &PlanBuilder<'_>, problem: &Problem) -> Result<(
     let fused = builder.options.rotate == Some(RotateWhere::Fused);
     let rotates = position.rotation().is_some() && (!position.k_rotated || fused);
     let temperature = position.rotary.as_ref().and_then(|x| x.temperature);
-    let left = window.and_then(|window| window.left);
+    // What ends at a query's own key was held against the prefix.
+    let hides = window.is_some_and(|window| {
+        window.left.is_some() || (window.right.is_some() && !problem.mask.ends_at_own())
+    });
     let reasons = [
         (problem.shape.batch < 2, "there is one sequence"),
         (shared < SHORTEST, "fewer than 64 keys are shared"),
@@ -52,7 +55,7 @@ pub(super) fn unsuited(builder: &PlanBuilder<'_>, problem: &Problem) -> Result<(
             "the call covers a part of the shared keys",
         ),
         (
-            left.is_some() && *first < shared,
+            hides && *first < shared,
             "the window hides shared keys: Mask::first exempts them",
         ),
         (
