@@ -16,6 +16,7 @@ mod role;
 mod score;
 mod segments;
 mod select;
+mod shared_prefix;
 mod tree;
 
 pub use block_mask::{
@@ -170,6 +171,11 @@ pub struct Problem {
     pub scale: Option<f32>,
     /// Where rows of k and v lie.
     pub kv_address: KvAddress,
+    /// So many keys and values at the beginning are those of batch 0 in every batch (its rows, its pages): a prompt that all
+    /// sequences share. It changes no answer; a plan may read them once for all batches, and says what that saves. Every
+    /// length covers them, and a causal mask or a tree hides none of them from a query; what of this only the device knows is
+    /// the caller's word: rows that are shorter see all of them.
+    pub shared_prefix: u32,
     /// Which pairs are visible.
     pub mask: Mask,
     /// What joins the product q·k.
@@ -204,6 +210,7 @@ setters! {
         with_max_score(max_score?: MaxScore);
         with_scale(scale?: f32);
         with_kv_address(kv_address: KvAddress);
+        with_shared_prefix(shared_prefix: u32);
         with_mask(mask: Mask);
         with_score(score: Score);
         with_position(position: Position);
@@ -233,6 +240,7 @@ impl Problem {
             max_score: None,
             scale: None,
             kv_address: KvAddress::default(),
+            shared_prefix: 0,
             mask: Mask::default(),
             score: Score::default(),
             position: Position::default(),
@@ -338,6 +346,7 @@ impl Problem {
         self.scale.map_or(Ok(()), check_scale)?;
         let tokens = [self.queries(), self.keys()];
         self.mask.validate(s, tokens)?;
+        self.validate_shared_prefix()?;
         self.kv_address.validate_mask(s, &self.mask)?;
         if self.mask.selected_blocks().is_some() {
             self.kv_address.check_strided("the choice of blocks")?;

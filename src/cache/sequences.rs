@@ -117,6 +117,34 @@ impl Sequences {
         Ok(self.held(sequence)?.len)
     }
 
+    /// The tokens that all of these sequences have in pages that they share: a `shared_prefix` of calls over them
+    /// ([`Problem::shared_prefix`](field@crate::Problem::shared_prefix)). Of one sequence all of its tokens; of several
+    /// that do not lie in pages none.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Sequence`] for a handle that was freed or is another cache's.
+    pub fn common_prefix(&self, sequences: &[Sequence]) -> Result<u32> {
+        let held = sequences.iter().map(|&sequence| self.held(sequence));
+        let held = held.collect::<Result<Vec<_>>>()?;
+        let (Some(len), Some(first)) = (held.iter().map(|held| held.len).min(), held.first())
+        else {
+            return Ok(0);
+        };
+        if sequences.iter().all(|sequence| *sequence == sequences[0]) {
+            return Ok(len);
+        }
+        let Some(page_len) = self.page_len() else {
+            return Ok(0);
+        };
+        let same = |held: &&Held| {
+            let pairs = first.pages.iter().zip(&held.pages);
+            pairs.take_while(|(a, b)| a == b).count() as u32
+        };
+        let pages = held.iter().map(same).min().unwrap_or(0);
+        Ok(len.min(pages.saturating_mul(page_len)))
+    }
+
     /// Pages that nobody holds; 0 where there are none.
     pub fn free_pages(&self) -> u32 {
         self.pool.free()

@@ -169,6 +169,11 @@ impl KvCache {
         self.sequences.len(sequence)
     }
 
+    /// Tokens that these sequences share. Errors as [`Sequences::common_prefix`].
+    pub fn common_prefix(&self, sequences: &[Sequence]) -> Result<u32> {
+        self.sequences.common_prefix(sequences)
+    }
+
     /// Pages that no sequence holds; 0 where there are none.
     pub fn free_pages(&self) -> u32 {
         self.sequences.free_pages()
@@ -293,7 +298,10 @@ impl KvCache {
     }
 
     /// Attention of the new tokens of `q_heads` heads, in q and o of this type, to all tokens of their sequences: causal, and
-    /// of a ring its window. Masks, scores and positions may be added to it.
+    /// of a ring its window. Masks, scores and positions may be added to it, and what all sequences of its calls have in
+    /// common: [`Problem::with_shared_prefix`] of at most [`Self::common_prefix`]. The batch's row 0 must then have one of
+    /// them (of a paged cache the first that [`Self::begin`] is given), and rows without a sequence have no result that
+    /// means something.
     pub fn problem(&self, q_heads: u32, element: Element) -> Problem {
         let shape = Shape {
             q_heads,

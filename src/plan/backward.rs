@@ -28,7 +28,7 @@ use super::parts::{Lengths, Part, Parts, RowsOf};
 use super::step::Bindings;
 use super::tiles::{TileChoice, TileRequest};
 use super::view::View;
-use super::{Plan, PlanOptions, RotateWhere};
+use super::{Declined, Plan, PlanOptions, RotateWhere};
 
 pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
     let problem = &*explicit(&request.problem);
@@ -45,6 +45,12 @@ pub(super) fn plan(request: &Backward, caps: &Caps, options: &PlanOptions) -> Re
         });
     }
     let mut builder = PlanBuilder::of(problem, caps, options);
+    if problem.shared_prefix > 0 {
+        builder.decline(Declined {
+            path: "cascade",
+            reason: "gradients of shared keys are each sequence's own".into(),
+        });
+    }
     if problem.shape.batch > 0 {
         Pass::new(&mut builder, request, problem)?.steps(&mut builder)?;
     }

@@ -1,5 +1,6 @@
 //! Forward attention: families of kernels, asked in turn.
 
+mod cascade;
 mod decode;
 mod prefill;
 pub(super) mod splits;
@@ -11,6 +12,7 @@ use crate::kernel::Params;
 use crate::problem::{Problem, Role};
 use crate::task::Task;
 
+use super::attention::inputs::Source;
 use super::attention::lookup::addresses;
 use super::attention::positions::explicit;
 use super::attention::score;
@@ -30,17 +32,33 @@ pub(super) enum Answer {
     NotMine(Option<String>),
 }
 
+/// What families are asked for.
+pub(super) struct Call<'a> {
+    pub problem: &'a Problem,
+    /// These know the lengths; and how rows of k and v are found, where those are bound.
+    pub params: Params,
+    pub target: &'a Target,
+    /// q, k and v where they are bound already.
+    pub inputs: Option<[Source; 3]>,
+    /// Queries up to which it is decode, where nobody says otherwise.
+    pub few: u32,
+}
+
 /// A way to compute a call: it takes it or says why not.
 struct Family {
     name: &'static str,
-    steps: fn(&mut PlanBuilder<'_>, &Problem, Params, &Target) -> Result<Answer>,
+    steps: fn(&mut PlanBuilder<'_>, &Call<'_>) -> Result<Answer>,
 }
 
 /// The families in the order in which they are asked: the last takes every call.
-const FAMILIES: [Family; 3] = [
+const FAMILIES: [Family; 4] = [
     Family {
         name: "fill",
         steps: fill,
+    },
+    Family {
+        name: "cascade",
+        steps: cascade::steps,
     },
     Family {
         name: "decode",
@@ -53,6 +71,11 @@ const FAMILIES: [Family; 3] = [
 ];
 
 pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Plan> {
+    plan_of_few(request, caps, options, decode::MOST_QUERIES)
+}
+
+/// The same with another threshold to decode.
+fn plan_of_few(request: &Problem, caps: &Caps, options: &PlanOptions, few: u32) -> Result<Plan> {
     let problem = &*explicit(request);
     let mut builder = PlanBuilder::of(problem, caps, options);
     let mut params = Params::of(problem);
@@ -62,7 +85,14 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
         score::push_sinks(&mut builder, problem, &mut params)?;
         let target = bind_target(&mut builder, problem, &largest)?;
         let steps = |builder: &mut PlanBuilder<'_>, target: &Target| {
-            choose(builder, problem, params, target)
+            let call = Call {
+                problem,
+                params,
+                target,
+                inputs: None,
+                few,
+            };
+            choose(builder, &call)
         };
         match problem.v_hadamard {
             true => hadamard::rotate_back(&mut builder, problem, params, &target, steps)?,
@@ -73,14 +103,9 @@ pub(super) fn plan(request: &Problem, caps: &Caps, options: &PlanOptions) -> Res
     Ok(builder.finish(Task::Attention(Box::new(request.clone()))))
 }
 
-fn choose(
-    builder: &mut PlanBuilder<'_>,
-    problem: &Problem,
-    params: Params,
-    target: &Target,
-) -> Result<()> {
+fn choose(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<()> {
     for family in &FAMILIES {
-        match (family.steps)(builder, problem, params, target)? {
+        match (family.steps)(builder, call)? {
             Answer::Planned => break,
             Answer::NotMine(None) => {}
             Answer::NotMine(Some(reason)) => builder.decline(Declined {
@@ -93,13 +118,14 @@ fn choose(
 }
 
 /// Without keys every row is fully masked.
-fn fill(
-    builder: &mut PlanBuilder<'_>,
-    problem: &Problem,
-    params: Params,
-    target: &Target,
-) -> Result<Answer> {
-    if !problem.slice().k.is_empty() {
+fn fill(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<Answer> {
+    let &Call {
+        problem,
+        params,
+        target,
+        ..
+    } = call;
+    if !call.problem.slice().k.is_empty() {
         return Ok(Answer::NotMine(None));
     }
     builder.note("there are no keys: o and lse are filled".into());

@@ -33,14 +33,15 @@ impl Plan {
             return Err(Error::NotHostHeld { what: "kv_lens" });
         };
         Error::check_count("kv_lens", lens.len(), planned.len())?;
-        let longer = lens.iter().zip(planned).position(|(len, most)| len > most);
-        match longer {
+        let least = self.masked().map_or(0, |problem| problem.shared_prefix);
+        let refused = |(len, most): (&u32, &u32)| len > most || *len < least;
+        match lens.iter().zip(planned).position(refused) {
             None => Ok(()),
             Some(index) => Err(Error::Element {
                 what: "kv_lens",
                 index,
                 actual: lens[index].into(),
-                allowed: format!("0 to {}, {LENS_WAY_OUT}", planned[index]),
+                allowed: format!("{least} to {}, {LENS_WAY_OUT}", planned[index]),
             }),
         }
     }
@@ -87,8 +88,15 @@ fn allowed_offsets(problem: &Problem, planned: i32) -> (i32, i32) {
         return (planned, planned);
     }
     let all = MAX_LEN as i32;
+    // Beyond the keys that all queries are to see.
+    let floor = match (problem.shared_prefix as i32, &problem.mask) {
+        (0, _) => -all,
+        (shared, mask) if mask.tree.is_some() => shared,
+        (shared, mask) if mask.causal => shared - 1 - problem.slice().q.start as i32,
+        _ => -all,
+    };
     let (grows_down, grows_up) = growth(&problem.mask);
-    let least = if grows_down { planned } else { -all };
+    let least = if grows_down { planned } else { floor };
     let most = if grows_up { planned } else { all };
     (least, most)
 }

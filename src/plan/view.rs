@@ -160,6 +160,25 @@ impl View {
         }
     }
 
+    /// Batches, heads and rows that are there, and the numbers of the first.
+    pub fn there(&self) -> ([u32; 3], [u32; 3]) {
+        (self.sizes, self.first)
+    }
+
+    pub fn layout(&self) -> Layout {
+        self.layout
+    }
+
+    /// The same buffer as so many batches, heads and rows of this layout.
+    pub fn laid_out(self, layout: Layout, sizes: [u32; 3]) -> Self {
+        Self {
+            layout,
+            sizes,
+            first: [0; 3],
+            ..self
+        }
+    }
+
     pub fn with_slot(self, slot: Slot) -> Self {
         Self { slot, ..self }
     }

@@ -34,6 +34,14 @@ struct Cached {
 
 impl Cached {
     fn new(options: &KvCacheOptions, element: Element) -> Self {
+        Self::with(options, element, |problem| problem)
+    }
+
+    fn with(
+        options: &KvCacheOptions,
+        element: Element,
+        change: impl Fn(Problem) -> Problem,
+    ) -> Self {
         let gpu = gpu();
         let cache = pollster::block_on(gpu.attention.kv_cache(options)).expect("a cache");
         let rows = options.batch * options.q_len;
@@ -53,7 +61,7 @@ impl Cached {
                 Element::F32,
                 cache.problem(HEADS, element).o.layout,
             ));
-        let plan = gpu.attention.plan(&problem).expect("a plan");
+        let plan = gpu.attention.plan(&change(problem)).expect("a plan");
         let operands = cache.operands(0, &q, &o, &lse).expect("a layer");
         let attend = pollster::block_on(gpu.attention.prepare(&plan, &operands))
             .unwrap_or_else(|e| panic!("{e}\n{plan}"));
@@ -406,6 +414,59 @@ fn a_ring_takes_ten_thousand_tokens_without_growing() {
         windowed(kind, problem.with_position(position))
     });
     close(&last, &expected, 2e-5, "the last tokens");
+}
+
+/// Forks of a prompt whose pages are read once for all of them.
+#[test]
+fn forks_share_the_reading_of_their_prefix() {
+    const PROMPT: u32 = 70;
+    const SHARED: u32 = 64;
+    let kind = CacheKind::Paged {
+        page_len: 8,
+        pages: 24,
+        capacity: 96,
+    };
+    let options = KvCacheOptions::new(kind, KV_HEADS, DIM)
+        .with_batch(4)
+        .with_q_len(2)
+        .with_rotary(Rotary::new(DIM));
+    let mut cached = Cached::with(&options, Element::F32, |problem| {
+        problem.with_shared_prefix(SHARED)
+    });
+    let plan = cached.attend.plan().to_string();
+    assert!(plan.contains("for all 4 sequences at once"), "{plan}");
+    let first = cached.cache.create().expect("a sequence");
+    for n in 0..u64::from(PROMPT / 2) {
+        cached.step(&[(first, vec![2 * n, 2 * n + 1])]);
+    }
+    let mut encoder = gpu().device.create_command_encoder(&Default::default());
+    let mut all = vec![first];
+    for _ in 0..3 {
+        all.push(cached.cache.fork(&mut encoder, first).expect("a fork"));
+    }
+    gpu().queue.submit([encoder.finish()]);
+    assert_eq!(cached.cache.common_prefix(&all), Ok(PROMPT));
+    let mut texts = vec![(0..u64::from(PROMPT)).collect::<Vec<_>>(); 4];
+    for step in 0..6u64 {
+        let new: Vec<_> = (0..4u64)
+            .map(|n| {
+                (0..1 + (step + n) % 2)
+                    .map(|i| 1000 + 100 * n + 2 * step + i)
+                    .collect()
+            })
+            .collect();
+        let named: Vec<_> = all.iter().copied().zip(new.iter().cloned()).collect();
+        let got = cached.step(&named);
+        for ((text, new), got) in texts.iter_mut().zip(&new).zip(&got) {
+            text.extend(new);
+            let expected = plain(text, new.len(), |problem| {
+                problem.with_position(Position::rotary(Rotary::new(DIM)))
+            });
+            close(got, &expected, 5e-6, &format!("step {step}"));
+        }
+    }
+    // The page that the prompt filled in part was copied.
+    assert_eq!(cached.cache.common_prefix(&all), Ok(SHARED));
 }
 
 #[test]

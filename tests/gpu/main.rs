@@ -14,6 +14,7 @@ mod addresses;
 mod again;
 mod backward;
 mod boundaries;
+mod cascade;
 mod check;
 mod covering;
 mod cuts;

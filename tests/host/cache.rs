@@ -154,6 +154,24 @@ impl Model {
         }
     }
 
+    /// Tokens that are said to be shared are the same.
+    fn compare(&self) {
+        for (a, ours) in &self.live {
+            for (b, theirs) in &self.live {
+                let shared = self.sequences.common_prefix(&[*a, *b]).expect("live");
+                let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
+                assert!(
+                    shared as usize <= same,
+                    "{shared} of {ours:?} and {theirs:?}"
+                );
+                // But for a page that one of them copied.
+                if self.block_len == PAGE && same >= PAGE as usize {
+                    assert!(shared + PAGE > same as u32);
+                }
+            }
+        }
+    }
+
     /// Everything is given back.
     fn end(mut self) {
         for (sequence, tokens) in std::mem::take(&mut self.live) {
@@ -173,7 +191,10 @@ proptest! {
     fn every_sequence_keeps_its_tokens(acts in acts(), in_pages: bool) {
         let options = if in_pages { paged() } else { contiguous() };
         let mut model = Model::new(&options);
-        acts.iter().for_each(|act| model.act(act));
+        for act in &acts {
+            model.act(act);
+            model.compare();
+        }
         model.end();
     }
 }
@@ -212,6 +233,35 @@ fn what_does_not_fit_is_refused_with_numbers() {
     let empty = cache.create().expect("a sequence");
     assert_eq!(cache.fork(empty).unwrap_err(), Error::EmptyFork);
     assert!(said(cache.truncate(b, 17).unwrap_err()).contains("at most 16"));
+}
+
+/// Of pages that all share, as far as the shortest of them.
+#[test]
+fn a_common_prefix_is_what_lies_in_shared_pages() {
+    let mut cache = Sequences::new(&paged()).expect("valid sizes");
+    let a = cache.create().expect("a sequence");
+    cache.append(&[(a, 6)]).expect("room");
+    let (b, _) = cache.fork(a).expect("a fork");
+    let (c, _) = cache.fork(a).expect("a fork");
+    assert_eq!(cache.common_prefix(&[]), Ok(0));
+    assert_eq!(cache.common_prefix(&[a, a]), Ok(6));
+    assert_eq!(cache.common_prefix(&[c, a, b]), Ok(6));
+    cache.append(&[(b, 3)]).expect("room");
+    assert_eq!(cache.common_prefix(&[a, b, c]), Ok(4));
+    assert_eq!(cache.common_prefix(&[a, c]), Ok(6));
+    cache.truncate(c, 2).expect("fewer");
+    assert_eq!(cache.common_prefix(&[a, b, c]), Ok(2));
+    cache.free(c).expect("a live sequence");
+    let error = cache.common_prefix(&[a, c]).unwrap_err();
+    assert!(error.to_string().contains("freed"), "{error}");
+
+    // Rows of a sequence of its own are copies.
+    let mut cache = Sequences::new(&contiguous()).expect("valid sizes");
+    let a = cache.create().expect("a sequence");
+    cache.append(&[(a, 6)]).expect("room");
+    let (b, _) = cache.fork(a).expect("a fork");
+    assert_eq!(cache.common_prefix(&[a]), Ok(6));
+    assert_eq!(cache.common_prefix(&[a, b]), Ok(0));
 }
 
 /// A fork shares pages until one of the two grows into the last.

@@ -81,13 +81,18 @@ fn plans_of_drawn_problems_keep_small_bindings() {
         if plan(problem.clone(), gradient, &caps, &options).is_err() {
             continue;
         }
-        let caps = caps.with_binding_bytes(draw.pick(&[16 << 10, 64 << 10, 128 << 10, 256 << 10]));
+        let caps = caps.with_binding_bytes(draw.pick(&[16 << 10, 64 << 10, 256 << 10]));
         match plan(problem, gradient, &caps, &options) {
             Ok(plan) => {
                 cut += usize::from(plan.to_string().contains(": cut over"));
                 keeps_limits(&plan, &caps)
                     .unwrap_or_else(|fault| panic!("seed {seed}: {fault}\n{caps:?}\n{plan}"));
             }
+            // A table lies in one binding; how many draws have a long one says nothing of what is cut.
+            Err(Error::Limit {
+                what: "the rotary table",
+                ..
+            }) => {}
             Err(error @ Error::Limit { .. }) => refused.push(error.to_string()),
             Err(error) => panic!("seed {seed}: {error}"),
         }

@@ -6,6 +6,7 @@ mod support;
 #[cfg(feature = "wgpu")]
 mod binding;
 mod cache;
+mod cascade;
 mod check;
 mod composition;
 mod covering;

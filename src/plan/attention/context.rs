@@ -40,10 +40,20 @@ impl<'a> Context<'a> {
         mut params: Params,
         fused: bool,
     ) -> Result<Self> {
+        push_lookup(builder, problem.kv_address, problem.kept(), &mut params)?;
+        let inputs = bind_inputs(builder, problem)?;
+        Self::of_inputs(builder, (problem, inputs), params, fused)
+    }
+
+    /// The same with q, k and v that are bound already, and `params` that know how their rows are found.
+    pub fn of_inputs(
+        builder: &mut PlanBuilder<'_>,
+        (problem, [q, k, v]): (&'a Problem, [Source; 3]),
+        mut params: Params,
+        fused: bool,
+    ) -> Result<Self> {
         let mask = push_mask(builder, problem, &mut params)?;
         let score = score::plan(builder, problem, &mut params, fused)?;
-        push_lookup(builder, problem.kv_address, problem.kept(), &mut params)?;
-        let [q, k, v] = bind_inputs(builder, problem)?;
         let schedule = Schedule::new(problem);
         let mut context = Self {
             problem,

@@ -11,6 +11,7 @@ use crate::problem::{Operand, Positions, Problem, Role, Slice};
 use super::lookup::{address, addresses};
 
 /// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
+#[derive(Clone, Copy)]
 pub(in crate::plan) struct Source {
     pub operand: Operand,
     pub view: View,

@@ -1,17 +1,16 @@
 //! Few queries: tiles that pack the rows of the query heads of one KV head, so that each key is read once for all of them.
 
 use crate::error::{Error, Result};
-use crate::kernel::{Params, Strategy};
+use crate::kernel::Strategy;
 use crate::plan::Declined;
 use crate::plan::attention::context::pairs;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::operation::merge::Target;
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::Problem;
 
-use super::Answer;
 use super::tiled::{Family, Tiled, pair_flops};
+use super::{Answer, Call};
 
 /// Queries up to which a call is decode, where nobody says otherwise. 8192 keys on lavapipe of eight lanes (median ms,
 /// decode and prefill):
@@ -23,19 +22,15 @@ use super::tiled::{Family, Tiled, pair_flops};
 /// | 8, 8, 4, 64                 | 10, 11   | 146, 150  |
 ///
 /// Of 8 queries and 8 heads of their own, D = 128, beside other load 93 and 62. No GPU was measured.
-const MOST_QUERIES: u32 = 4;
+pub(super) const MOST_QUERIES: u32 = 4;
 
 /// Takes calls of few queries.
-pub(super) fn steps(
-    builder: &mut PlanBuilder<'_>,
-    problem: &Problem,
-    params: Params,
-    target: &Target,
-) -> Result<Answer> {
+pub(super) fn steps(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<Answer> {
+    let problem = call.problem;
     let slice = problem.slice();
     let queries = slice.q.end - slice.q.start;
     let asked = builder.options.decode;
-    if !asked.unwrap_or(queries <= MOST_QUERIES) {
+    if !asked.unwrap_or(queries <= call.few) {
         let reason = asked.map(|_| "the call asks for prefill".into());
         return Ok(Answer::NotMine(reason));
     }
@@ -61,14 +56,8 @@ pub(super) fn steps(
         1 => "few queries: keys are split over workgroups".into(),
         n => format!("few queries: a tile packs the rows of {n} heads, which read each key once"),
     });
-    let tiled = Tiled::new(
-        builder,
-        (problem, target),
-        params,
-        (Family::Decode, packed),
-        chosen,
-    )?;
-    tiled.steps(builder, target)?;
+    let tiled = Tiled::new(builder, call, (Family::Decode, packed), chosen)?;
+    tiled.steps(builder, call.target)?;
     Ok(Answer::Planned)
 }
 

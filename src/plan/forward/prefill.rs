@@ -1,24 +1,17 @@
 //! Many queries: tiles of the query rows of one head.
 
 use crate::error::Result;
-use crate::kernel::Params;
 use crate::plan::attention::context::{Context, pairs};
 use crate::plan::builder::PlanBuilder;
-use crate::plan::operation::merge::Target;
 use crate::plan::schedule::Schedule;
 use crate::plan::tiles::TileRequest;
-use crate::problem::Problem;
 
-use super::Answer;
 use super::tiled::{Family, Tiled, pair_flops};
+use super::{Answer, Call};
 
 /// Whatever no other family takes.
-pub(super) fn steps(
-    builder: &mut PlanBuilder<'_>,
-    problem: &Problem,
-    params: Params,
-    target: &Target,
-) -> Result<Answer> {
+pub(super) fn steps(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<Answer> {
+    let problem = call.problem;
     let flops = pairs(problem, &Schedule::new(problem)).saturating_mul(pair_flops(problem));
     let tile_request = TileRequest::forward(&problem.shape, flops);
     let chosen = Context::tiles(builder, problem, tile_request)?;
@@ -28,13 +21,7 @@ pub(super) fn steps(
                 .into(),
         );
     }
-    let tiled = Tiled::new(
-        builder,
-        (problem, target),
-        params,
-        (Family::Prefill, 1),
-        chosen,
-    )?;
-    tiled.steps(builder, target)?;
+    let tiled = Tiled::new(builder, call, (Family::Prefill, 1), chosen)?;
+    tiled.steps(builder, call.target)?;
     Ok(Answer::Planned)
 }

@@ -21,6 +21,7 @@ use crate::plan::view::Rows;
 use crate::plan::{Binding, Cost, RotateWhere};
 use crate::problem::Problem;
 
+use super::Call;
 use super::splits::MOST_SPLITS;
 
 /// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
@@ -124,13 +125,16 @@ impl<'a> Tiled<'a> {
     /// Binds what the call reads, and splits it: `packed` heads' rows to each tile.
     pub fn new(
         builder: &mut PlanBuilder<'_>,
-        (problem, target): (&'a Problem, &Target),
-        params: Params,
+        call: &Call<'a>,
         (family, packed): (Family, u32),
         mut chosen: TileChoice,
     ) -> Result<Self> {
+        let problem = call.problem;
         let fused = fuses_rotation(problem, (&chosen, packed), builder)?;
-        let mut context = Context::new(builder, problem, params, fused)?;
+        let mut context = match call.inputs {
+            None => Context::new(builder, problem, call.params, fused)?,
+            Some(inputs) => Context::of_inputs(builder, (problem, inputs), call.params, fused)?,
+        };
         context.make_inputs(builder)?;
         context.settle(builder, &mut chosen, &[]);
         select::copy_lists(builder, problem, &context.params);
@@ -143,7 +147,7 @@ impl<'a> Tiled<'a> {
         };
         let mut parts = Parts::new(builder, &problem.shape, &problem.slice(), units);
         context.fit(&mut parts)?;
-        target.fit(builder, &mut parts)?;
+        call.target.fit(builder, &mut parts)?;
         parts.check()?;
         let mut tiled = Self {
             context,
