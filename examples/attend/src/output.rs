@@ -27,7 +27,7 @@ pub fn forward(problem: &Problem) -> Vec<Tensor> {
     ];
     if problem.max_score.is_some() {
         tensors.push(Tensor::new(Role::MaxScore, Element::F32, sizes(&o[..3])));
-        let heads = sizes(&[s.q_heads]);
+        let heads = sizes(&[problem.shape.q_heads]);
         tensors.push(Tensor::new(Role::MaxScorePerHead, Element::F32, heads));
     }
     tensors
