@@ -209,7 +209,7 @@ fn rotations_begin_anew_in_each_sequence() {
 fn a_slice_of_the_keys_is_one_of_each_sequence() {
     fn half(p: &mut Problem) {
         p.mask = Mask::causal();
-        let k = 2..p.shape.kv_len.min(40).max(2);
+        let k = 2..p.shape.kv_len.clamp(2, 40);
         p.slice = Some(Slice {
             q: 0..p.shape.q_len,
             k,
