@@ -1,6 +1,6 @@
 //! What a KV cache holds and where: sizes, sequences and pages, all known to the host.
 //!
-//! The buffers are [`crate::KvCache`]'s; here is the bookkeeping, which needs no GPU.
+//! The buffers are `KvCache`'s; here is the bookkeeping, which needs no GPU.
 
 mod options;
 mod pool;

@@ -168,7 +168,7 @@ impl KvCacheOptions {
     ///
     /// # Errors
     ///
-    /// Sizes that cannot be, as [`crate::Attention::kv_cache`] tells them.
+    /// Sizes that cannot be, as `Attention::kv_cache` tells them.
     pub fn bytes(&self) -> Result<u64> {
         self.validate()?;
         let layer: u64 = self.layer_bytes().into_iter().sum();

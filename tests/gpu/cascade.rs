@@ -12,6 +12,8 @@ use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::inputs::{Data, Inputs};
 use crate::support::tensor::{poisoned, row_starts, scatter_row};
 
+type Change<'a> = &'a dyn Fn(&mut Problem);
+
 const SHARED: u32 = 70;
 const KEYS: u32 = 103;
 
@@ -145,7 +147,7 @@ fn layouts_slices_and_choices() {
         p.mask = Mask::default().with_tree(Tree::Host([-1, -1].repeat(6)));
     };
     let default = PlanOptions::default;
-    let ways: [(&str, &dyn Fn(&mut Problem), PlanOptions); 11] = [
+    let ways: [(&str, Change<'_>, PlanOptions); 11] = [
         ("heads last", &heads_last, default()),
         ("a slice", &slice, default()),
         ("all shared", &all_shared, default()),
@@ -263,7 +265,7 @@ fn what_is_no_cascade_is_the_plain_call() {
         let mask = BlockMask::from_pattern(grid, &Pattern::full()).expect("a mask");
         p.mask.blocks = Some(Blocks::from(mask));
     };
-    let ways: [(&str, &dyn Fn(&mut Problem)); 3] = [
+    let ways: [(&str, Change<'_>); 3] = [
         ("biases", &bias),
         ("blocks", &blocks),
         ("window", &|p: &mut Problem| p.mask = Mask::window(50, 0)),
