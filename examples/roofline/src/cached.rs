@@ -3,7 +3,8 @@
 use anyhow::Result;
 use wgpu::{Buffer, CommandEncoder};
 use wgpu_attention::problem::{KvAddress, Pages, Problem, Shape};
-use wgpu_attention::{Call, Operands, Plan, PlanOptions, Role};
+use wgpu_attention::quantize::{dequantize, quantize};
+use wgpu_attention::{Call, Element, Operands, Plan, PlanOptions, Role};
 
 use crate::case::{Case, Row};
 use crate::check::{self, Accuracy};
@@ -30,7 +31,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let plain = plain(&problem);
     let choice = choice(row)?;
     let plan = gpu.attention.plan_with(&problem, &choice)?;
-    let inputs = Inputs::random(&plain);
+    let mut inputs = Inputs::random(&plain);
     let shape = problem.shape;
     let o = problem
         .o
@@ -39,18 +40,13 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
         KvAddress::Paged(pages) => (0..pages.per_sequence).map(|n| page(n, &pages)).collect(),
         _ => vec![0],
     };
-    let rows = |values, dim| placed(&problem, values, dim);
+    let k = stored(&problem, problem.k.element, &mut inputs.k, shape.head_dim)?;
+    let v = stored(&problem, problem.v.element, &mut inputs.v, shape.value_dim)?;
     Ok(Box::new(Cached {
         buffers: [
             gpu.upload("q", &encode(problem.q.element, &inputs.q)),
-            gpu.upload(
-                "k",
-                &encode(problem.k.element, &rows(&inputs.k, shape.head_dim)),
-            ),
-            gpu.upload(
-                "v",
-                &encode(problem.v.element, &rows(&inputs.v, shape.value_dim)),
-            ),
+            gpu.upload("k", &k),
+            gpu.upload("v", &v),
             gpu.buffer("o", o),
             gpu.buffer("lse", shape.rows() * 4),
             gpu.upload("page table", bytemuck::cast_slice(&table)),
@@ -90,9 +86,23 @@ fn plain(problem: &Problem) -> Problem {
         ..problem.shape
     };
     let mut plain = Problem::new(shape, problem.q.element);
-    plain.k.element = problem.k.element;
-    plain.v.element = problem.v.element;
+    let floats = |element| Element::ALL.contains(&element);
+    if floats(problem.k.element) && floats(problem.v.element) {
+        (plain.k.element, plain.v.element) = (problem.k.element, problem.v.element);
+    }
     plain
+}
+
+/// The bytes of rows as the cache stores them; `values` become what these say.
+fn stored(problem: &Problem, element: Element, values: &mut Vec<f64>, dim: u32) -> Result<Vec<u8>> {
+    if Element::ALL.contains(&element) {
+        return Ok(encode(element, &placed(problem, values, dim)));
+    }
+    let rows: Vec<f32> = values.iter().map(|&x| x as f32).collect();
+    let words = quantize(element, &rows, dim)?;
+    let read = dequantize(element, &words, dim)?;
+    *values = read.into_iter().map(f64::from).collect();
+    Ok(bytemuck::cast_slice(&words).to_vec())
 }
 
 /// Neighbouring pages lie apart.

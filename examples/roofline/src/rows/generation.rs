@@ -60,9 +60,15 @@ fn storages() -> Group {
         "subgroup",
         problem.clone().with_cache(pages),
     );
+    let quantized = |kernel, element| {
+        let problem = problem.clone().with_kv_elements(element, element);
+        decode(kernel, "subgroup", problem).over("f32", &plain)
+    };
     let rows = [
+        quantized("decode-int8", Element::Int8),
+        quantized("decode-int4", Element::Int4),
         paged.over("contiguous", &plain),
-        decode("decode", "workgroup", problem).over("subgroup", &plain),
+        decode("decode", "workgroup", problem.clone()).over("subgroup", &plain),
     ];
     Group(std::iter::once(plain).chain(rows).collect())
 }
