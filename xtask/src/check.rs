@@ -3,7 +3,8 @@
 use anyhow::Result;
 
 use crate::{
-    adapter, browser, fuzz, package, portability, second,
+    adapter, browser, fuzz, package, portability,
+    second::{self, Extent},
     shell::{self, cargo},
     stages::Stages,
     suites,
@@ -12,7 +13,8 @@ use crate::{
 /// Every suite, the examples' own tests and the doc tests; a failing suite does not hide the next.
 pub const TESTS: &[&str] = &["test", "--release", "--workspace", "--no-fail-fast"];
 
-pub fn run() -> Result<()> {
+/// On the second adapters as much as `extent` says.
+pub fn run(extent: Extent) -> Result<()> {
     let mut stages = Stages::default();
     lints(&mut stages)?;
     stages.run(
@@ -24,7 +26,7 @@ pub fn run() -> Result<()> {
         portability::ensure,
     )?;
     stages.report("tests: every suite on the default adapter", tests)?;
-    second::run(&mut stages)?;
+    second::run(&mut stages, extent)?;
     fuzz::run(&mut stages)?;
     browser::run(&mut stages)?;
     stages.summary();

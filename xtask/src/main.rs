@@ -19,6 +19,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 
+use crate::second::Extent;
 use crate::shell::cargo;
 
 const USAGE: &str = "\
@@ -29,7 +30,8 @@ cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --
 cargo xtask fuzz     drawn problems against the reference on every adapter, and nonsense against all that takes input:
                      --minutes N [--seed S] [--only KIND] [--on ADAPTER], or one case by --only KIND --seed S
 cargo xtask plot     draws docs/images/speed.svg anew from benches/records/
-cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, second adapters, a browser
+cargo xtask check    what CI runs: lints, docs, tests, the package, portability tools, a part of the GPU suite on second
+                     adapters (--all: the whole of it), a browser
 cargo xtask package  what would be published: which files, how large, without a backend of wgpu
 
 demo, chat and test hand further arguments on; they install a software Vulkan driver where they may.";
@@ -59,7 +61,8 @@ fn dispatch(args: &[String]) -> Result<()> {
         ["browser", rest @ ..] => browser::command(rest),
         ["fuzz", rest @ ..] => fuzz::command(rest),
         ["plot"] => plot::write(),
-        ["check"] => check::run(),
+        ["check"] => check::run(Extent::Part),
+        ["check", "--all"] => check::run(Extent::Whole),
         ["package"] => package::check(),
         ["help" | "--help" | "-h"] => {
             println!("{USAGE}");

@@ -32,20 +32,37 @@ impl Driver {
     }
 }
 
-pub fn run(stages: &mut Stages) -> Result<()> {
+/// How much of the suite is run there.
+#[derive(Clone, Copy)]
+pub enum Extent {
+    /// A fifth of the cases for each variant.
+    Part,
+    Whole,
+}
+
+/// What another width of subgroups changes: kernels and tiles. The other tests are of the library and its device.
+const BY_WIDTH: [&str; 8] = [
+    "covering", "decode", "forced", "hidden", "nan", "stored", "tiles", "wide",
+];
+
+pub fn run(stages: &mut Stages, extent: Extent) -> Result<()> {
     if !apt::is_here() {
         println!("\n=== not run: the second adapters, which come from Debian's packages");
         return Ok(());
     }
-    stages.report("lavapipe with subgroups of 4: a part of the suite", || {
-        part_on(&lavapipe("128")?)
+    let widths: &[&str] = match extent {
+        Extent::Part => &BY_WIDTH,
+        Extent::Whole => &[],
+    };
+    stages.report("the GPU suite on lavapipe with subgroups of 4", || {
+        suite_on(&lavapipe("128")?, extent, widths)
     })?;
-    stages.report("lavapipe with subgroups of 16: a part of the suite", || {
-        part_on(&lavapipe("512")?)
+    stages.report("the GPU suite on lavapipe with subgroups of 16", || {
+        suite_on(&lavapipe("512")?, extent, widths)
     })?;
     stages.report(
-        "SwiftShader, 256 invocations and no f16: a part of the suite",
-        || part_on(&swiftshader()?),
+        "the GPU suite on SwiftShader: 256 invocations and no f16",
+        || suite_on(&swiftshader()?, extent, &[]),
     )
 }
 
@@ -81,10 +98,16 @@ pub fn swiftshader() -> Result<Driver> {
     })
 }
 
-/// Every variant with a fifth of the cases, so that all adapters together take a quarter of an hour.
-fn part_on(driver: &Driver) -> Result<Vec<String>> {
-    suites::run(SUITE, |command| {
+/// The tests whose names hold one of `names`, or all.
+fn suite_on(driver: &Driver, extent: Extent, names: &[&str]) -> Result<Vec<String>> {
+    let args = match names {
+        [] => SUITE.to_vec(),
+        names => [SUITE, &["--"], names].concat(),
+    };
+    suites::run(&args, |command| {
         driver.choose(command);
-        command.env("WGPU_ATTENTION_PART", "1");
+        if let Extent::Part = extent {
+            command.env("WGPU_ATTENTION_PART", "1");
+        }
     })
 }
