@@ -51,6 +51,6 @@ fn within(x: Chunk, is_within: bool) -> Chunk { return select_chunk(Chunk(), x, 
 
 fn is_nonfinite(x: Chunk) -> bool {
     var nonfinite = false;
-    @unroll for (var n = 0u; n < VEC4S; n++) { nonfinite = nonfinite || any_nonfinite(x[n]); }
+    @unroll for (var n = 0u; n < VEC4S; n++) { nonfinite = nonfinite | any_nonfinite(x[n]); }
     return nonfinite;
 }

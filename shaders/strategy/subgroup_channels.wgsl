@@ -10,7 +10,7 @@ fn tensor_column(step: ptr<function, Step>, c: u32, chunk: u32) -> Chunk {
     let column = streamed_row((*step).stream, min((*step).first + c, streamed_len() - 1u));
     let x = tensor_of_streamed(column, chunk);
     @if(!tensor_sum) return x;
-    @if(tensor_sum) let nonfinite = (*step).hides && is_nonfinite(x);
+    @if(tensor_sum) let nonfinite = (*step).hides & is_nonfinite(x);
     @if(tensor_sum) (*step).marks |= select(0u, 1u << c, nonfinite);
     @if(tensor_sum) return select_chunk(x, Chunk(), nonfinite);
 }

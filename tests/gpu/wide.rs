@@ -22,8 +22,8 @@ const SETTINGS: [(u32, u32, Element); 4] = [
 ];
 
 fn settings() -> impl Iterator<Item = Setting> {
-    let count = if left_out("wide heads but those of latent attention") {
-        1
+    let count = if left_out("wide heads but those of 576, 512 and 512, 512 channels") {
+        2
     } else {
         SETTINGS.len()
     };

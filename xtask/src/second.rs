@@ -41,20 +41,19 @@ pub enum Extent {
 }
 
 /// What another width of subgroups changes: kernels and tiles. The other tests are of the library and its device.
-const BY_WIDTH: [&str; 8] = [
-    "covering", "decode", "forced", "hidden", "nan", "stored", "tiles", "wide",
-];
-
-/// What SwiftShader's compiler is done with in minutes and a few gigabytes: every strategy forward, few queries, cuts.
-const SMALL: [&str; 8] = [
+const BY_WIDTH: [&str; 12] = [
     "addresses",
-    "again",
-    "boundaries",
-    "check",
-    "cuts",
+    "covering",
     "decode",
-    "download",
     "forced",
+    "hidden",
+    "kv_cache",
+    "nan",
+    "ragged",
+    "stored",
+    "tiles",
+    "tree",
+    "wide",
 ];
 
 pub fn run(stages: &mut Stages, extent: Extent) -> Result<()> {
@@ -62,9 +61,9 @@ pub fn run(stages: &mut Stages, extent: Extent) -> Result<()> {
         println!("\n=== not run: the second adapters, which come from Debian's packages");
         return Ok(());
     }
-    let (widths, small): (&[&str], &[&str]) = match extent {
-        Extent::Part => (&BY_WIDTH, &SMALL),
-        Extent::Whole => (&[], &[]),
+    let widths: &[&str] = match extent {
+        Extent::Part => &BY_WIDTH,
+        Extent::Whole => &[],
     };
     stages.report("the GPU suite on lavapipe with subgroups of 4", || {
         suite_on(&lavapipe("128")?, extent, widths)
@@ -74,7 +73,7 @@ pub fn run(stages: &mut Stages, extent: Extent) -> Result<()> {
     })?;
     stages.report(
         "the GPU suite on SwiftShader: 256 invocations and no f16",
-        || suite_on(&swiftshader()?, extent, small),
+        || suite_on(&swiftshader()?, extent, &[]),
     )
 }
 

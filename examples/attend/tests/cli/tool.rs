@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use safetensors::tensor::{Dtype, TensorView, serialize_to_file};
 use wgpu_attention::problem::Element;
@@ -61,11 +62,12 @@ impl Run {
     }
 }
 
-/// An empty directory of a test's own.
+/// An empty directory of a caller's own, whatever other tests call theirs.
 pub fn directory(name: &str) -> PathBuf {
+    static MADE: AtomicUsize = AtomicUsize::new(0);
     let path = Path::new(env!("CARGO_TARGET_TMPDIR"))
         .join("attend")
-        .join(name);
+        .join(format!("{}-{name}", MADE.fetch_add(1, Ordering::Relaxed)));
     // Not there at the first run.
     let _ = std::fs::remove_dir_all(&path);
     std::fs::create_dir_all(&path).expect("a directory for the test");
