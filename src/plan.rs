@@ -280,7 +280,7 @@ impl Plan {
         &self.declined
     }
 
-    /// PlanOptionss worth knowing: splits, scratch, slices.
+    /// Worth knowing: splits, scratch, slices.
     pub fn notes(&self) -> &[String] {
         &self.notes
     }

@@ -64,7 +64,7 @@ impl Attention {
         self.plan_with(problem, &PlanOptions::default())
     }
 
-    /// The same, with some optionss made by the caller.
+    /// The same, with some choices made by the caller.
     pub fn plan_with(&self, problem: &Problem, options: &PlanOptions) -> Result<Plan> {
         Plan::attention(problem, &self.caps, options)
     }
@@ -74,7 +74,7 @@ impl Attention {
         self.plan_backward_with(backward, &PlanOptions::default())
     }
 
-    /// The same, with some optionss made by the caller.
+    /// The same, with some choices made by the caller.
     pub fn plan_backward_with(&self, backward: &Backward, options: &PlanOptions) -> Result<Plan> {
         Plan::backward(backward, &self.caps, options)
     }

@@ -3,7 +3,7 @@
 
 use std::ops::Range;
 
-use crate::problem::{Block, BlockMask, Problem, Slice};
+use crate::problem::{Block, BlockMask, Prefix, Problem, Slice};
 
 /// What one query sees: two intervals of keys, both within the slice.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -179,6 +179,19 @@ impl<'a> Schedule<'a> {
         }
         let mask = self.blocks?;
         Some(u64::from(mask.longest_list()) * u64::from(mask.grid().side / tile))
+    }
+
+    /// The most key tiles that `rows` queries in a row see through a window that is closed on both sides, wherever they stand:
+    /// lengths and offsets may live on the device.
+    pub fn most_windowed(&self, rows: u32, tile: u32) -> Option<u64> {
+        let mask = &self.problem.mask;
+        let window = mask.window?;
+        let ends_at_own = mask.ends_at_own() && mask.prefix == Prefix::default();
+        let right = window.right.or(ends_at_own.then_some(0))?;
+        let keys = u64::from(window.left?) + u64::from(right) + u64::from(rows);
+        // A run of keys begins and ends within a tile, and so does `first`.
+        let tiles = |keys: u64| keys.div_ceil(tile.into()) + 1;
+        Some(tiles(keys) + tiles(mask.first.into()))
     }
 
     /// Visible pairs of rows `i0 ..= i1` of head `h` in batch `b`; pairs of different documents are counted where

@@ -317,6 +317,11 @@ impl Problem {
                 "a cache's address of keys",
                 "rows of a cache are counted per sequence already; leave cu_seqlens_k out",
             ),
+            (
+                keys.is_ragged() && self.shared_prefix > 0,
+                "a shared prefix",
+                "sequences whose keys lie one after the other share none; pages of a cache do (KvAddress::Paged)",
+            ),
             (ragged && self.score.bias.is_some(), "a dense bias", PAIRS),
             (ragged && self.mask.dense.is_some(), "a boolean mask", PAIRS),
             (ragged && self.mask.blocks.is_some(), "a block mask", PAIRS),

@@ -15,12 +15,14 @@ impl Problem {
         if shared == 0 {
             return Ok(());
         }
-        for b in 0..shape.batch.min(self.told_batches()) {
-            let len = self.mask.len(shape, b);
+        // Of a ragged batch each sequence has an offset of its own.
+        let known = self.resolved();
+        for b in 0..shape.batch.min(known.distinct_batches()) {
+            let len = known.mask.len(&known.shape, b);
             if let Some(len) = len.filter(|&len| len < shared) {
                 return refuse(format!("at most {len}, the keys of batch {b} (kv_lens)"));
             }
-            let seen = self.least_seen(b);
+            let seen = known.least_seen(b);
             if let Some(seen) = seen.filter(|&seen| seen < i64::from(shared)) {
                 return refuse(format!(
                     "at most {}, the keys that the first query of batch {b} sees (q_offset)",
@@ -32,7 +34,7 @@ impl Problem {
     }
 
     /// Batches of which the host may know something that it does not know of the first.
-    fn told_batches(&self) -> u32 {
+    fn distinct_batches(&self) -> u32 {
         let mask = &self.mask;
         let lens = matches!(mask.kv_lens, Lengths::Host(_));
         let offsets = matches!(mask.q_offset, Offsets::Host(_));

@@ -30,6 +30,7 @@ mod ranges;
 mod reference;
 mod sparse;
 mod speculative;
+mod splits;
 mod table;
 mod tools;
 mod tools_catch;

@@ -120,6 +120,7 @@ fn what_sequences_have_no_use_for_is_refused() {
             "a boolean mask",
         ),
         (ragged().with_slice(slice), "a slice of the queries"),
+        (ragged().with_shared_prefix(1), "a shared prefix"),
     ] {
         let error = plan(&problem).err();
         let found = matches!(&error, Some(Error::Ragged { what, .. }) if *what == name);

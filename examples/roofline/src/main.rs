@@ -30,6 +30,7 @@ mod measure;
 mod naive;
 mod operation;
 mod progress;
+mod ragged;
 mod report;
 mod rotate;
 mod rows;

@@ -17,8 +17,13 @@ impl Tiled<'_> {
         let tiling = &self.chosen.tiling;
         let runs = self.key_runs();
         let there = self.tiles_of_run();
-        let listed = self.context.schedule.longest_list(tiling.tile);
-        let tiles = there.min(listed.unwrap_or(there)) + 1;
+        let schedule = &self.context.schedule;
+        let rows = tiling.tile_rows().div_ceil(self.packed);
+        let bounds = [
+            schedule.longest_list(tiling.tile),
+            schedule.most_windowed(rows, tiling.tile),
+        ];
+        let tiles = bounds.into_iter().flatten().fold(there, u64::min) + 1;
         let most = tiles.min(u64::from(MOST_SPLITS));
         let iterations = tiles.saturating_mul(tiles::iterations(
             &self.chosen,

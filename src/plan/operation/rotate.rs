@@ -256,7 +256,7 @@ impl Pass<'_> {
             p.range.q_end = self.rows.end;
         });
         if self.side == Side::Key {
-            turn_keys(builder, &mut params)?;
+            as_queries(builder, &mut params)?;
         }
         let rotate = RotateStep {
             rotary: self.rotary,
@@ -298,7 +298,7 @@ impl BackPass<'_> {
     ) -> Result<()> {
         let mut params = params.with(|p| p.rotation.sine = -1.0);
         if self.side == Side::Key {
-            turn_keys(builder, &mut params)?;
+            as_queries(builder, &mut params)?;
         }
         let [_, heads, count] = self.rows.sizes();
         let layout = Layout::heads_first(heads, count, self.rotary.head_dim);
@@ -317,8 +317,8 @@ impl BackPass<'_> {
     }
 }
 
-/// A rotation of keys, whose kernel speaks of queries.
-fn turn_keys(builder: &mut PlanBuilder<'_>, params: &mut Params) -> Result<()> {
+/// The parameters of a rotation of keys, in the words of its kernel, which speaks of queries.
+fn as_queries(builder: &mut PlanBuilder<'_>, params: &mut Params) -> Result<()> {
     params.rotation.q_at = params.rotation.k_at;
     params.intervals.offsets_at = builder.push_sequence_words(params, 0)?;
     params.sequences.q_at = params.sequences.k_at;

@@ -58,10 +58,10 @@ fn tensors_missing_or_unknown() {
 }
 
 #[test]
-fn tensors_and_options_of_later_issues() {
+fn what_is_not_supported_yet_is_said() {
     let name = "router";
     refused(
-        &format!("later-{name}"),
+        &format!("not-yet-{name}"),
         2,
         &[name, "not supported yet"],
         |t| {

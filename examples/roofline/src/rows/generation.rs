@@ -7,7 +7,7 @@ use wgpu_attention::problem::{
 
 use crate::case::{Case, Group, Row};
 use crate::gpu::Gpu;
-use crate::{cached, operation};
+use crate::{cached, operation, ragged};
 
 const KEYS: u32 = 8192;
 const WINDOW: u32 = 1024;
@@ -16,7 +16,10 @@ const PAGE: u32 = 16;
 type MakeCase = fn(&Gpu, &Row) -> anyhow::Result<Box<dyn Case>>;
 
 pub fn groups() -> Vec<Group> {
-    vec![storages(), splits(), few_queries(), rings(), steps()]
+    let mut groups = vec![storages(), splits(), few_queries((8, 8), 4)];
+    groups.extend((1..=4).map(|queries| few_queries((32, 8), queries)));
+    groups.extend([rings(), sequences(), steps()]);
+    groups
 }
 
 fn shape(heads: (u32, u32), q_len: u32) -> Shape {
@@ -82,9 +85,9 @@ fn splits() -> Group {
     Group(vec![whole, split])
 }
 
-/// As many queries as decode takes at the most, beside prefill.
-fn few_queries() -> Group {
-    let problem = Problem::new(shape((8, 8), 4), Element::F32);
+/// As many queries as decode takes at the most, and fewer, beside prefill.
+fn few_queries(heads: (u32, u32), queries: u32) -> Group {
+    let problem = Problem::new(shape(heads, queries), Element::F32);
     let mut prefill = decode("forward", "subgroup", problem.clone());
     prefill.params = "prefill".into();
     let few = decode("decode", "subgroup", problem).over("prefill", &prefill);
@@ -120,6 +123,24 @@ fn rings() -> Group {
     let early = at(2000);
     let late = at(200_000).over("token 2000", &early);
     Group(vec![early, late])
+}
+
+/// 32 prompts of 16 to 512 tokens as one batch, beside a call for each with tiles of its own.
+fn sequences() -> Group {
+    let lengths = (0..32).map(|n| 16 + n * 13 % 32 * 16);
+    let starts = ragged::starts(lengths);
+    let total = starts[starts.len() - 1];
+    let all = Shape::square(1, 8, total, 64);
+    let problem = Problem::new(all, Element::F32).with_mask(Mask::causal());
+    let problem = problem.ragged(starts.clone(), starts);
+    let problem = problem.expect("sequences that end at their tokens");
+    let of = |params: &str| Row {
+        params: params.into(),
+        ..row("ragged", "subgroup", problem.clone(), ragged::case)
+    };
+    let apart = of("apart");
+    let together = of("").over("apart", &apart);
+    Group(vec![apart, together])
 }
 
 /// New rows, merges, and what a dispatch costs that does nothing.
