@@ -57,7 +57,7 @@ fn main(own: ItemInvocation) {
     let fully_masked = bitcast<u32>(row_sum) == 0u;
     o_store(o_row(o_place(own_row.b, own_row.h), i), chunk, select(x / row_sum, vec4<f32>(), fully_masked));
     if (chunk == 0u) {
-        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = select(bitcast<u32>(row_max + log2(row_sum) * LN_2), NEGATIVE_INFINITY_BITS, fully_masked);
+        lse[lse_row(lse_place(own_row.b, own_row.h), i)] = lse_bits(row_max, row_sum);
     }
 }
 

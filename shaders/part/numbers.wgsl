@@ -39,3 +39,17 @@ fn weight(x: f32) -> f32 {
 fn share_of_row(x: f32) -> f32 {
     return weight(select(x, 0.0, x > 0.0));
 }
+
+// A sum of weights, each 1 at the most, to which a score that is no finite number has added: it shows here, and maybe not
+// in the maximum, for max(x, NaN) may be x, and max(NaN, x) too. By bits, and an infinity counts: on SwiftShader exp2(NaN)
+// is one.
+fn sums_nan(row_sum: f32) -> bool {
+    return (bitcast<u32>(row_sum) & 0x7f800000u) == 0x7f800000u;
+}
+
+// ln Σ e^s as bits, of the largest score and Σ e^(s − max). A sum of 0 is that of a fully masked row: a visible score adds
+// 1 to it at least once.
+fn lse_bits(row_max: f32, row_sum: f32) -> u32 {
+    let lse = select(bitcast<u32>(row_max + log2(row_sum) * LN_2), NAN_BITS, sums_nan(row_sum));
+    return select(lse, NEGATIVE_INFINITY_BITS, bitcast<u32>(row_sum) == 0u);
+}

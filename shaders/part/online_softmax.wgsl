@@ -49,13 +49,11 @@ fn softmax_joined(rows: SoftmaxRows) -> SoftmaxRows {
     return next;
 }
 
-// The largest scores, as bits, before a sink joins. A visible score that is no finite number has made a NaN of the sum,
-// but the maximum may have passed it over.
+// The largest scores, as bits, before a sink joins.
 @if(max_score) fn softmax_largest(rows: SoftmaxRows) -> array<u32, ROWS> {
     var largest = array<u32, ROWS>();
     @unroll for (var r = 0u; r < ROWS; r++) {
-        let is_nan = (bitcast<u32>(rows[r].row_sum) & 0x7fffffffu) > 0x7f800000u;
-        let score = select(bitcast<u32>(rows[r].row_max), NAN_BITS, is_nan);
+        let score = select(bitcast<u32>(rows[r].row_max), NAN_BITS, sums_nan(rows[r].row_sum));
         largest[r] = select(score, NEGATIVE_INFINITY_BITS, is_fully_masked(rows[r]));
     }
     return largest;
@@ -97,5 +95,5 @@ fn softmax_factor(x: Softmax) -> f32 {
 
 // The natural logarithm of Σ e^s, as bits.
 fn softmax_lse(x: Softmax) -> u32 {
-    return select(bitcast<u32>(x.row_max + log2(x.row_sum) * LN_2), NEGATIVE_INFINITY_BITS, is_fully_masked(x));
+    return lse_bits(x.row_max, x.row_sum);
 }

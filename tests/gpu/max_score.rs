@@ -240,9 +240,11 @@ fn a_nan_shows_in_its_own_row() {
             let [want, _] = check(&case, &clean, &choice);
             let (plan, got) = outputs(&case, &inputs, &choice);
             let [rows, heads] = largest(&case, &got);
+            let lse = &got.lse;
             for (row, (got, want)) in rows.iter().zip(want).enumerate() {
                 // The first two heads read the KV head of the NaN.
                 let sees = row / 21 < 2 && row % 21 + 30 >= AT;
+                assert_eq!(lse[row].is_nan(), sees, "lse of row {row}\n{plan}");
                 assert!(
                     if sees { got.is_nan() } else { *got == want },
                     "row {row}\n{plan}"
