@@ -42,7 +42,7 @@ pub use score::{
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
 pub use tree::{MAX_TREE_QUERIES, Tree};
-pub(crate) use tree::{check_parents, words as tree_words};
+pub(crate) use tree::{TREE_WORDS, check_parents, words as tree_words};
 
 use std::ops::Range;
 

@@ -269,7 +269,7 @@ groups! {
     documents: Documents,
     /// The words of a boolean mask in `aux`.
     mask: Strides,
-    /// Two words per query: which of its batch's queries it sees.
+    /// Four words per query: which of its batch's queries it sees.
     tree: Place,
     lists: Lists,
     score: ScoreOf,

@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use super::position::check_count;
 use super::{Shape, tokens};
 
-/// The most queries beneath a [`Tree`]: a query's branch is one word of 64 bits.
-pub const MAX_TREE_QUERIES: u32 = 64;
+/// The most queries beneath a [`Tree`]: a query's branch is one word of 128 bits.
+pub const MAX_TREE_QUERIES: u32 = 128;
+
+/// Words of 32 bits of a query's branch.
+pub(crate) const TREE_WORDS: u32 = MAX_TREE_QUERIES / 32;
 
 /// A tree over the queries of each batch, for the verification of drafts: a query sees all keys before the drafts, its
 /// own, and those of its ancestors.
@@ -21,8 +24,8 @@ pub const MAX_TREE_QUERIES: u32 = 64;
 pub enum Tree {
     /// `[B, Nq]`: the query that each follows, or −1 for one that follows the keys before the drafts.
     Host(Vec<i32>),
-    /// `u32 [B, Nq, 2]` in the buffer `tree` of the operands, as [`Self::words`] makes them: bit n of a query's 64, the
-    /// low word first, is set where it sees query n's key. Bits of queries after it count for nothing.
+    /// `u32 [B, Nq, 4]` in the buffer `tree` of the operands, as [`Self::words`] makes them: bit n of a query's 128, the
+    /// lowest word first, is set where it sees query n's key. Bits of queries after it count for nothing.
     Device,
 }
 
@@ -45,7 +48,7 @@ impl Tree {
     pub(crate) fn validate(&self, shape: &Shape) -> Result<()> {
         check_queries(shape.q_len)?;
         match self {
-            Self::Device => check_count("tree", shape.batch, 2 * shape.q_len),
+            Self::Device => check_count("tree", shape.batch, TREE_WORDS * shape.q_len),
             Self::Host(parents) => {
                 Error::check_values("tree", parents.len(), tokens(shape.batch, shape.q_len))?;
                 check_batches(shape.q_len, parents)
@@ -56,15 +59,16 @@ impl Tree {
 
 /// The words of parents that were checked.
 pub(crate) fn words(q_len: u32, parents: &[i32]) -> Vec<u32> {
-    let mut words = Vec::with_capacity(2 * parents.len());
+    let mut words = Vec::with_capacity(TREE_WORDS as usize * parents.len());
     let mut branches = Vec::new();
     for batch in parents.chunks(q_len.max(1) as usize) {
         branches.clear();
         for (n, &parent) in batch.iter().enumerate() {
             let before = usize::try_from(parent).map_or(0, |parent| branches[parent]);
-            branches.push(before | 1_u64 << n);
+            branches.push(before | 1_u128 << n);
         }
-        words.extend(branches.iter().flat_map(|&x| [x as u32, (x >> 32) as u32]));
+        let of = |x: &u128| [0, 32, 64, 96].map(|bits| (x >> bits) as u32);
+        words.extend(branches.iter().flat_map(of));
     }
     words
 }

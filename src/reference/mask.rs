@@ -50,7 +50,7 @@ fn tree(problem: &Problem, tensors: &Tensors, b: u32, i: u32, j: u32) -> bool {
         }
         Tree::Device => {
             let words = device(tensors.tree, "tree");
-            let word = words[2 * (b * q_len + i) as usize + node as usize / 32];
+            let word = words[4 * (b * q_len + i) as usize + node as usize / 32];
             word >> (node % 32) & 1 == 1
         }
     }

@@ -38,7 +38,7 @@ pub struct Tensors<'a> {
     pub segments_k: Option<&'a [i32]>,
     /// The words of [`crate::problem::MaskBits::Device`].
     pub mask: Option<&'a [u32]>,
-    /// `[B, Nq, 2]`, for [`crate::problem::Tree::Device`].
+    /// `[B, Nq, 4]`, for [`crate::problem::Tree::Device`].
     pub tree: Option<&'a [u32]>,
     /// For [`crate::problem::Blocks::Device`].
     pub block_lists: Option<&'a [u32]>,

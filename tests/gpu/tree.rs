@@ -167,7 +167,7 @@ fn a_nan_stays_in_its_branch() {
 fn drawn_trees() {
     for seed in 0..40 {
         let mut draw = Draw::new(seed);
-        let q_len = draw.pick(&[1, 2, 5, 13, 31, 33, 64]);
+        let q_len = draw.pick(&[1, 2, 5, 13, 33, 65, 97, 128]);
         let kv_len = draw.size(1, 150);
         let sizes = Sizes {
             q_len,

@@ -69,12 +69,16 @@ fn the_drafts_are_where_the_queries_stand() {
 #[test]
 fn bit_n_is_query_n() {
     let words = Tree::words(5, &[PARENTS, [-1, 0, 1, 2, 3]].concat()).expect("trees");
-    let low: Vec<u32> = words.iter().step_by(2).copied().collect();
+    let low: Vec<u32> = words.iter().step_by(4).copied().collect();
     assert_eq!(low, [1, 3, 5, 11, 16, 1, 3, 7, 15, 31]);
-    let chain: Vec<i32> = (-1..63).collect();
-    let words = Tree::words(64, &chain).expect("64 queries");
-    assert_eq!(words[2 * 31..2 * 33], [u32::MAX, 0, u32::MAX, 1]);
-    assert_eq!(words[2 * 63..], [u32::MAX; 2]);
+    let chain: Vec<i32> = (-1..127).collect();
+    let words = Tree::words(128, &chain).expect("128 queries");
+    let all = u32::MAX;
+    let of = |query: usize| &words[4 * query..4 * query + 4];
+    assert_eq!(
+        [of(31), of(32), of(64), of(127)],
+        [[all, 0, 0, 0], [all, 1, 0, 0], [all, all, 1, 0], [all; 4]]
+    );
     assert!(Tree::words(0, &[]).expect("nothing").is_empty());
 }
 
@@ -90,7 +94,7 @@ fn a_draft_tree_is_verified_with_its_root() {
     let p = problem(
         1,
         MAX_TREE as u32 + 1,
-        100,
+        200,
         Mask::default().with_tree(tree.mask()),
     );
     p.validate()
@@ -123,9 +127,9 @@ fn what_is_refused() {
     wrong(5, 0, "-1, for no query stands before it");
     refused(2, 5, &PARENTS, "tree has 5 values; it needs 10");
     refused(1, 4, &PARENTS, "tree has 5 values; it needs 8");
-    let most = "q_len beneath a tree is 65; allowed is at most 64; verify smaller trees, or a chain by a causal mask";
-    refused(1, 65, &[-1; 65], most);
-    let device = problem(1, 65, 200, Mask::default().with_tree(Tree::Device));
+    let most = "q_len beneath a tree is 129; allowed is at most 128; verify smaller trees, or a chain by a causal mask";
+    refused(1, 129, &[-1; 129], most);
+    let device = problem(1, 129, 200, Mask::default().with_tree(Tree::Device));
     assert_eq!(device.validate().expect_err("too many").to_string(), most);
 }
 
@@ -141,7 +145,7 @@ fn what_a_plan_makes_of_it() {
     let tree: Vec<_> = needs.filter(|need| need.role == Role::Tree).collect();
     assert_eq!(
         tree.iter().map(|need| need.bytes).collect::<Vec<_>>(),
-        [2 * 40 * 8]
+        [2 * 40 * 16]
     );
     let host = plan(Mask::default().with_tree(Tree::Host(vec![-1; 80])));
     assert!(

@@ -5,8 +5,8 @@ use crate::kernel::{ListFrom, MaskKey, NOTHING, Params, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::sparse::lists::list;
 use crate::problem::{
-    BlockGrid, BlockMask, Blocks, DeviceBlocks, MaskBits, Problem, Role, Segments, Tree, tokens,
-    tree_words,
+    BlockGrid, BlockMask, Blocks, DeviceBlocks, MaskBits, Problem, Role, Segments, TREE_WORDS,
+    Tree, tokens, tree_words,
 };
 
 /// Lays out block lists and documents among the small operands.
@@ -187,7 +187,10 @@ fn push_tree(
     };
     params.tree.at = match tree {
         Tree::Host(parents) => builder.push_aux(tree_words(shape.q_len, parents))?,
-        Tree::Device => builder.copy_aux(Role::Tree, 2 * tokens(shape.batch, shape.q_len))?,
+        Tree::Device => {
+            let words = u64::from(TREE_WORDS) * tokens(shape.batch, shape.q_len);
+            builder.copy_aux(Role::Tree, words)?
+        }
     };
     builder.note("the tree is asked pair by pair in tiles that reach the queries' own keys".into());
     Ok(true)

@@ -143,7 +143,7 @@ fn more_nodes_than_a_mask_has_bits() {
     let error = DraftTree::new(&parents, &tokens).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "the tree's number of nodes is 64; allowed is 0 to 63"
+        "the tree's number of nodes is 128; allowed is 0 to 127"
     );
 }
 
