@@ -7,4 +7,6 @@ mod pool;
 mod sequences;
 
 pub use options::{CacheKind, KvCacheOptions};
-pub use sequences::{Sequence, Sequences, Update};
+#[cfg(feature = "wgpu")]
+pub(crate) use sequences::Span;
+pub use sequences::{Moves, Place, Sequence, Sequences, Update};

@@ -142,6 +142,12 @@ pub enum Error {
         /// What is wrong with it.
         reason: &'static str,
     },
+    /// Positions per token, of a cache that rotates keys by their index.
+    #[error(
+        "positions are given per token, but the cache keeps its keys unrotated and rotates them by their index as they are read; \
+         make it with KvCacheOptions::rotated, or begin by counts (KvCache::begin)"
+    )]
+    PositionsOfCache,
     /// A fork of nothing.
     #[error("a sequence without tokens cannot be forked; create another, or append to it first")]
     EmptyFork,

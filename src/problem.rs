@@ -347,13 +347,15 @@ impl Problem {
         let tokens = [self.queries(), self.keys()];
         self.mask.validate(s, tokens)?;
         self.validate_shared_prefix()?;
-        self.kv_address.validate_mask(s, &self.mask)?;
+        self.kv_address
+            .validate_mask(s, &self.mask, self.slice().q.start)?;
         if self.mask.selected_blocks().is_some() {
             self.kv_address.check_strided("the choice of blocks")?;
         }
         self.score.validate(s)?;
         let known = self.resolved();
         self.position.validate(s, &known.mask, tokens)?;
+        self.validate_given_positions()?;
         let is_ring = matches!(self.kv_address, KvAddress::Ring(_));
         if self.position.within_cache && !is_ring {
             return Err(Error::WithinCache {
@@ -361,6 +363,21 @@ impl Problem {
             });
         }
         self.validate_hadamard()
+    }
+
+    /// Positions beside the queries' rotary rows are for biases by distance and temperatures only.
+    fn validate_given_positions(&self) -> Result<()> {
+        let position = &self.position;
+        let temperature = position.rotary.as_ref().and_then(|x| x.temperature);
+        let read = self.score.uses_positions() || temperature.is_some();
+        let stated = position.q_positions != Positions::Index;
+        match position.rows_given && stated && !read {
+            true => Err(Error::GivenRows {
+                reason: "Position::q_positions are stated, which nothing reads then; give the rows of these positions, and \
+                         leave them out",
+            }),
+            false => Ok(()),
+        }
     }
 
     fn validate_hadamard(&self) -> Result<()> {

@@ -7,7 +7,8 @@ import slot::address for words;
 @bind var<storage, read> words: array<u32>;
 // Of each run: index and value of that word, or NOT_FOUND.
 @bind var<storage, read_write> found: array<vec2<u32>>;
-// The rule: a word is fine when (word & aux[0]) − aux[1] ≤ aux[2], modulo 2³². Floats are judged by their bits, for
+// The rule: a word is fine when (word & aux[0]) − aux[1] ≤ aux[2], modulo 2³²; where aux[3] is 1, when it is at most aux[2]
+// more than the word before it, and the first is 0. Floats are judged by their bits, for
 // WGSL lets a compiler assume that there is no NaN.
 @bind var<storage, read> aux: array<u32>;
 
@@ -28,7 +29,11 @@ fn main(
     var first = vec2<u32>(NOT_FOUND, 0u);
     for (var at = begin; at < end; at++) {
         let word = words[place_of(at)];
-        if ((word & aux[0]) - aux[1] > aux[2]) {
+        let follows = aux[3] == 1u;
+        let before = select(words[place_of(max(at, 1u) - 1u)], 0u, at == 0u);
+        let low = select(aux[1], before, follows);
+        let span = select(aux[2], 0u, follows & (at == 0u));
+        if ((word & aux[0]) - low > span) {
             first = vec2<u32>(at, word);
             break;
         }

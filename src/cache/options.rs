@@ -1,7 +1,9 @@
 //! The sizes of a cache, and the memory that they take.
 
+use std::ops::RangeInclusive;
+
 use crate::error::{Error, Result};
-use crate::problem::position::Rotary;
+use crate::problem::position::{Rotary, check_range, check_xpos};
 use crate::problem::{Element, KvAddress, Layout, MAX_LEN, Operand, Pages, Ring, Shape};
 
 /// How sequences lie in a cache.
@@ -52,13 +54,19 @@ pub struct KvCacheOptions {
     pub kind: CacheKind,
     /// B, sequences that a call computes. A paged cache may hold more.
     pub batch: u32,
-    /// Nq, new tokens per sequence and call, at most.
+    /// Nq, new tokens per sequence and call, at most. A longer prompt is read in parts.
     pub q_len: u32,
+    /// New tokens of a call, all sequences together, where its calls are ragged
+    /// ([`Problem::cu_seqlens_q`](field@crate::Problem::cu_seqlens_q)): q, k, v and o then hold the new tokens of one sequence
+    /// after the other, so that long prompts and single tokens share a call without padding (continuous batching). `None`:
+    /// each row of the batch has room for `q_len` of its own.
+    pub tokens: Option<u32>,
     /// How keys and queries are rotated.
     pub rotary: Option<Rotary>,
-    /// Keys are rotated as they are written, by where they stand: each once. Else they are kept as they are and rotated as
-    /// they are read, which schemes need whose angles depend on the length; and in a ring positions then count within the
-    /// cache ([`Position::within_cache`](crate::problem::Position::within_cache), StreamingLLM).
+    /// Keys are rotated as they are written, by where they stand: each once, and under a scheme whose angles depend on the
+    /// length by what the length was then. Else they are kept as they are and rotated as they are read, all for one length,
+    /// the cache's capacity; and in a ring positions then count within the cache
+    /// ([`Position::within_cache`](crate::problem::Position::within_cache), StreamingLLM).
     pub rotated: bool,
     /// Keys are stored rotated by Walsh–Hadamard matrices ([`Problem::k_hadamard`](crate::Problem::k_hadamard)): few bits
     /// then lose less where some channels are much larger than others.
@@ -69,12 +77,14 @@ pub struct KvCacheOptions {
 
 setters! {
     KvCacheOptions {
+        with_kind(kind: CacheKind);
         with_layers(layers: u32);
         with_value_dim(value_dim: u32);
         with_k(k: Element);
         with_v(v: Element);
         with_batch(batch: u32);
         with_q_len(q_len: u32);
+        with_tokens(tokens?: u32);
         with_rotary(rotary?: Rotary);
         with_rotated(rotated: bool);
         with_k_hadamard(k_hadamard: bool);
@@ -95,6 +105,7 @@ impl KvCacheOptions {
             kind,
             batch: 1,
             q_len: 1,
+            tokens: None,
             rotary: None,
             rotated: true,
             k_hadamard: false,
@@ -178,7 +189,37 @@ impl KvCacheOptions {
     /// The scheme by which keys are rotated as they are written.
     #[cfg(feature = "wgpu")]
     pub(crate) fn rotary_of_append(&self) -> Option<&Rotary> {
-        self.rotary.as_ref().filter(|_| self.rotated)
+        self.rotary
+            .as_ref()
+            .filter(|rotary| self.rotated && rotary.rotates())
+    }
+
+    /// Positions that calls over keys which are not rotated may come by, and the length that their angles are for.
+    pub(crate) fn positions(&self) -> (RangeInclusive<i32>, u32) {
+        let new = self.q_len as i32;
+        match self.kind {
+            CacheKind::Ring { first, window } if self.is_counted_within() => {
+                let kept = first.saturating_add(window).min(MAX_LEN);
+                (-new..=kept as i32, kept + 1)
+            }
+            // A sequence that is full may take part without a new token, and the call has room for q_len.
+            _ => (0..=self.capacity() as i32 + new - 1, self.capacity()),
+        }
+    }
+
+    /// Whether positions count within a ring.
+    pub(crate) fn is_counted_within(&self) -> bool {
+        let rotates = self.rotary.as_ref().is_some_and(Rotary::rotates);
+        matches!(self.kind, CacheKind::Ring { .. }) && rotates && !self.rotated
+    }
+
+    /// Rows of a layer's new tokens: those of each row of the batch, or of all.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn new_rows(&self) -> u64 {
+        match self.tokens {
+            Some(tokens) => tokens.into(),
+            None => u64::from(self.batch) * u64::from(self.q_len),
+        }
     }
 
     /// Pairs of a token's rotary row, where keys are rotated.
@@ -224,12 +265,50 @@ impl KvCacheOptions {
             return Err(Error::size("q_len", self.q_len, allowed));
         }
         self.address().validate(&self.shape())?;
+        if self.tokens == Some(0) {
+            return Err(Error::size("tokens", 0u32, "at least 1"));
+        }
         if let Some(rotary) = &self.rotary {
             rotary.validate()?;
+            self.validate_reach(rotary)?;
         }
         let sizes = self.address().sizes(&self.shape());
         let [k, v] = self.operands();
         k.validate_stored("k", sizes, self.head_dim)?;
         v.validate_stored("v", sizes, self.value_dim)
+    }
+
+    /// Refuses a scheme that cannot reach every token. Of a ring whose keys are rotated where they stand no end is known.
+    fn validate_reach(&self, rotary: &Rotary) -> Result<()> {
+        if !rotary.rotates() {
+            return Ok(());
+        }
+        match self.kind {
+            _ if !self.rotated => check_range(rotary, &self.positions().0),
+            CacheKind::Ring { .. } => Ok(()),
+            _ => check_xpos(rotary, &(0..=self.capacity() as i32 - 1)),
+        }
+    }
+
+    /// The same options but for what a snapshot need not agree in: how many sequences, pages and tokens a call or the cache
+    /// holds, and what is said of a rotation that there is not.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn of_a_sequence(&self) -> Self {
+        let mut options = Self {
+            batch: 1,
+            tokens: None,
+            ..self.clone()
+        };
+        options.rotary = options.rotary.filter(Rotary::rotates);
+        options.rotated |= options.rotary.is_none();
+        match &mut options.kind {
+            CacheKind::Contiguous { .. } => options.q_len = 1,
+            CacheKind::Paged {
+                pages, capacity, ..
+            } => (*pages, *capacity, options.q_len) = (1, 1, 1),
+            // Its room depends on q_len.
+            CacheKind::Ring { .. } => {}
+        }
+        options
     }
 }

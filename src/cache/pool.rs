@@ -31,8 +31,8 @@ impl Pool {
         self.holders[page as usize] += 1;
     }
 
-    pub fn is_shared(&self, page: u32) -> bool {
-        self.holders[page as usize] > 1
+    pub fn holders(&self, page: u32) -> u32 {
+        self.holders[page as usize]
     }
 
     /// One holder less; a page without any is free.

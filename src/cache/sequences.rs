@@ -7,6 +7,14 @@ use crate::error::{Error, Result};
 use super::pool::Pool;
 use super::{CacheKind, KvCacheOptions};
 
+mod append;
+mod keep;
+
+#[cfg(feature = "wgpu")]
+pub(crate) use append::Span;
+pub use append::Update;
+pub use keep::{Moves, Place};
+
 /// A sequence of one cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Sequence {
@@ -21,8 +29,8 @@ struct Held {
     generation: u32,
     live: bool,
     len: u32,
-    /// Tokens that were ever written, and not written again since: what a ring lost depends on them.
-    written: u32,
+    /// A ring has overwritten the tokens between its first ones and this one: with later ones, forgotten since or not.
+    lost: u32,
     pages: Vec<u32>,
 }
 
@@ -33,23 +41,6 @@ pub struct Sequences {
     cache: u64,
     held: Vec<Held>,
     pool: Pool,
-}
-
-/// What new tokens change on the device: numbers per row of the call's batch, and blocks (pages, or the room of a
-/// sequence) that are to be copied before.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Update {
-    /// The row of the batch of each sequence that was named, in that order.
-    pub rows: Vec<u32>,
-    /// Lengths with the new tokens; 0 for rows that take no part.
-    pub kv_lens: Vec<u32>,
-    /// Lengths before.
-    pub q_offset: Vec<i32>,
-    /// `(row, pages)` of rows that take part, of a paged cache.
-    pub pages: Vec<(u32, Vec<u32>)>,
-    /// `(from, to)`
-    pub copies: Vec<(u32, u32)>,
 }
 
 fn next_cache() -> u64 {
@@ -169,9 +160,15 @@ impl Sequences {
         }
     }
 
-    /// A new sequence with room for so many tokens, which are there already.
+    /// A ring has overwritten the tokens between its first ones and this one.
     #[cfg(feature = "wgpu")]
-    pub(crate) fn restored(&mut self, len: u32) -> Result<Sequence> {
+    pub(crate) fn lost(&self, sequence: Sequence) -> Result<u32> {
+        Ok(self.held(sequence)?.lost)
+    }
+
+    /// A new sequence of `len` tokens, which are there already but for those before `lost`, as [`Self::lost`] says.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn restored(&mut self, len: u32, lost: u32) -> Result<Sequence> {
         if len > self.options.capacity() {
             return Err(Error::Capacity {
                 len: 0,
@@ -187,7 +184,7 @@ impl Sequences {
         let sequence = self.create()?;
         self.make_room(sequence, len);
         let held = &mut self.held[sequence.slot as usize];
-        (held.len, held.written) = (len, len);
+        (held.len, held.lost) = (len, lost);
         Ok(sequence)
     }
 
@@ -205,7 +202,7 @@ impl Sequences {
         let fork = self.create()?;
         from.pages.iter().for_each(|&page| self.pool.share(page));
         let to = &mut self.held[fork.slot as usize];
-        (to.len, to.written, to.pages) = (from.len, from.written, from.pages);
+        (to.len, to.lost, to.pages) = (from.len, from.lost, from.pages);
         let copy = (sequence.slot, fork.slot);
         Ok((fork, self.page_len().is_none().then_some(copy)))
     }
@@ -214,33 +211,46 @@ impl Sequences {
     ///
     /// # Errors
     ///
-    /// [`Error::Size`] where it has fewer, or where a ring has overwritten what the last one kept would see.
+    /// [`Error::Size`] where it has fewer, or where a ring has overwritten tokens that the next one would see: what the last
+    /// call wrote can always be forgotten, and all but the first tokens.
     pub fn truncate(&mut self, sequence: Sequence, len: u32) -> Result<()> {
         let held = self.held(sequence)?;
         if len > held.len {
             let allowed = format!("at most {}, the tokens that the sequence has", held.len);
             return Err(Error::size("len", len, allowed));
         }
-        if let CacheKind::Ring { first, window } = self.options.kind {
-            let kept = held.written.saturating_sub(window + self.options.q_len - 1);
-            let needed = (len + 1).saturating_sub(window);
-            if kept > first && needed.max(first) < kept && len < held.len {
-                let least = held.written.saturating_sub(self.options.q_len);
-                let allowed = format!(
-                    "at least {least}: the ring has overwritten what fewer tokens would see"
-                );
-                return Err(Error::size("len", len, allowed));
-            }
+        self.check_kept(held, len)?;
+        self.cut(sequence, len);
+        Ok(())
+    }
+
+    /// Refuses to go back to `len` tokens where a ring has overwritten what the next one would see.
+    fn check_kept(&self, held: &Held, len: u32) -> Result<()> {
+        let CacheKind::Ring { first, window } = self.options.kind else {
+            return Ok(());
+        };
+        let seen = (len + 1).saturating_sub(window).max(first);
+        if seen >= held.lost.min(len) {
+            return Ok(());
         }
+        let least = held.lost.saturating_add(window - 1);
+        let allowed = format!(
+            "at least {least}, or at most {first}: the ring has overwritten what the next token would see"
+        );
+        Err(Error::size("len", len, allowed))
+    }
+
+    /// Forgets the tokens from `len` on, and the pages that only they took.
+    fn cut(&mut self, sequence: Sequence, len: u32) {
         let pages = self.page_len().map(|page_len| len.div_ceil(page_len));
         let held = &mut self.held[sequence.slot as usize];
-        held.len = len;
+        // What is written again is there again.
+        (held.len, held.lost) = (len, held.lost.min(len));
         let keep = pages.unwrap_or(0) as usize;
         let released = held.pages.split_off(keep.min(held.pages.len()));
         released
             .into_iter()
             .for_each(|page| self.pool.release(page));
-        Ok(())
     }
 
     /// Gives back what a sequence holds; its handle is no longer one.
@@ -255,119 +265,6 @@ impl Sequences {
         let pages = std::mem::take(&mut held.pages);
         pages.into_iter().for_each(|page| self.pool.release(page));
         Ok(())
-    }
-
-    /// Makes room for so many new tokens of each sequence.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::OutOfPages`], [`Error::Capacity`], [`Error::Sequence`], [`Error::Size`] for more sequences or tokens than a
-    /// call takes. Nothing has changed then.
-    pub fn append(&mut self, new: &[(Sequence, u32)]) -> Result<Update> {
-        self.check_append(new)?;
-        let batch = self.options.batch as usize;
-        let mut update = Update {
-            kv_lens: vec![0; batch],
-            q_offset: vec![0; batch],
-            ..Update::default()
-        };
-        for (n, &(sequence, count)) in new.iter().enumerate() {
-            let row = match self.page_len() {
-                Some(_) => n as u32,
-                None => sequence.slot,
-            };
-            update.copies.extend(self.make_room(sequence, count));
-            let held = &mut self.held[sequence.slot as usize];
-            update.rows.push(row);
-            update.q_offset[row as usize] = held.len as i32;
-            held.len += count;
-            held.written = held.len.max(held.written);
-            update.kv_lens[row as usize] = held.len;
-            if !held.pages.is_empty() {
-                update.pages.push((row, held.pages.clone()));
-            }
-        }
-        Ok(update)
-    }
-
-    fn check_append(&self, new: &[(Sequence, u32)]) -> Result<()> {
-        if new.len() > self.options.batch as usize {
-            let allowed = format!("at most {}, the cache's batch", self.options.batch);
-            return Err(Error::size(
-                "sequences of a call",
-                new.len() as u64,
-                allowed,
-            ));
-        }
-        let mut pages = 0;
-        for (n, &(sequence, count)) in new.iter().enumerate() {
-            let held = self.held(sequence)?;
-            if new[..n].iter().any(|(other, _)| *other == sequence) {
-                return Err(Error::Sequence {
-                    reason: "is named twice in one call",
-                });
-            }
-            if count > self.options.q_len {
-                let allowed = format!("at most {}, the cache's q_len", self.options.q_len);
-                return Err(Error::size("new tokens", count, allowed));
-            }
-            let room = self.options.capacity() - held.len;
-            if count > room {
-                return Err(Error::Capacity {
-                    len: held.len,
-                    new: count,
-                    capacity: self.options.capacity(),
-                });
-            }
-            pages += self.pages_needed(held, count);
-        }
-        match pages <= self.pool.free() {
-            true => Ok(()),
-            false => Err(Error::OutOfPages {
-                needed: pages,
-                free: self.pool.free(),
-            }),
-        }
-    }
-
-    /// Pages that so many more tokens take, one for a copy of a shared page counted in.
-    fn pages_needed(&self, held: &Held, count: u32) -> u32 {
-        let Some(page_len) = self.page_len() else {
-            return 0;
-        };
-        let more = (held.len + count).div_ceil(page_len) - held.len.div_ceil(page_len);
-        more + u32::from(self.grows_into_shared(held, count))
-    }
-
-    fn grows_into_shared(&self, held: &Held, count: u32) -> bool {
-        let within = self
-            .page_len()
-            .is_some_and(|page_len| !held.len.is_multiple_of(page_len));
-        let last = held.pages.last();
-        count > 0 && within && last.is_some_and(|&page| self.pool.is_shared(page))
-    }
-
-    /// Takes the pages of so many more tokens, checked before; answers the copy that is to be made.
-    fn make_room(&mut self, sequence: Sequence, count: u32) -> Option<(u32, u32)> {
-        let page_len = self.page_len()?;
-        let mut held = std::mem::take(&mut self.held[sequence.slot as usize]);
-        let copy = self.grows_into_shared(&held, count).then(|| {
-            let own = self.pool.take()?;
-            let shared = held.pages.pop()?;
-            held.pages.push(own);
-            self.pool.release(shared);
-            Some((shared, own))
-        });
-        let pages = (held.len + count).div_ceil(page_len) as usize;
-        while held.pages.len() < pages {
-            match self.pool.take() {
-                Some(page) => held.pages.push(page),
-                // There are as many as were counted.
-                None => break,
-            }
-        }
-        self.held[sequence.slot as usize] = held;
-        copy.flatten()
     }
 
     fn page_len(&self) -> Option<u32> {

@@ -1,28 +1,32 @@
 //! A KV cache: buffers that grow in use, not in size.
 
+mod begin;
+mod calls;
 mod snapshot;
 
 pub use snapshot::Snapshot;
 
-use crate::cache::{CacheKind, KvCacheOptions, Sequence, Sequences, Update};
+use crate::cache::{CacheKind, KvCacheOptions, Place, Sequence, Sequences};
 use crate::error::{Error, Result};
-use crate::problem::position::{Rotary, Side, Table};
-use crate::problem::{
-    Element, Lengths, Mask, Offsets, Operand, Position, Problem, Role, Shape, Window,
-};
-use crate::task::KvAppend;
+use crate::problem::Operand;
 
 use super::attention::Attention;
 use super::buffers::scoped;
-use super::operands::Operands;
-use super::staging::{Run, Staging};
+use super::staging::Staging;
 
 /// Keys and values of sequences that grow, on one device.
 ///
 /// A token is three steps. [`KvCache::begin`] makes room and *records* the new lengths (and pages, and rotary rows) into the
-/// caller's encoder; then per layer a prepared [`KvAppend`] writes the new rows and a prepared attention call reads all of
+/// caller's encoder; then per layer a prepared [`KvAppend`](crate::KvAppend) writes the new rows and a prepared attention call reads all of
 /// them. Both calls are prepared once: they read lengths, pages and rotary rows from the cache's buffers whenever they
 /// run, so nothing is planned, bound or allocated while sequences grow, and any number of tokens may stand in one encoder.
+///
+/// The host's part of a step ([`KvCache::begin`], [`KvCache::fork`], [`KvCache::keep`]) is done when it returns, the device's when
+/// what was recorded is *submitted*: every encoder must be, in the order in which its steps were recorded. Where one is
+/// dropped instead, the sequences that it named hold rows that nobody wrote: free them.
+///
+/// Of speculative drafts that branch, [`KvCache::begin_at`] takes each one's position, [`KvCache::problem`] a tree as its
+/// mask, and [`KvCache::keep`] the accepted branch.
 ///
 /// ```no_run
 /// # async fn token(attention: &wgpu_attention::Attention, k: &wgpu::Buffer, v: &wgpu::Buffer, q: &wgpu::Buffer, o: &wgpu::Buffer,
@@ -54,13 +58,12 @@ pub struct KvCache {
     layers: Vec<[wgpu::Buffer; 2]>,
     kv_lens: wgpu::Buffer,
     q_offset: wgpu::Buffer,
+    cu_seqlens: wgpu::Buffer,
     page_table: wgpu::Buffer,
     rotations: wgpu::Buffer,
     /// One block on its way: a buffer cannot be copied within itself.
     spare: wgpu::Buffer,
     staging: Staging,
-    /// What the page table on the device holds, row by row.
-    pages: Vec<Vec<u32>>,
 }
 
 impl Attention {
@@ -96,7 +99,6 @@ impl KvCache {
         sequences: Sequences,
     ) -> Result<Self> {
         let [k_bytes, v_bytes] = options.layer_bytes();
-        let tokens = u64::from(options.batch) * u64::from(options.q_len);
         let per_sequence = table_columns(options);
         let usage = wgpu::BufferUsages::STORAGE
             | wgpu::BufferUsages::COPY_SRC
@@ -121,20 +123,20 @@ impl KvCache {
                 .collect(),
             kv_lens: buffer("cache lengths", 4 * u64::from(options.batch)),
             q_offset: buffer("cache offsets", 4 * u64::from(options.batch)),
+            cu_seqlens: buffer("cache sequences", 4 * (u64::from(options.batch) + 1)),
             page_table: buffer(
                 "page table",
                 4 * u64::from(options.batch) * u64::from(per_sequence),
             ),
             rotations: buffer(
                 "rotary rows of new tokens",
-                8 * tokens * u64::from(options.rotary_pairs()),
+                8 * options.new_rows() * u64::from(options.rotary_pairs()),
             ),
             spare: buffer(
                 "a block on its way",
                 block_bytes(options).into_iter().max().unwrap_or(0),
             ),
             staging: Staging::default(),
-            pages: vec![Vec::new(); options.batch as usize],
             options: options.clone(),
             sequences,
         })
@@ -152,6 +154,7 @@ impl KvCache {
         let others = [
             &self.kv_lens,
             &self.q_offset,
+            &self.cu_seqlens,
             &self.page_table,
             &self.rotations,
             &self.spare,
@@ -195,81 +198,30 @@ impl KvCache {
         self.sequences.truncate(sequence, len)
     }
 
+    /// Of the tokens from `from` on keeps those of these numbers, counted from there, as if the others had never been: what was
+    /// accepted of drafts that branch. The rows that move are recorded. Errors as [`Sequences::keep`].
+    ///
+    /// A call verifies the text's last token, which stands at `from − 1`, and the nodes of a tree behind it; then `kept` is
+    /// [`Accepted::nodes`](crate::speculative::Accepted::nodes).
+    pub fn keep(
+        &mut self,
+        encoder: &mut wgpu::CommandEncoder,
+        sequence: Sequence,
+        from: u32,
+        kept: &[usize],
+    ) -> Result<()> {
+        let moves = self.sequences.keep(sequence, from, kept)?;
+        let copies = moves.copies.into_iter();
+        copies.for_each(|copy| self.copy(encoder, copy));
+        for [from, to] in moves.rows {
+            self.move_row(encoder, from, to);
+        }
+        Ok(())
+    }
+
     /// Gives back what a sequence holds. Errors as [`Sequences::free`].
     pub fn free(&mut self, sequence: Sequence) -> Result<()> {
         self.sequences.free(sequence)
-    }
-
-    /// Makes room for so many new tokens of each sequence, and records what appends and attention calls after it read:
-    /// lengths, pages, rotary rows. Answers the row of the batch that each sequence has in those calls; rows of sequences
-    /// that are not named see no key. A sequence with fewer new tokens than the cache's `q_len` has them first.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sequences::append`]; nothing is recorded then, and the cache is as it was.
-    pub fn begin(
-        &mut self,
-        encoder: &mut wgpu::CommandEncoder,
-        new: &[(Sequence, u32)],
-    ) -> Result<Vec<u32>> {
-        let update = self.sequences.append(new)?;
-        for &copy in &update.copies {
-            self.copy(encoder, copy);
-        }
-        let mut runs = self.length_runs(&update);
-        let rotations = self.rotation_runs(&update)?;
-        runs.extend(self.page_runs(&update));
-        runs.extend(rotations);
-        self.staging.record(&self.device, encoder, &runs);
-        for (row, pages) in update.pages {
-            self.pages[row as usize] = pages;
-        }
-        Ok(update.rows)
-    }
-
-    fn length_runs(&self, update: &Update) -> Vec<Run<'_>> {
-        let offsets = update.q_offset.iter().map(|&offset| offset as u32);
-        vec![
-            (&self.kv_lens, 0, update.kv_lens.clone()),
-            (&self.q_offset, 0, offsets.collect()),
-        ]
-    }
-
-    /// The rows of the table that differ from what the device holds.
-    fn page_runs(&self, update: &Update) -> Vec<Run<'_>> {
-        let columns = table_columns(&self.options);
-        let differs = |(row, pages): &&(u32, Vec<u32>)| self.pages[*row as usize] != *pages;
-        let changed = update.pages.iter().filter(differs);
-        changed
-            .map(|(row, pages)| {
-                let known = &self.pages[*row as usize];
-                let same = known.iter().zip(pages).take_while(|(a, b)| a == b).count();
-                let at = row * columns + same as u32;
-                (&self.page_table, at, pages[same..].to_vec())
-            })
-            .filter(|(_, _, words)| !words.is_empty())
-            .collect()
-    }
-
-    /// The rotary rows of the new tokens.
-    fn rotation_runs(&self, update: &Update) -> Result<Vec<Run<'_>>> {
-        let Some(rotary) = self.options.rotary_of_append() else {
-            return Ok(Vec::new());
-        };
-        let words = self.options.q_len * self.options.rotary_pairs() * 2;
-        let mut runs = Vec::new();
-        for &row in &update.rows {
-            let start = update.q_offset[row as usize];
-            let end = update.kv_lens[row as usize] as i32;
-            if start < end {
-                runs.push((
-                    &self.rotations,
-                    row * words,
-                    rotary_rows(rotary, start, end)?,
-                ));
-            }
-        }
-        Ok(runs)
     }
 
     /// Records the copy of one block of every layer.
@@ -284,113 +236,22 @@ impl KvCache {
         }
     }
 
-    /// The append of a layer's new rows, contiguous `[B, Hkv, Nq, D]` and `[B, Hkv, Nq, Dv]` of this type.
-    pub fn append(&self, element: Element) -> KvAppend {
-        let shape = self.options.shape();
-        let [k_cache, v_cache] = self.options.operands();
-        KvAppend::new(shape, self.options.address(), element)
-            .with_k_cache(k_cache)
-            .with_v_cache(v_cache)
-            .with_rotary(self.options.rotary_of_append().cloned())
-            .with_rows_given(self.options.rotary_of_append().is_some())
-            .with_k_hadamard(self.options.k_hadamard)
-            .with_v_hadamard(self.options.v_hadamard)
-    }
-
-    /// Attention of the new tokens of `q_heads` heads, in q and o of this type, to all tokens of their sequences: causal, and
-    /// of a ring its window. Masks, scores and positions may be added to it, and what all sequences of its calls have in
-    /// common: [`Problem::with_shared_prefix`] of at most [`Self::common_prefix`]. The batch's row 0 must then have one of
-    /// them (of a paged cache the first that [`Self::begin`] is given), and rows without a sequence have no result that
-    /// means something.
-    pub fn problem(&self, q_heads: u32, element: Element) -> Problem {
-        let shape = Shape {
-            q_heads,
-            ..self.options.shape()
-        };
-        let [k, v] = self.options.operands();
-        let mut mask = Mask::causal()
-            .with_kv_lens(Lengths::Device)
-            .with_q_offset(Offsets::Device);
-        if let CacheKind::Ring { first, window } = self.options.kind {
-            mask = mask.with_first(first).with_window(Window {
-                left: Some(window - 1),
-                right: Some(0),
-            });
-        }
-        Problem::new(shape, element)
-            .with_cache(self.options.address())
-            .with_k(k)
-            .with_v(v)
-            .with_mask(mask)
-            .with_position(self.position())
-            .with_k_hadamard(self.options.k_hadamard)
-            .with_v_hadamard(self.options.v_hadamard)
-    }
-
-    fn position(&self) -> Position {
-        let Some(rotary) = &self.options.rotary else {
-            return Position::default();
-        };
-        let position = Position::rotary(rotary.clone());
-        let new = self.options.q_len as i32;
-        match self.options.kind {
-            _ if self.options.rotated => position.with_k_rotated(true).with_rows_given(true),
-            CacheKind::Ring { first, window } => {
-                let kept = first.saturating_add(window) as i32;
-                position.with_within_cache(true).with_range(-new..=kept)
+    /// Records the move of one row of every layer and head.
+    fn move_row(&self, encoder: &mut wgpu::CommandEncoder, from: Place, to: Place) {
+        let [_, heads, rows] = self.options.address().sizes(&self.options.shape());
+        let blocks = block_bytes(&self.options);
+        for buffers in &self.layers {
+            for (buffer, block) in buffers.iter().zip(blocks) {
+                let bytes = block / u64::from(heads) / u64::from(rows);
+                let at = |(n, row): Place, head: u32| {
+                    u64::from(n) * block
+                        + (u64::from(head) * u64::from(rows) + u64::from(row)) * bytes
+                };
+                for head in 0..heads {
+                    encoder.copy_buffer_to_buffer(buffer, at(from, head), &self.spare, 0, bytes);
+                    encoder.copy_buffer_to_buffer(&self.spare, 0, buffer, at(to, head), bytes);
+                }
             }
-            CacheKind::Contiguous { capacity } | CacheKind::Paged { capacity, .. } => {
-                position.with_range(0..=capacity as i32 - 1)
-            }
-        }
-    }
-
-    /// What an append to a layer binds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Size`] for a layer that there is not.
-    pub fn append_operands<'a>(
-        &'a self,
-        layer: u32,
-        k: &'a wgpu::Buffer,
-        v: &'a wgpu::Buffer,
-    ) -> Result<Operands<'a>> {
-        let [k_cache, v_cache] = self.layer(layer)?;
-        let operands = Operands::default()
-            .with(Role::K, k)
-            .with(Role::V, v)
-            .with(Role::KCache, k_cache)
-            .with(Role::VCache, v_cache);
-        Ok(self.with_lengths(operands))
-    }
-
-    /// What an attention call over a layer binds.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Size`] for a layer that there is not.
-    pub fn operands<'a>(
-        &'a self,
-        layer: u32,
-        q: &'a wgpu::Buffer,
-        o: &'a wgpu::Buffer,
-        lse: &'a wgpu::Buffer,
-    ) -> Result<Operands<'a>> {
-        let [k, v] = self.layer(layer)?;
-        Ok(self.with_lengths(Operands::new(q, k, v, o, lse)))
-    }
-
-    fn with_lengths<'a>(&'a self, operands: Operands<'a>) -> Operands<'a> {
-        let mut operands = operands
-            .with(Role::KvLens, &self.kv_lens)
-            .with(Role::QOffset, &self.q_offset);
-        if let CacheKind::Paged { .. } = self.options.kind {
-            operands = operands.with(Role::PageTable, &self.page_table);
-        }
-        match self.options.rotary_of_append() {
-            Some(_) => operands.with(Role::Rotations, &self.rotations),
-            None => operands,
         }
     }
 
@@ -418,19 +279,4 @@ fn block_bytes(options: &KvCacheOptions) -> [u64; 2] {
     let [k, v] = options.operands();
     let bytes = |x: Operand, dim| x.bytes([1, heads, rows], dim);
     [bytes(k, options.head_dim), bytes(v, options.value_dim)]
-}
-
-/// The rows of positions `start … end − 1`, as bits.
-fn rotary_rows(rotary: &Rotary, start: i32, end: i32) -> Result<Vec<u32>> {
-    let table = Table::new(rotary, start..=end - 1, end.max(1) as u32)?;
-    let mut words = Vec::new();
-    for position in start..end {
-        for side in [Side::Query, Side::Key] {
-            let row = table.row(position, side).unwrap_or_default();
-            if side == Side::Query || table.is_split() {
-                words.extend(row.iter().flatten().map(|x| x.to_bits()));
-            }
-        }
-    }
-    Ok(words)
 }

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::plan::{Plan, Requirement};
+use crate::plan::{Binding, Plan, Requirement, Slot};
 use crate::problem::Role;
+use crate::task::Task;
 
 use super::buffers::check_usable;
 
@@ -163,6 +164,35 @@ impl<'a> Operands<'a> {
             check_usable(need.role.name(), buffer)?;
         }
         // All are there by now.
+        self.check_append(plan)?;
         self.check_overlap(plan)
+    }
+
+    /// A step reads no buffer that it writes: of an append new rows and those of the cache that they go to.
+    fn check_append(&self, plan: &Plan) -> Result<()> {
+        let Task::KvAppend(_) = &plan.task else {
+            return Ok(());
+        };
+        let operand = |binding: &Binding| match binding.slot {
+            Slot::Operand(role) => Some(role),
+            _ => None,
+        };
+        for step in plan.steps() {
+            let bound = step.bindings.iter();
+            let roles: Vec<_> = bound.filter_map(|(_, x)| operand(x)).collect();
+            let written = roles
+                .iter()
+                .filter(|role| matches!(role, Role::KCache | Role::VCache));
+            for &to in written {
+                let from = roles
+                    .iter()
+                    .find(|&&from| from != to && self.get(from).ok() == self.get(to).ok());
+                if let Some(from) = from {
+                    let (what, other) = (from.name(), to.name());
+                    return Err(Error::SharedBuffer { what, other });
+                }
+            }
+        }
+        Ok(())
     }
 }

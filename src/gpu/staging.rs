@@ -6,6 +6,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// Buffers kept, at most: those of submissions that are in flight.
 const MOST_KEPT: usize = 16;
 
+/// Bytes of a buffer, at least.
+const LEAST: u64 = 256;
+
 /// A buffer, the first word there, and what goes there.
 pub(super) type Run<'a> = (&'a wgpu::Buffer, u32, Vec<u32>);
 
@@ -61,7 +64,8 @@ impl Staging {
         drop(mapped);
         device.create_buffer(&wgpu::BufferDescriptor {
             label: Some("attention values"),
-            size: bytes.next_multiple_of(8),
+            // Few sizes: one that held fewer words before serves again.
+            size: bytes.next_power_of_two().max(LEAST),
             usage: wgpu::BufferUsages::MAP_WRITE | wgpu::BufferUsages::COPY_SRC,
             mapped_at_creation: true,
         })

@@ -15,6 +15,8 @@ pub struct Append {
     pub output: Output,
     /// Where the cache's rows lie.
     pub to: Address,
+    /// The new rows of all sequences lie one after the other.
+    pub ragged: bool,
     /// Moves 64 bits, and eight channels, at a time.
     pub vec8: bool,
 }
@@ -41,6 +43,8 @@ impl Kernel for Append {
         source.slot("x_rows", self.input.modules(self.vec8));
         source.slot("o_rows", self.output.modules_at(self.to, self.vec8));
         source.flag("quantized", self.output.element.is_quantized());
+        source.flag("ragged", self.ragged);
+        source.flag("ring", self.to == Address::Ring);
         source.flag("transposed", false);
         source.signed("MAX_OFFSET", MAX_LEN as i32);
     }
@@ -68,10 +72,11 @@ impl fmt::Display for Append {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "append {}->{}{}{}",
+            "append {}->{}{}{}{}",
             self.input,
             self.output,
             self.to,
+            if self.ragged { " of ragged rows" } else { "" },
             if self.vec8 { " vec8" } else { "" }
         )
     }

@@ -1,5 +1,6 @@
 //! What values that live on the device may be: the host checks its own, these only a shader can see.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use crate::error::Error;
@@ -25,6 +26,8 @@ pub enum Allowed {
     Magnitude(f32),
     /// f32 that may be infinite, but not NaN.
     NotNan,
+    /// `u32` of which the first is 0, and each is at least the one before and at most so much more.
+    Rising(u32),
 }
 
 /// One operand that lives on the device, and what it may hold.
@@ -56,6 +59,7 @@ impl Plan {
         for copy in &self.copies {
             if !checks.iter().any(|check| check.role == copy.role) {
                 checks.extend(self.check_of(copy.role, copy.words));
+                checks.extend(self.check_rising(copy.role, copy.words));
             }
         }
         // A pass over nothing reads no lse.
@@ -97,33 +101,36 @@ impl Plan {
         parts.rows().into_iter().map(check).collect()
     }
 
-    /// The problem whose operands are looked at.
-    fn attended(&self) -> Option<&Problem> {
+    /// The problem whose operands are looked at; of an append what it has of one.
+    fn attended(&self) -> Option<Cow<'_, Problem>> {
         match &self.task {
-            Task::Attention(problem) => Some(problem),
-            Task::Backward(backward) => Some(&backward.problem),
+            Task::Attention(problem) => Some(Cow::Borrowed(problem)),
+            Task::Backward(backward) => Some(Cow::Borrowed(&backward.problem)),
+            Task::KvAppend(append) => Some(Cow::Owned(append.problem())),
             Task::Merge(_)
             | Task::Rotation(_)
             | Task::Embedding(_)
-            | Task::KvAppend(_)
             | Task::Quantization(_)
             | Task::Scan(_) => None,
         }
     }
 
-    fn check_of(&self, role: Role, words: u32) -> Option<Check> {
-        let check = |allowed, says| {
-            Some(Check {
-                role,
-                first: 0,
-                words,
-                layout: Layout::heads_first(1, words, 1),
-                sizes: [1, 1, words],
-                allowed,
-                what: role.name(),
-                says,
-            })
+    /// Where sequences begin, one behind the other.
+    fn check_rising(&self, role: Role, words: u32) -> Option<Check> {
+        let problem = self.attended()?;
+        let (most, of) = match role {
+            Role::CuSeqlensQ => (problem.shape.q_len, "q_len"),
+            Role::CuSeqlensK => (problem.shape.kv_len, "kv_len"),
+            _ => return None,
         };
+        let says = format!(
+            "0 at first, then at least the number before it and at most {of} = {most} more, the tokens of a sequence"
+        );
+        Some(Check::of_words(role, words, Allowed::Rising(most), says))
+    }
+
+    fn check_of(&self, role: Role, words: u32) -> Option<Check> {
+        let check = |allowed, says| Some(Check::of_words(role, words, allowed, says));
         let within = |range: RangeInclusive<i32>, of: &str| {
             let says = format!("{} to {}, {of}", range.start(), range.end());
             check(Allowed::Within(range), says)
@@ -149,11 +156,11 @@ impl Plan {
                     )
                 }
                 Role::QOffset => {
-                    let (range, of) = offsets(problem);
+                    let (range, of) = offsets(&problem);
                     within(range, of)
                 }
                 Role::QPositions | Role::KPositions => {
-                    let (range, of) = positions(problem);
+                    let (range, of) = positions(&problem);
                     within(range, of)
                 }
                 Role::Slopes => magnitude(Magnitude::SLOPE),
@@ -183,7 +190,8 @@ fn offsets(problem: &Problem) -> (RangeInclusive<i32>, &'static str) {
     let position = &problem.position;
     let by_index = position.q_positions == Positions::Index;
     match (&position.rotary, &position.range) {
-        (Some(_), Some(range)) if by_index => {
+        // Within a ring queries move down, however far a sequence goes.
+        (Some(_), Some(range)) if by_index && !position.within_cache => {
             let last = problem.shape.q_len.saturating_sub(1) as i32;
             let end = range.end().saturating_sub(last).min(most);
             let of = "which keep every query inside of the stated range; state a wider one";
@@ -204,25 +212,41 @@ fn positions(problem: &Problem) -> (RangeInclusive<i32>, &'static str) {
 }
 
 impl Allowed {
-    /// The rule as the shader knows it: a word is fine when `(word & mask) − low ≤ span`, modulo 2³².
-    pub fn rule(&self) -> [u32; 3] {
+    /// The rule as the shader knows it: a word is fine when `(word & mask) − low ≤ span`, modulo 2³², `low` the word before
+    /// where the fourth number is 1 (and the first word 0).
+    pub fn rule(&self) -> [u32; 4] {
         const ALL: u32 = u32::MAX;
         const MAGNITUDE: u32 = u32::MAX >> 1;
         const INFINITY: u32 = f32::INFINITY.to_bits();
         match self {
-            Self::UpTo(most) => [ALL, 0, *most],
+            Self::UpTo(most) => [ALL, 0, *most, 0],
             Self::Within(range) => {
                 let (start, end) = (*range.start(), *range.end());
-                [ALL, start as u32, end.wrapping_sub(start) as u32]
+                [ALL, start as u32, end.wrapping_sub(start) as u32, 0]
             }
             // Without their signs, f32 are in the order of their bits.
-            Self::Magnitude(most) => [MAGNITUDE, 0, most.to_bits() & MAGNITUDE],
-            Self::NotNan => [MAGNITUDE, 0, INFINITY],
+            Self::Magnitude(most) => [MAGNITUDE, 0, most.to_bits() & MAGNITUDE, 0],
+            Self::NotNan => [MAGNITUDE, 0, INFINITY, 0],
+            Self::Rising(most) => [ALL, 0, *most, 1],
         }
     }
 }
 
 impl Check {
+    /// Of all words of a small operand.
+    fn of_words(role: Role, words: u32, allowed: Allowed, says: String) -> Self {
+        Self {
+            role,
+            first: 0,
+            words,
+            layout: Layout::heads_first(1, words, 1),
+            sizes: [1, 1, words],
+            allowed,
+            what: role.name(),
+            says,
+        }
+    }
+
     /// Invocations, each with a run of words of its own.
     fn runs(&self) -> u32 {
         self.words.div_ceil(CHECK_RUN)
@@ -274,7 +298,7 @@ impl Check {
             allowed: self.says.clone(),
         };
         match self.allowed {
-            Allowed::UpTo(_) => element(word.into()),
+            Allowed::UpTo(_) | Allowed::Rising(_) => element(word.into()),
             Allowed::Within(_) => element((word as i32).into()),
             Allowed::Magnitude(_) => {
                 let most = match self.role {

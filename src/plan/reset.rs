@@ -3,7 +3,7 @@
 
 use crate::error::{Error, Result};
 use crate::problem::{Blocks, Lengths, MAX_LEN, Mask, Offsets, Positions, Problem, check_scale};
-use crate::task::Task;
+use crate::task::{KvAppend, Task};
 
 use super::Plan;
 
@@ -26,8 +26,12 @@ impl Plan {
         }
     }
 
-    /// Refuses lengths that the plan does not hold on the host, or that show more than it was made for.
+    /// Refuses lengths that the plan does not hold on the host, or that show more than it was made for. Of a ring shorter ones,
+    /// and offsets that are no less than the plan's, show nothing that it has lost.
     pub(crate) fn check_kv_lens(&self, lens: &[u32]) -> Result<()> {
+        if let Task::KvAppend(append) = &self.task {
+            return check_lens_of_append(append, lens);
+        }
         let planned = self.masked().map(|problem| &problem.mask.kv_lens);
         let Some(Lengths::Host(planned)) = planned else {
             return Err(Error::NotHostHeld { what: "kv_lens" });
@@ -57,6 +61,9 @@ impl Plan {
     /// Refuses offsets that the plan does not hold on the host, that show more than it was made for, or that move
     /// positions and choices which it has fixed.
     pub(crate) fn check_q_offset(&self, offsets: &[i32]) -> Result<()> {
+        if let Task::KvAppend(append) = &self.task {
+            return check_offsets_of_append(append, offsets);
+        }
         let Some(problem) = self.masked() else {
             return Err(Error::NotHostHeld { what: "q_offset" });
         };
@@ -77,6 +84,55 @@ impl Plan {
         }
         Ok(())
     }
+}
+
+/// An append writes as many rows whatever the lengths are.
+fn check_lens_of_append(append: &KvAppend, lens: &[u32]) -> Result<()> {
+    let Lengths::Host(planned) = &append.kv_lens else {
+        return Err(Error::NotHostHeld { what: "kv_lens" });
+    };
+    Error::check_count("kv_lens", lens.len(), planned.len())?;
+    let most = append.shape.kv_len;
+    match lens.iter().position(|&len| len > most) {
+        None => Ok(()),
+        Some(index) => Err(Error::Element {
+            what: "kv_lens",
+            index,
+            actual: lens[index].into(),
+            allowed: format!("0 to kv_len = {most}"),
+        }),
+    }
+}
+
+/// It goes anywhere, but for keys that a table of the plan's rotates.
+fn check_offsets_of_append(append: &KvAppend, offsets: &[i32]) -> Result<()> {
+    let Offsets::Host(planned) = &append.q_offset else {
+        return Err(Error::NotHostHeld { what: "q_offset" });
+    };
+    Error::check_count("q_offset", offsets.len(), planned.len())?;
+    let all = MAX_LEN as i32;
+    let last = append.shape.q_len.saturating_sub(1) as i32;
+    for (index, (&actual, &planned)) in offsets.iter().zip(planned).enumerate() {
+        let (least, most) = match &append.range {
+            _ if !append.rotates() || append.rows_given => (-all, all),
+            Some(range) => {
+                let end = range.end().saturating_sub(last);
+                ((*range.start()).max(-all), end.min(all))
+            }
+            None => (planned, planned),
+        };
+        if actual < least || actual > most {
+            return Err(Error::Element {
+                what: "q_offset",
+                index,
+                actual: actual.into(),
+                allowed: format!(
+                    "{least} to {most}, where keys have rotary rows; state a wider KvAppend::range"
+                ),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn allowed_offsets(problem: &Problem, planned: i32) -> (i32, i32) {

@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 
-use super::{Mask, Shape};
+use super::{Lengths, Mask, Offsets, Shape};
 
 /// Rows of a page, at most.
 pub const MAX_PAGE: u32 = 1 << 16;
@@ -77,22 +77,27 @@ impl KvAddress {
         }
     }
 
-    /// A call looks at no row that the ring does not keep.
-    pub(crate) fn validate_mask(&self, shape: &Shape, mask: &Mask) -> Result<()> {
+    /// A call looks at no row that the ring does not keep. Lengths and offsets that only the device knows are taken for those
+    /// of queries behind all other keys.
+    pub(crate) fn validate_mask(&self, shape: &Shape, mask: &Mask, first_query: u32) -> Result<()> {
         let Self::Ring(ring) = *self else {
             return Ok(());
         };
-        let needed = match mask.window.and_then(|window| window.left) {
-            Some(left) => u64::from(left) + u64::from(shape.q_len),
-            None => u64::from(shape.kv_len),
-        };
+        let told =
+            matches!(mask.kv_lens, Lengths::Host(_)) || matches!(mask.q_offset, Offsets::Host(_));
+        let batches = if told { shape.batch } else { 1 };
+        let needed = (0..batches).map(|b| (ring.needed(shape, mask, b, first_query), b));
+        let (needed, b) = needed.max().unwrap_or_default();
         if u64::from(ring.len) < needed {
+            let of = match told {
+                true => format!("the queries of batch {b}"),
+                false => format!("{} queries", shape.q_len),
+            };
             return Err(Error::size(
                 "the ring's len",
                 ring.len,
                 format!(
-                    "at least {needed}, the keys that the window shows to {} queries",
-                    shape.q_len
+                    "at least {needed}, the keys from the first that {of} see to the last that there is"
                 ),
             ));
         }
@@ -104,6 +109,24 @@ impl KvAddress {
             ));
         }
         Ok(())
+    }
+}
+
+impl Ring {
+    /// Rows that it must have for what the queries of batch `b` see, from `first_query` on: of `len` keys it keeps those from
+    /// `len − self.len` on, and the first.
+    fn needed(&self, shape: &Shape, mask: &Mask, b: u32, first_query: u32) -> u64 {
+        let left = mask.window.and_then(|window| window.left);
+        let known = mask.len(shape, b).zip(mask.offset(shape, b));
+        let (Some(left), (len, offset)) = (left, known.unwrap_or_default()) else {
+            let len = mask.len(shape, b).unwrap_or(shape.kv_len);
+            return u64::from(len.saturating_sub(self.first));
+        };
+        if known.is_none() {
+            return u64::from(left) + u64::from(shape.q_len);
+        }
+        let seen = offset + i64::from(first_query) - i64::from(left);
+        (i64::from(len) - seen.max(self.first.into())).max(0) as u64
     }
 }
 

@@ -15,8 +15,8 @@ mod xpos;
 
 pub use frequencies::{Llama3, LongRope, RopeKind, Yarn, mscale};
 pub use rope::{Origin, Precision, Rotary, RotaryLayout};
-pub(crate) use table::check_range;
 pub use table::{Growth, Side, Table};
+pub(crate) use table::{check_range, check_xpos};
 pub use temperature::Temperature;
 pub use xpos::XPos;
 
@@ -92,8 +92,7 @@ impl Position {
 
     /// The rotation of q and k, where any pair rotates.
     pub(crate) fn rotation(&self) -> Option<&Rotary> {
-        let rotates = |rotary: &&Rotary| rotary.kind != RopeKind::Nope;
-        self.rotary.as_ref().filter(rotates)
+        self.rotary.as_ref().filter(|rotary| rotary.rotates())
     }
 
     /// Whether a call rotates this side's rows.

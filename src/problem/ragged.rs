@@ -293,7 +293,7 @@ impl Problem {
     }
 
     /// Holds `cu_seqlens` against the shape, and against what sequences have no use for.
-    pub(super) fn validate_ragged(&self) -> Result<()> {
+    pub(crate) fn validate_ragged(&self) -> Result<()> {
         let shape = &self.shape;
         if let Some(starts) = &self.cu_seqlens_q {
             starts.validate(QUERIES, shape.batch, shape.q_len)?;

@@ -5,14 +5,17 @@ use std::ops::RangeInclusive;
 use crate::error::{Error, Result};
 use crate::problem::position::{Rotary, Side};
 use crate::problem::{
-    Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Shape, Tokens,
-    check_hadamard,
+    CuSeqlens, Element, KvAddress, Layout, Lengths, Mask, Offsets, Operand, Position, Problem,
+    Shape, Tokens, check_hadamard,
 };
 
 /// New keys `[B, Hkv, N, D]` and values `[B, Hkv, N, Dv]` (the operands `k`, `v`) that are written into a cache (`k_cache`,
 /// `v_cache`): row i of batch b becomes its row `q_offset[b] + i`, where the query of the same token stands, as long as that
 /// is before `kv_lens[b]`, the length with the new rows. So the lengths and offsets of the attention call that follows
 /// serve both, and a batch of which fewer than N rows are new gives them first.
+///
+/// Of more new rows than a ring has, it writes those that stay: its first, and the latest. Attention to the others takes them
+/// from k and v themselves, as a call of its own, or the rows come in parts with a call after each.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct KvAppend {
@@ -32,13 +35,16 @@ pub struct KvAppend {
     pub kv_lens: Lengths,
     /// Rows of each batch before the new ones.
     pub q_offset: Offsets,
+    /// k and v are ragged, `[1, Hkv, total]` rows: the new rows of each batch one after the other, those of batch b from
+    /// `cu_seqlens_q[b]` on, N at most. `None`: each batch has N rows of its own.
+    pub cu_seqlens: Option<CuSeqlens>,
     /// Keys are rotated on the way in, by where they will stand; else they are stored as they are.
     pub rotary: Option<Rotary>,
     /// Keys are rotated by Walsh–Hadamard matrices after that, for [`crate::Problem::k_hadamard`].
     pub k_hadamard: bool,
     /// Values are, for [`crate::Problem::v_hadamard`].
     pub v_hadamard: bool,
-    /// As in [`Position`].
+    /// As in [`Position`]: the keys' rows, `[B, N]` or `[total]`, lie in the operand `rotations`.
     pub rows_given: bool,
     /// As in [`Position`].
     pub length: Option<u32>,
@@ -54,6 +60,7 @@ setters! {
         with_v_cache(v_cache: Operand);
         with_kv_lens(kv_lens: Lengths);
         with_q_offset(q_offset: Offsets);
+        with_cu_seqlens(cu_seqlens?: CuSeqlens);
         with_rotary(rotary?: Rotary);
         with_k_hadamard(k_hadamard: bool);
         with_v_hadamard(v_hadamard: bool);
@@ -82,6 +89,7 @@ impl KvAppend {
             kv_address: address,
             kv_lens: Lengths::Device,
             q_offset: Offsets::Device,
+            cu_seqlens: None,
             rotary: None,
             k_hadamard: false,
             v_hadamard: false,
@@ -99,9 +107,17 @@ impl KvAppend {
         self
     }
 
-    /// Batches, heads and rows of what is new.
+    /// Batches, heads and rows of what is new: `[1, Hkv, total]` of a ragged append.
     pub(crate) fn sizes(&self) -> [u32; 3] {
-        [self.shape.batch, self.shape.kv_heads, self.shape.q_len]
+        self.problem().q_sizes()
+    }
+
+    /// An attention call over the cache, as far as it tells which rows are new and where they stand.
+    pub(crate) fn problem(&self) -> Problem {
+        Problem::new(self.shape, Element::F32)
+            .with_mask(self.mask())
+            .with_position(self.position())
+            .with_cu_seqlens_q(self.cu_seqlens.clone())
     }
 
     /// Lengths and offsets as a mask has them.
@@ -140,6 +156,7 @@ impl KvAppend {
             }
         }
         self.kv_address.validate(shape)?;
+        self.problem().validate_ragged()?;
         let kept = self.kv_address.sizes(shape);
         for (what, new, cache, dim) in [
             ("k", &self.k, ("k_cache", &self.k_cache), shape.head_dim),

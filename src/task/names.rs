@@ -51,6 +51,7 @@ impl Task {
                 Role::K | Role::V | Role::KCache | Role::VCache => true,
                 Role::KvLens => append.kv_lens == Lengths::Device,
                 Role::QOffset => append.q_offset == Offsets::Device,
+                Role::CuSeqlensQ => append.problem().queries().on_device(),
                 Role::PageTable => matches!(append.kv_address, KvAddress::Paged(_)),
                 Role::Rotations => append.rows_given,
                 _ => false,

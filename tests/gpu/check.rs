@@ -6,9 +6,12 @@ use std::task::{Context, Waker};
 use wgpu_attention::Role;
 use wgpu_attention::problem::position::Rotary;
 use wgpu_attention::problem::{
-    Lengths, MAX_LEN, MAX_POSITION, MAX_SLOPE, Offsets, Positions, T5, T5Bias, Values,
+    CuSeqlens, KvAddress, Layout, Lengths, MAX_LEN, MAX_POSITION, MAX_SLOPE, Offsets, Positions,
+    T5, T5Bias, Values,
 };
-use wgpu_attention::{Call, Element, Embedding, Error, Operands, Plan, Problem, Rotation, Shape};
+use wgpu_attention::{
+    Call, Element, Embedding, Error, KvAppend, Operands, Plan, Problem, Rotation, Shape,
+};
 
 use crate::device::{Gpu, gpu};
 use crate::run::buffer;
@@ -279,4 +282,63 @@ fn dropped_half_way_and_on_a_lost_device() {
     gpu.device.destroy();
     let lost = pollster::block_on(call.check(&gpu.queue));
     assert!(lost.is_err(), "{lost:?}");
+}
+
+/// Where sequences begin: 0 at first, rising, and none longer than the plan allows for.
+#[test]
+fn sequences_of_a_ragged_batch() {
+    let plan = plan(|p| {
+        (p.cu_seqlens_q, p.q.layout) = (
+            Some(CuSeqlens::Device { total: 10 }),
+            Layout::heads_first(2, 10, 8),
+        );
+        (p.o.layout, p.lse) = (p.q.layout, Layout::heads_first(2, 10, 1));
+    });
+    let check = |starts: [u32; 4]| checked(&plan, &[(Role::CuSeqlensQ, &starts)]);
+    assert_eq!(check([0, 4, 4, 8]), Ok(()));
+    assert_eq!(check([0, 0, 0, 0]), Ok(()));
+    let allowed = "0 at first, then at least the number before it and at most q_len = 4 more, the tokens of a sequence";
+    for (starts, index) in [
+        ([1, 2, 3, 4], 0),
+        ([0, 4, 3, 5], 2),
+        ([0, 1, 6, 7], 2),
+        ([0, 2, 4, 9], 3),
+    ] {
+        let want = element("cu_seqlens_q", index, starts[index].into(), allowed);
+        assert_eq!(check(starts), want, "{starts:?}");
+    }
+    let beyond = "0 to 10, the number of all tokens";
+    assert_eq!(check([0, 4, 8, 11]), element("cu_seqlens_q", 3, 11, beyond));
+}
+
+#[test]
+fn appends() {
+    let shape = Shape {
+        kv_len: 9,
+        ..Shape::square(3, 2, 4, 8)
+    };
+    let append = KvAppend::new(shape, KvAddress::Strided, Element::F32);
+    let plan = gpu().attention.plan_append(&append).expect("a plan");
+    let check = |lens: [u32; 3], offsets: [i32; 3]| {
+        let words = signed(offsets);
+        checked(&plan, &[(Role::KvLens, &lens), (Role::QOffset, &words)])
+    };
+    assert_eq!(check([0, 9, 3], [-3, 100, 0]), Ok(()));
+    let allowed = "0 to kv_len = 9";
+    assert_eq!(
+        check([0, 10, 3], [0; 3]),
+        element("kv_lens", 1, 10, allowed)
+    );
+    let most = MAX_LEN as i32;
+    let allowed = format!("-{most} to {most}, the offsets that shaders tell apart");
+    let want = element("q_offset", 2, i64::from(most) + 1, &allowed);
+    assert_eq!(check([0; 3], [0, 0, most + 1]), want);
+    // Keys that are rotated on the way in have rows in the stated range.
+    let rotated = append.with_rotary(Rotary::new(8)).with_range(0..=8);
+    let plan = gpu().attention.plan_append(&rotated).expect("a plan");
+    let words = signed([0, 6, 5]);
+    let lens = [9; 3];
+    let allowed = "0 to 5, which keep every query inside of the stated range; state a wider one";
+    let got = checked(&plan, &[(Role::KvLens, &lens), (Role::QOffset, &words)]);
+    assert_eq!(got, element("q_offset", 1, 6, allowed));
 }

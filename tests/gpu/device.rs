@@ -61,6 +61,14 @@ impl Gpu {
         Self::request(adapter(), wgpu::Features::empty(), wgpu::Limits::default())
     }
 
+    /// Another device of an instance of its own, whose report counts what this device alone has made.
+    pub fn alone() -> (wgpu::Instance, Self) {
+        let instance = instance();
+        let adapter = adapter_of(&instance);
+        let (features, limits) = wanted(&adapter);
+        (instance, Self::request(adapter, features, limits))
+    }
+
     /// The same device, taken for one whose subgroups vary in width: source lanes are then computed.
     pub fn of_varying_width(&self) -> Attention {
         let mut caps: Caps = self.attention.caps().clone();
@@ -73,8 +81,15 @@ impl Gpu {
 
 /// The adapter that the environment names, else the first one.
 fn adapter() -> wgpu::Adapter {
+    adapter_of(&instance())
+}
+
+fn instance() -> wgpu::Instance {
+    wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle())
+}
+
+fn adapter_of(instance: &wgpu::Instance) -> wgpu::Adapter {
     let wanted = std::env::var("WGPU_ATTENTION_ADAPTER").unwrap_or_default();
-    let instance = wgpu::Instance::new(wgpu::InstanceDescriptor::new_without_display_handle());
     let adapters = pollster::block_on(instance.enumerate_adapters(wgpu::Backends::all()));
     let names: Vec<String> = adapters
         .iter()

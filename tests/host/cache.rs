@@ -1,9 +1,13 @@
 //! The bookkeeping of caches against a plain model: every sequence's tokens, kept apart.
 
+mod model;
+
 use proptest::prelude::*;
 use wgpu_attention::cache::{CacheKind, KvCacheOptions, Sequence, Sequences};
-use wgpu_attention::problem::position::Rotary;
+use wgpu_attention::problem::position::{RopeKind, Rotary, XPos};
 use wgpu_attention::{Element, Error};
+
+use self::model::{Model, acts};
 
 const PAGE: u32 = 4;
 const PAGES: u32 = 12;
@@ -28,168 +32,23 @@ fn contiguous() -> KvCacheOptions {
         .with_q_len(NEW)
 }
 
-#[derive(Clone, Debug)]
-enum Act {
-    Create,
-    Append(Vec<(usize, u32)>),
-    Fork(usize),
-    Truncate(usize, u32),
-    Free(usize),
-}
-
-fn acts() -> impl Strategy<Value = Vec<Act>> {
-    let act = prop_oneof![
-        1 => Just(Act::Create),
-        4 => prop::collection::vec((0..6usize, 0..=NEW), 1..=BATCH as usize).prop_map(Act::Append),
-        2 => (0..6usize).prop_map(Act::Fork),
-        1 => (0..6usize, 0..CAPACITY).prop_map(|(n, len)| Act::Truncate(n, len)),
-        1 => (0..6usize).prop_map(Act::Free),
-    ];
-    prop::collection::vec(act, 1..60)
-}
-
-/// Blocks of memory as a device has them, and what each sequence should hold.
-struct Model {
-    sequences: Sequences,
-    block_len: u32,
-    blocks: Vec<Vec<u32>>,
-    live: Vec<(Sequence, Vec<u32>)>,
-    /// The blocks of each, as the last update told them.
-    next: u32,
-}
-
-impl Model {
-    fn new(options: &KvCacheOptions) -> Self {
-        let (count, block_len) = match options.kind {
-            CacheKind::Paged {
-                pages, page_len, ..
-            } => (pages, page_len),
-            _ => (BATCH, CAPACITY),
-        };
-        Self {
-            sequences: Sequences::new(options).expect("valid sizes"),
-            block_len,
-            blocks: vec![vec![0; block_len as usize]; count as usize],
-            live: Vec::new(),
-            next: 1,
-        }
-    }
-
-    fn act(&mut self, act: &Act) {
-        match act {
-            Act::Create => {
-                if let Ok(sequence) = self.sequences.create() {
-                    self.live.push((sequence, Vec::new()));
-                }
-            }
-            Act::Append(new) => self.append(new),
-            Act::Fork(n) => self.fork(*n),
-            Act::Truncate(n, len) => {
-                if let Some((sequence, tokens)) = self.live.get_mut(*n) {
-                    let fits = *len as usize <= tokens.len();
-                    assert_eq!(self.sequences.truncate(*sequence, *len).is_ok(), fits);
-                    tokens.truncate(*len as usize);
-                }
-            }
-            Act::Free(n) if *n < self.live.len() => {
-                let (sequence, _) = self.live.remove(*n);
-                self.sequences.free(sequence).expect("a live sequence");
-                let again = self.sequences.free(sequence);
-                assert!(matches!(again, Err(Error::Sequence { .. })));
-            }
-            Act::Free(_) => {}
-        }
-    }
-
-    fn fork(&mut self, n: usize) {
-        let Some((sequence, tokens)) = self.live.get(n).cloned() else {
-            return;
-        };
-        match self.sequences.fork(sequence) {
-            Ok((fork, copy)) => {
-                if let Some((from, to)) = copy {
-                    self.blocks[to as usize] = self.blocks[from as usize].clone();
-                }
-                self.live.push((fork, tokens));
-            }
-            Err(Error::EmptyFork) => assert!(tokens.is_empty()),
-            Err(error) => assert!(matches!(error, Error::Slots { .. }), "{error}"),
-        }
-    }
-
-    fn append(&mut self, new: &[(usize, u32)]) {
-        let mut named: Vec<_> = new.iter().filter(|(n, _)| *n < self.live.len()).collect();
-        named.sort();
-        named.dedup_by_key(|(n, _)| *n);
-        let before = self.sequences.free_pages();
-        let request: Vec<_> = named.iter().map(|&&(n, c)| (self.live[n].0, c)).collect();
-        let Ok(update) = self.sequences.append(&request) else {
-            // Nothing has changed.
-            assert_eq!(self.sequences.free_pages(), before);
-            for (sequence, tokens) in &self.live {
-                assert_eq!(self.sequences.len(*sequence), Ok(tokens.len() as u32));
-            }
-            return;
-        };
-        for &(from, to) in &update.copies {
-            self.blocks[to as usize] = self.blocks[from as usize].clone();
-        }
-        for (&&(n, count), &row) in named.iter().zip(&update.rows) {
-            let pages = update.pages.iter().find(|(of, _)| *of == row);
-            let pages = pages.map_or(vec![row], |(_, pages)| pages.clone());
-            assert_eq!(update.q_offset[row as usize] as usize, self.live[n].1.len());
-            for _ in 0..count {
-                let at = self.live[n].1.len() as u32;
-                let block = pages[(at / self.block_len) as usize] as usize;
-                self.blocks[block][(at % self.block_len) as usize] = self.next;
-                self.live[n].1.push(self.next);
-                self.next += 1;
-            }
-            let held = &self.live[n].1;
-            assert_eq!(update.kv_lens[row as usize] as usize, held.len());
-            for (at, token) in held.iter().enumerate() {
-                let block = pages[at / self.block_len as usize] as usize;
-                assert_eq!(self.blocks[block][at % self.block_len as usize], *token);
-            }
-        }
-    }
-
-    /// Tokens that are said to be shared are the same.
-    fn compare(&self) {
-        for (a, ours) in &self.live {
-            for (b, theirs) in &self.live {
-                let shared = self.sequences.common_prefix(&[*a, *b]).expect("live");
-                let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
-                assert!(
-                    shared as usize <= same,
-                    "{shared} of {ours:?} and {theirs:?}"
-                );
-                // But for a page that one of them copied.
-                if self.block_len == PAGE && same >= PAGE as usize {
-                    assert!(shared + PAGE > same as u32);
-                }
-            }
-        }
-    }
-
-    /// Everything is given back.
-    fn end(mut self) {
-        for (sequence, tokens) in std::mem::take(&mut self.live) {
-            assert_eq!(self.sequences.len(sequence), Ok(tokens.len() as u32));
-            self.sequences.free(sequence).expect("a live sequence");
-        }
-        if self.block_len == PAGE {
-            assert_eq!(self.sequences.free_pages(), PAGES);
-        }
-    }
+/// 9 tokens beside the first two: those that the first of 7 new ones sees, and the new ones.
+fn ring() -> KvCacheOptions {
+    let kind = CacheKind::Ring {
+        first: 2,
+        window: 3,
+    };
+    KvCacheOptions::new(kind, 2, 8)
+        .with_batch(BATCH)
+        .with_q_len(NEW)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn every_sequence_keeps_its_tokens(acts in acts(), in_pages: bool) {
-        let options = if in_pages { paged() } else { contiguous() };
+    fn every_sequence_keeps_its_tokens(acts in acts(), kind in 0..3usize) {
+        let options = [paged(), contiguous(), ring()][kind].clone();
         let mut model = Model::new(&options);
         for act in &acts {
             model.act(act);
@@ -264,6 +123,70 @@ fn a_common_prefix_is_what_lies_in_shared_pages() {
     assert_eq!(cache.common_prefix(&[a, b]), Ok(0));
 }
 
+/// Of two forks that grow into one page in one call, the last one keeps it.
+#[test]
+fn forks_that_grow_together_need_one_page_less_than_they_are() {
+    let mut cache = Sequences::new(&paged()).expect("valid sizes");
+    let [a, full] = [(); 2].map(|()| cache.create().expect("a sequence"));
+    cache.append(&[(a, 2)]).expect("room");
+    let (b, _) = cache.fork(a).expect("a fork");
+    for count in [7, 7, 7, 2] {
+        cache.append(&[(full, count)]).expect("room");
+    }
+    let other = cache.create().expect("a sequence");
+    cache.append(&[(other, 7)]).expect("room");
+    cache.append(&[(other, 7)]).expect("room");
+    assert_eq!(cache.free_pages(), 1);
+    let update = cache.append(&[(a, 1), (b, 2)]).expect("the last page");
+    assert_eq!((update.copies.len(), cache.free_pages()), (1, 0));
+    // A third holder keeps the page for itself.
+    cache.free(other).expect("a live sequence");
+    let (c, _) = cache.fork(a).expect("a fork");
+    let update = cache.append(&[(c, 1)]).expect("room");
+    assert_eq!(update.copies.len(), 1);
+}
+
+/// Where the new tokens of ragged calls begin, row by row.
+#[test]
+fn new_tokens_of_ragged_calls_are_counted() {
+    let mut cache = Sequences::new(&paged().with_tokens(9)).expect("valid sizes");
+    let [a, b, c] = [(); 3].map(|()| cache.create().expect("a sequence"));
+    let update = cache.append(&[(b, 4), (a, 0), (c, 5)]).expect("room");
+    assert_eq!(update.cu_seqlens, [0, 4, 4, 9]);
+    let error = cache.append(&[(a, 4), (b, 6)]).unwrap_err().to_string();
+    assert!(error.contains("is 10; allowed is at most 9"), "{error}");
+    assert!(paged().with_tokens(0).bytes().is_err());
+    // Rows of a cache with room for each are theirs.
+    let mut cache = Sequences::new(&contiguous()).expect("valid sizes");
+    let [_, b, c] = [(); 3].map(|()| cache.create().expect("a sequence"));
+    let update = cache.append(&[(c, 1), (b, 2)]).expect("room");
+    assert_eq!(update.cu_seqlens, [0, 0, 2, 3]);
+}
+
+#[test]
+fn what_is_kept_of_drafts_rises_and_is_there() {
+    let mut cache = Sequences::new(&paged()).expect("valid sizes");
+    let a = cache.create().expect("a sequence");
+    cache.append(&[(a, 7)]).expect("room");
+    let mut said = |from, kept: &[usize]| cache.keep(a, from, kept).unwrap_err().to_string();
+    assert!(said(8, &[]).contains("at most 7"));
+    assert!(said(3, &[1, 1]).contains("kept[1] is 1; allowed is 2 or more, and below 4"));
+    assert!(said(3, &[4]).contains("below 4"));
+    // Tokens 3, 4 and 6; only the last moves, and its page is given back.
+    let moves = cache.keep(a, 3, &[0, 1, 3]).expect("some of them");
+    assert_eq!(cache.len(a), Ok(6));
+    let [[from, to]] = moves.rows[..] else {
+        panic!("{moves:?}")
+    };
+    assert_eq!((from.1, to.1), (2, 1));
+    assert_eq!(moves.copies, []);
+    // A page that a fork shares is copied before.
+    let (fork, _) = cache.fork(a).expect("a fork");
+    let moves = cache.keep(fork, 0, &[1, 2, 3, 4]).expect("some of them");
+    assert_eq!((moves.rows.len(), moves.copies.len()), (4, 1));
+    assert_eq!(cache.common_prefix(&[a, fork]), Ok(0));
+}
+
 /// A fork shares pages until one of the two grows into the last.
 #[test]
 fn forks_share_pages_and_copy_the_last_on_writing() {
@@ -293,7 +216,43 @@ fn a_ring_forgets_drafts_and_refuses_what_it_has_overwritten() {
     cache.truncate(a, 76).expect("what the last call wrote");
     cache.append(&[(a, 2)]).expect("room");
     let error = cache.truncate(a, 70).unwrap_err().to_string();
-    assert!(error.contains("at least 76"), "{error}");
+    assert!(error.contains("at least 76, or at most 2"), "{error}");
+    // What is there for good, or is written again, is never missed.
+    for len in [2, 1, 0] {
+        cache.truncate(a, len).expect("the first tokens");
+    }
+    cache.append(&[(a, 4)]).expect("room");
+    cache.append(&[(a, 4)]).expect("room");
+    cache.truncate(a, 5).expect("tokens that are there");
+    // A window of one token looks at nothing behind.
+    let kind = CacheKind::Ring {
+        first: 0,
+        window: 1,
+    };
+    let mut cache = Sequences::new(&KvCacheOptions::new(kind, 1, 8)).expect("sizes");
+    let a = cache.create().expect("a sequence");
+    for _ in 0..9 {
+        cache.append(&[(a, 1)]).expect("room");
+    }
+    cache.truncate(a, 4).expect("nothing of it is looked at");
+}
+
+/// Schemes that do not reach the last token, or that need a table longer than shaders index, are no cache's.
+#[test]
+fn rotations_reach_every_token() {
+    let far = Rotary::new(8).with_xpos(XPos::new(0));
+    let long = |options: KvCacheOptions| {
+        let kind = CacheKind::Contiguous { capacity: 1 << 20 };
+        options.with_kind(kind).with_rotary(far.clone())
+    };
+    for options in [contiguous(), contiguous().with_rotated(false)] {
+        assert!(options.clone().with_rotary(far.clone()).bytes().is_ok());
+        let error = long(options).bytes().unwrap_err();
+        assert!(matches!(error, Error::Positions { .. }), "{error}");
+    }
+    // What does not rotate reaches everywhere.
+    let nope = far.clone().with_kind(RopeKind::Nope);
+    assert!(long(contiguous()).with_rotary(nope).bytes().is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use wgpu_attention::{Backward, Caps, Element, Layout, Plan, PlanOptions, Problem
 
 /// As `shaders/kernel/check.wgsl` judges a word.
 fn allows(allowed: &Allowed, word: u32) -> bool {
-    let [mask, low, span] = allowed.rule();
+    let [mask, low, span, _] = allowed.rule();
     (word & mask).wrapping_sub(low) <= span
 }
 
@@ -33,6 +33,19 @@ fn rules_of_whole_numbers() {
             }
         }
     }
+}
+
+/// Each word after the one before it, at most so much more.
+#[test]
+fn the_rule_of_rising_numbers() {
+    assert_eq!(Allowed::Rising(7).rule(), [u32::MAX, 0, 7, 1]);
+    let others = [
+        Allowed::UpTo(7),
+        Allowed::Within(-1..=7),
+        Allowed::Magnitude(1.0),
+        Allowed::NotNan,
+    ];
+    assert!(others.iter().all(|allowed| allowed.rule()[3] == 0));
 }
 
 /// By their bits; every NaN counts, whatever its sign and payload.

@@ -16,6 +16,7 @@ mod extremes;
 mod forced;
 #[cfg(feature = "wgpu")]
 mod handles;
+mod kv_address;
 mod layout;
 #[cfg(feature = "wgpu")]
 mod lost;

@@ -1,6 +1,6 @@
 //! A sequence in host memory, and back.
 
-use crate::cache::Sequence;
+use crate::cache::{KvCacheOptions, Sequence};
 use crate::error::{Error, Result};
 use crate::gpu::buffers::{filled, scoped};
 use crate::gpu::download::download;
@@ -9,13 +9,15 @@ use crate::gpu::handles::check_queue;
 use super::{KvCache, block_bytes};
 
 /// The tokens of a sequence, layer by layer, as the cache stores them.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// Tokens.
     pub len: u32,
-    /// What the cache was made for, apart from how many sequences and pages it holds.
-    pub made_for: String,
+    /// Of a ring: it has overwritten the tokens between its first ones and this one.
+    pub lost: u32,
+    /// What the cache was made for, apart from how many sequences, pages and tokens it and its calls hold.
+    pub options: KvCacheOptions,
     /// Blocks of keys, then of values, per layer.
     pub bytes: Vec<u8>,
 }
@@ -29,6 +31,7 @@ impl KvCache {
     pub async fn snapshot(&self, queue: &wgpu::Queue, sequence: Sequence) -> Result<Snapshot> {
         check_queue(&self.device, queue)?;
         let len = self.len(sequence)?;
+        let lost = self.sequences.lost(sequence)?;
         let blocks = match len {
             0 => Vec::new(),
             _ => self.sequences.blocks(sequence)?,
@@ -56,7 +59,8 @@ impl KvCache {
         bytes.truncate(size as usize);
         Ok(Snapshot {
             len,
-            made_for: self.made_for(),
+            lost,
+            options: self.options.of_a_sequence(),
             bytes,
         })
     }
@@ -72,12 +76,14 @@ impl KvCache {
         encoder: &mut wgpu::CommandEncoder,
         snapshot: &Snapshot,
     ) -> Result<Sequence> {
-        let made_for = self.made_for();
-        if snapshot.made_for != made_for {
-            let reason = format!(
-                "it is of a cache {}, this one is {made_for}",
-                snapshot.made_for
-            );
+        let options = self.options.of_a_sequence();
+        if snapshot.options != options {
+            let reason = differ(&snapshot.options, &options);
+            return Err(Error::Snapshot { reason });
+        }
+        if snapshot.lost > snapshot.len {
+            let (len, lost) = (snapshot.len, snapshot.lost);
+            let reason = format!("it has {len} tokens, of which those before {lost} are lost");
             return Err(Error::Snapshot { reason });
         }
         self.check_size(snapshot)?;
@@ -86,7 +92,7 @@ impl KvCache {
             filled(&self.device, "snapshot", usage, &snapshot.bytes)
         })
         .await?;
-        let sequence = self.sequences.restored(snapshot.len)?;
+        let sequence = self.sequences.restored(snapshot.len, snapshot.lost)?;
         let blocks = match snapshot.len {
             0 => Vec::new(),
             _ => self.sequences.blocks(sequence)?,
@@ -126,27 +132,29 @@ impl KvCache {
             })
             .collect()
     }
+}
 
-    /// What a snapshot must agree with.
-    fn made_for(&self) -> String {
-        let o = &self.options;
-        let [_, _, rows] = o.address().sizes(&o.shape());
-        let kind = match o.kind {
-            crate::CacheKind::Contiguous { .. } => "contiguous",
-            crate::CacheKind::Paged { .. } => "paged",
-            crate::CacheKind::Ring { .. } => "a ring",
-        };
-        let hadamard = |rotated| if rotated { " (Hadamard)" } else { "" };
-        format!(
-            "of {} layers, {} heads, k {}{} x {}, v {}{} x {}, {kind}, blocks of {rows} rows",
-            o.layers,
-            o.kv_heads,
-            o.k,
-            hadamard(o.k_hadamard),
-            o.head_dim,
-            o.v,
-            hadamard(o.v_hadamard),
-            o.value_dim,
-        )
-    }
+/// Which options are not the same, and what they are.
+fn differ(of: &KvCacheOptions, here: &KvCacheOptions) -> String {
+    let told = |o: &KvCacheOptions| {
+        [
+            ("layers", format!("{}", o.layers)),
+            ("kv_heads", format!("{}", o.kv_heads)),
+            ("head_dim", format!("{}", o.head_dim)),
+            ("value_dim", format!("{}", o.value_dim)),
+            ("k", format!("{}", o.k)),
+            ("v", format!("{}", o.v)),
+            ("kind", format!("{:?}", o.kind)),
+            ("q_len", format!("{}", o.q_len)),
+            ("rotary", format!("{:?}", o.rotary)),
+            ("rotated", format!("{}", o.rotated)),
+            ("k_hadamard", format!("{}", o.k_hadamard)),
+            ("v_hadamard", format!("{}", o.v_hadamard)),
+        ]
+    };
+    let pairs = told(of).into_iter().zip(told(here));
+    let differs = pairs.filter(|(of, here)| of != here);
+    let said = differs
+        .map(|((what, of), (_, here))| format!("{what} of its cache is {of}, of this one {here}"));
+    said.collect::<Vec<_>>().join("; ")
 }

@@ -9,7 +9,7 @@ use crate::plan::limits::product;
 use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::view::{Rows, View};
 use crate::plan::{Binding, Cost, Plan, PlanOptions, tiles};
-use crate::problem::{Element, Layout, Operand, Positions, Problem, Role};
+use crate::problem::{Element, Layout, Operand, Positions, Role};
 use crate::task::{KvAppend, Task};
 
 use super::hadamard;
@@ -31,12 +31,13 @@ pub(in crate::plan) fn plan(
 fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
     let shape = &request.shape;
     // What stands where is told as an attention call tells it.
-    let problem = Problem::new(*shape, Element::F32)
-        .with_mask(request.mask())
-        .with_position(request.position());
+    let problem = request.problem();
+    let problem = problem.resolved();
+    let ragged = problem.queries().is_ragged();
     let mut params = Params::of(&problem);
     builder.push_lengths(&problem, &mut params)?;
     push_lookup(builder, request.kv_address, 0, &mut params)?;
+    params = params.of_rows(ragged, request.sizes());
     let mut new = |role, operand: &Operand, dim| -> Result<(Operand, View)> {
         Ok((
             *operand,
@@ -71,7 +72,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
         let to = builder.output(role, cache, kept, dim)?;
         let to = to.at(address(request.kv_address)).with_all_rows();
         let cache = (cache, &to, address(request.kv_address));
-        append(builder, &params, (&new.0, &new.1), cache, dim)?;
+        append(builder, &params, (&new.0, &new.1), cache, (dim, ragged))?;
     }
     Ok(())
 }
@@ -87,7 +88,8 @@ fn rotated(
     // It rotates, so it has a scheme.
     let rotary = request.rotary.as_ref().ok_or(Error::RotatedKeys)?;
     let positions = if request.rows_given {
-        bind_given_rows(builder, params, rotary, [shape.batch, shape.q_len])?;
+        let [batch, _, len] = request.sizes();
+        bind_given_rows(builder, params, rotary, [batch, len])?;
         Positions::Device
     } else {
         let position = request.position();
@@ -110,7 +112,7 @@ fn rotated(
         rows: &request.k,
         from: Address::Strided,
         positions: &positions,
-        sequences: false,
+        sequences: request.cu_seqlens.is_some(),
     };
     let params = params.with(|p| p.rotation.side_at = p.rotation.key_at);
     let output = Output::scratch(shape.head_dim);
@@ -118,16 +120,17 @@ fn rotated(
     Ok((Operand::new(Element::F32, layout), to))
 }
 
-/// Writes the rows of k, or of v: by parts where a binding does not hold the cache, which a pool of pages is never cut in.
+/// Writes the rows of k, or of v: by parts where a binding does not hold the cache, which a pool of pages is never cut in, nor
+/// what ragged rows go to.
 pub(super) fn append(
     builder: &mut PlanBuilder<'_>,
     params: &Params,
     (operand, from): (&Operand, &View),
     (cache, to, address): (&Operand, &View, Address),
-    dim: u32,
+    (dim, ragged): (u32, bool),
 ) -> Result<()> {
     let mut parts = Parts::of_rows(builder, &Rows::of(params));
-    if address != Address::Paged {
+    if address != Address::Paged && !ragged {
         parts.fit("new rows", &from.with_all_rows(), RowsOf::Queries)?;
         parts.fit("the cache", to, RowsOf::Queries)?;
     }
@@ -143,7 +146,7 @@ pub(super) fn append(
         let bindings = (from.binding, to.binding);
         step(
             builder,
-            (address, &rows),
+            (address, &rows, ragged),
             (operand, cache),
             params,
             bindings,
@@ -154,7 +157,7 @@ pub(super) fn append(
 
 fn step(
     builder: &mut PlanBuilder<'_>,
-    (to_address, of): (Address, &Rows),
+    (to_address, of, ragged): (Address, &Rows, bool),
     (operand, cache): (&Operand, &Operand),
     params: Params,
     (from, to): (Binding, Binding),
@@ -164,6 +167,7 @@ fn step(
         input: Input::of(&[operand], &[dim]),
         output: Output::of(cache, dim),
         to: to_address,
+        ragged,
         vec8: false,
     };
     let mut declined = Vec::new();

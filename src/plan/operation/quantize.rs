@@ -46,5 +46,5 @@ fn steps(builder: &mut PlanBuilder<'_>, quantization: &Quantization) -> Result<(
         rows = hadamard::new_rows(builder, &params, &rows, dim)?;
     }
     let to = (&quantization.stored, &to, Address::Strided);
-    append(builder, &params, (&rows.0, &rows.1), to, dim)
+    append(builder, &params, (&rows.0, &rows.1), to, (dim, false))
 }

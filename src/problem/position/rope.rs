@@ -150,6 +150,11 @@ impl Rotary {
         self.kind.depends_on_length()
     }
 
+    /// Whether any pair rotates.
+    pub(crate) fn rotates(&self) -> bool {
+        self.kind != RopeKind::Nope
+    }
+
     /// Checks every number that the host stated.
     pub fn validate(&self) -> Result<()> {
         if self.head_dim == 0 || self.head_dim > MAX_DIM {

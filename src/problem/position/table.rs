@@ -174,25 +174,32 @@ fn half_open(positions: &RangeInclusive<i32>) -> Range<i64> {
 /// Refuses a range that is empty, too long to index in a shader, or too far from the centre of xPos.
 pub(crate) fn check_range(rotary: &Rotary, positions: &RangeInclusive<i32>) -> Result<()> {
     let (start, end) = (*positions.start(), *positions.end());
-    let refuse = |allowed| {
-        Err(Error::Positions {
-            start,
-            end,
-            allowed,
-        })
-    };
     let sides = if rotary.xpos.is_some() { 2 } else { 1 };
     let most = u64::from(u32::MAX / (2 * sides * rotary.pairs()));
     if positions.is_empty() || u64::from(end.abs_diff(start)) >= most {
-        return refuse(format!("an ordered range of at most {most} positions"));
+        return Err(Error::Positions {
+            start,
+            end,
+            allowed: format!("an ordered range of at most {most} positions"),
+        });
     }
+    check_xpos(rotary, positions)
+}
+
+/// Refuses positions that are too far from the centre of xPos.
+pub(crate) fn check_xpos(rotary: &Rotary, positions: &RangeInclusive<i32>) -> Result<()> {
+    let (start, end) = (*positions.start(), *positions.end());
     match rotary.xpos.map(|xpos| xpos.reach()) {
         Some(held) if !held.contains(&start.into()) || !held.contains(&end.into()) => {
-            refuse(format!(
-                "inside of {} to {}, where xPos stays in f32; move its centre",
-                held.start(),
-                held.end()
-            ))
+            Err(Error::Positions {
+                start,
+                end,
+                allowed: format!(
+                    "inside of {} to {}, where xPos stays in f32; move its centre",
+                    held.start(),
+                    held.end()
+                ),
+            })
         }
         _ => Ok(()),
     }

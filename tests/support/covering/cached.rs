@@ -19,6 +19,7 @@ fn appends() -> impl Iterator<Item = Variant> {
                 input: Input { element, aligned },
                 output: Output { element, aligned },
                 to,
+                ragged: !aligned,
                 vec8,
             })
         })

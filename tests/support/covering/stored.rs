@@ -95,6 +95,7 @@ fn makers() -> impl Iterator<Item = Variant> {
             input,
             output,
             to,
+            ragged: false,
             vec8,
         })
     });
