@@ -80,6 +80,21 @@ fn a_ring_keeps_the_latest_of_more_rows_than_it_has() {
     }
 }
 
+/// Rows whose place later ones have by the stated length are not written at all, in whatever order invocations run.
+#[test]
+fn what_a_ring_has_no_room_for_is_not_written() {
+    let address = KvAddress::Ring(Ring { first: 1, len: 5 });
+    let cache = buffer(&gpu().device, &poisoned(u64::from(6 * DIM) * 4));
+    // Of 9 tokens the ring keeps 0 and 4 to 8; new are 2, 3 and 4.
+    let append = append(address, (3, 20), 2).with_kv_lens(Lengths::Host(vec![9]));
+    submit(&prepare(&append, &numbered(3), &cache).expect("an append"));
+    let got = rows(&cache);
+    let place = 4; // of token 4: the fourth of the ring, behind the first row
+    assert_eq!(got[place], 2.0);
+    let others = got.iter().enumerate().filter(|(n, _)| *n != place);
+    assert!(others.into_iter().all(|(_, x)| x.is_nan()), "{got:?}");
+}
+
 /// Lengths and offsets that the host holds, as of attention calls.
 #[test]
 fn lengths_and_offsets_are_set_anew() {
