@@ -287,7 +287,8 @@ pub fn wanted(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
         max_buffer_size: offered.max_buffer_size,
         ..wgpu::Limits::default()
     };
-    let mut features = wgpu::Features::SUBGROUP;
+    // The last for `Attention::with_pipeline_cache` alone.
+    let mut features = wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
     // Only software adapters gain by loads of 64 bits.
     features.set(
         wgpu::Features::SHADER_INT64,

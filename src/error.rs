@@ -433,6 +433,24 @@ pub enum Error {
         /// What the device says.
         message: String,
     },
+    /// No memory of the device for what is needed; the device works on.
+    #[error("the device has no memory for {what} ({}): {way_out}", match .bytes {
+        0 => "it does not say of how many bytes".to_string(),
+        bytes => format!("{bytes} bytes"),
+    })]
+    OutOfMemory {
+        /// What was made or done.
+        what: String,
+        /// Bytes of all that was made at once; 0 where that is not known.
+        bytes: u64,
+        /// What to do.
+        way_out: &'static str,
+    },
+    /// A warm-up that was ended before it was done.
+    #[error(
+        "the warm-up was cancelled; what it had compiled is kept, and what a call lacks is compiled when it is prepared"
+    )]
+    Cancelled,
     /// A buffer of another device, or one that is destroyed or mapped.
     #[error(
         "the buffer of {what} cannot be used: {message}; give one of the Attention's own device that is neither \
@@ -451,7 +469,7 @@ pub enum Error {
     ForeignQueue,
     /// The device is lost: destroyed, reset by its driver or unplugged.
     #[error(
-        "the device is lost; request a new one, and make a new Attention, buffers and calls with it"
+        "the device is lost; request a new one, and make a new Attention (Attention::rebuild), buffers and calls with it"
     )]
     DeviceLost,
     /// Nothing came back.
@@ -639,6 +657,19 @@ impl Error {
             index,
             actual,
             allowed,
+        }
+    }
+
+    /// Tells of a lack of memory for how much that was, and what to do.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn allocating(self, bytes: u64, way_out: &'static str) -> Self {
+        match self {
+            Self::OutOfMemory { what, .. } => Self::OutOfMemory {
+                what,
+                bytes,
+                way_out,
+            },
+            other => other,
         }
     }
 

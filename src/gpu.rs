@@ -2,24 +2,36 @@
 
 mod arena;
 mod attention;
+mod binding;
 mod buffers;
+pub(crate) mod cache_frame;
 mod call;
 mod check;
+mod compile;
 mod constants;
 mod download;
+mod first_dispatch;
 mod handles;
+mod held;
 mod host;
 mod kv_cache;
 mod lost;
 mod operands;
+mod pipeline_cache;
 mod pipelines;
+mod rebuild;
 mod rotary_tables;
 mod staging;
 mod timer;
+mod warm_up;
+#[cfg(not(target_arch = "wasm32"))]
+mod workers;
 
 pub use attention::Attention;
 pub use call::Call;
 pub use download::download;
+pub use held::Held;
 pub use host::{Host, Outputs};
 pub use kv_cache::{KvCache, Snapshot};
 pub use operands::Operands;
+pub use warm_up::{Progress, WarmUp};

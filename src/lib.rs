@@ -87,7 +87,9 @@ pub use caps::Caps;
 pub use caps::wanted;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
-pub use gpu::{Attention, Call, Host, KvCache, Operands, Outputs, Snapshot, download};
+pub use gpu::{
+    Attention, Call, Held, Host, KvCache, Operands, Outputs, Progress, Snapshot, WarmUp, download,
+};
 pub use kernel::Tiling;
 pub use plan::{Plan, PlanOptions};
 pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
@@ -100,6 +102,8 @@ pub use task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Ro
 /// What the crate's own test suites look at; no part of its interface.
 #[doc(hidden)]
 pub mod internal {
+    #[cfg(feature = "wgpu")]
+    pub use crate::gpu::cache_frame::{framed, unframed};
     pub use crate::kernel::*;
     pub use crate::shader::*;
 }

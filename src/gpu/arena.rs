@@ -5,6 +5,8 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use super::held::{Count, Counted};
+
 /// Bytes of buffers that wait for a call, at most; what a call hands back beyond is freed.
 const MOST_WAITING: u64 = 256 << 20;
 
@@ -12,11 +14,30 @@ const MOST_WAITING: u64 = 256 << 20;
 #[derive(Debug, Default)]
 pub(super) struct Arena {
     waiting: Mutex<Vec<wgpu::Buffer>>,
+    /// Bytes that calls hold.
+    taken: Count,
+}
+
+/// The buffers of a call.
+#[derive(Debug)]
+pub(super) struct Scratch {
+    pub buffers: Vec<wgpu::Buffer>,
+    _counted: Counted,
 }
 
 impl Arena {
+    /// Buffers of these sizes.
+    pub fn take(&self, device: &wgpu::Device, sizes: &[u64]) -> Scratch {
+        let buffers = sizes.iter().map(|&size| self.take_one(device, size));
+        let buffers: Vec<_> = buffers.collect();
+        Scratch {
+            _counted: self.taken.add(bytes(&buffers)),
+            buffers,
+        }
+    }
+
     /// A buffer of `size` bytes at least, and less than twice as many: a waiting one where there is one.
-    pub fn take(&self, device: &wgpu::Device, size: u64) -> wgpu::Buffer {
+    fn take_one(&self, device: &wgpu::Device, size: u64) -> wgpu::Buffer {
         let fits = |buffer: &wgpu::Buffer| (size..2 * size.max(1)).contains(&buffer.size());
         let mut waiting = self.lock();
         let best = (0..waiting.len())
@@ -48,6 +69,11 @@ impl Arena {
     /// Frees all that wait.
     pub fn trim(&self) {
         self.lock().clear();
+    }
+
+    /// Bytes that calls hold.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken.get()
     }
 
     /// Bytes that wait.

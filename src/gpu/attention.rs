@@ -10,12 +10,16 @@ use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization,
 
 use super::call::{Call, Shared};
 use super::operands::Operands;
+use super::pipelines::Pipelines;
+use super::warm_up::{Wanted, WarmUp};
 
 /// Attention on one device. Clones share compiled kernels, rotary tables and scratch; the device stays the application's.
 #[derive(Clone, Debug)]
 pub struct Attention {
     device: wgpu::Device,
     caps: Caps,
+    /// The application gave the caps.
+    claims: bool,
     shared: Arc<Shared>,
 }
 
@@ -38,13 +42,21 @@ impl Attention {
     /// depends on them. Subgroup widths are not held where the adapter does not tell its own.
     pub fn with_caps(device: &wgpu::Device, caps: Caps) -> Result<Self> {
         caps.check_within(&Caps::of(device, None))?;
-        Ok(Self::of(device, caps))
+        Ok(Self::claiming(device, &caps))
+    }
+
+    pub(super) fn claiming(device: &wgpu::Device, caps: &Caps) -> Self {
+        Self {
+            claims: true,
+            ..Self::of(device, caps.clone())
+        }
     }
 
     fn of(device: &wgpu::Device, caps: Caps) -> Self {
         Self {
             device: device.clone(),
             caps,
+            claims: false,
             shared: Arc::default(),
         }
     }
@@ -109,8 +121,14 @@ impl Attention {
         Plan::scan(scan, &self.caps, &PlanOptions::default())
     }
 
-    /// Compiles (cached), checks the operands and binds them. On native ready at its first poll; errors of the
-    /// device are caught and returned. A plan for more than this device has is refused.
+    /// Compiles what is not compiled yet, checks the operands and binds them. Natively a thread of the library's compiles,
+    /// and the future pends until it is done (others that want the same kernel wait for the same compiler); where all is
+    /// compiled it is ready at its first poll. In a browser, which compiles in another process, it is always ready at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of operands that do not fit the plan, [`crate::Error::Claim`] for a plan for more than this device has, [`crate::Error::OutOfMemory`],
+    /// [`crate::Error::DeviceLost`], and what else the device refuses: it is caught, and reaches no handler of the application's.
     pub async fn prepare(&self, plan: &Plan, operands: &Operands<'_>) -> Result<Call> {
         if plan.caps != self.caps {
             plan.caps.check_within(&Caps::of(&self.device, None))?;
@@ -122,11 +140,19 @@ impl Attention {
         Call::prepare(&self.device, &self.shared, plan, operands).await
     }
 
-    /// Compiles what these problems need ahead of their first call, from a thread if the application likes.
-    pub async fn warm_up(&self, problems: &[Problem]) -> Result<()> {
-        let compiled = self.compile(problems).await;
-        self.refuse_lost()?;
-        compiled
+    /// Compiles what these plans need ahead of their first calls, in the background: a future that tells how far it is
+    /// ([`WarmUp::progress`]) and ends when a call of each costs what later ones cost. Plans of every kind, with the options
+    /// that the calls will have. Kernels that several need are compiled once, and those that are there cost nothing.
+    ///
+    /// Some drivers compile when a kernel first runs: each is dispatched once, over no workgroup, in submissions of its own
+    /// to `queue`. Nothing of the application's is bound or waited for. Rotary tables of the plans are made, too.
+    ///
+    /// # Errors
+    ///
+    /// Of the future: [`crate::Error::Claim`] for a plan for more than the device has, [`crate::Error::Cancelled`],
+    /// [`crate::Error::DeviceLost`], [`crate::Error::ForeignQueue`], and what a compiler refuses.
+    pub fn warm_up(&self, queue: &wgpu::Queue, plans: &[Plan]) -> WarmUp {
+        WarmUp::new(self, queue, Wanted::of(plans, &self.caps))
     }
 
     /// What came of a call matters no more where the device is lost.
@@ -134,17 +160,17 @@ impl Attention {
         self.shared.liveness.check(&self.device)
     }
 
-    async fn compile(&self, problems: &[Problem]) -> Result<()> {
-        for problem in problems {
-            let plan = self.plan(problem)?;
-            for step in plan.steps() {
-                self.shared
-                    .pipelines
-                    .get(&self.device, step, plan.mods())
-                    .await?;
-            }
-        }
-        Ok(())
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    pub(super) fn pipelines(&self) -> &Pipelines {
+        &self.shared.pipelines
+    }
+
+    /// What the application lets plans count on, if it does.
+    pub(super) fn claimed(&self) -> Option<&Caps> {
+        self.claims.then_some(&self.caps)
     }
 
     /// Kernels that are kept, compiled: the 256 used last, where there were more. A growing context adds none.

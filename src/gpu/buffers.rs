@@ -36,13 +36,25 @@ pub(crate) async fn scoped<T>(
     // Popped at once, so that nothing of the caller's own falls in; the answers may come later.
     let (internal, memory, validation) = (internal.pop(), memory.pop(), validation.pop());
     let errors = [internal.await, memory.await, validation.await];
-    if let Some(error) = errors.into_iter().flatten().next() {
-        return Err(Error::Device {
-            what: what.to_string(),
-            message: error.to_string(),
-        });
+    match errors.into_iter().flatten().next() {
+        Some(error) => Err(refused(what, error)),
+        None => Ok(made),
     }
-    Ok(made)
+}
+
+fn refused(what: &str, error: wgpu::Error) -> Error {
+    let what = what.to_string();
+    match error {
+        wgpu::Error::OutOfMemory { .. } => Error::OutOfMemory {
+            what,
+            bytes: 0,
+            way_out: "free what is kept (Attention::trim), or buffers of your own",
+        },
+        error => Error::Device {
+            what,
+            message: error.to_string(),
+        },
+    }
 }
 
 /// Refuses a destroyed buffer and a mapped one, with which nothing can be submitted. One whose mapping is under way is

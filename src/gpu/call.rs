@@ -7,15 +7,21 @@ use crate::error::{Error, Result};
 use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
 use crate::problem::Role;
 
-use super::arena::Arena;
+use super::arena::{Arena, Scratch};
+use super::binding::{Parameters, bind_step};
 use super::buffers::scoped;
+use super::compile::Pipeline;
 use super::constants::{Constants, ConstantsArena};
 use super::handles::{blame, rehearse};
+use super::held::Count;
 use super::lost::Liveness;
 use super::operands::Operands;
-use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
+use super::pipelines::Pipelines;
 use super::rotary_tables::Tables;
 use super::staging::Staging;
+
+pub(super) const FEWER_BYTES: &str = "free what is kept (Attention::trim), drop calls that are not needed, or plan parts of it: fewer \
+                           batches, heads or queries a call, and PlanOptions with fewer splits";
 
 /// A check and the buffer of its operand.
 pub(super) type Checked = (Check, wgpu::Buffer);
@@ -38,13 +44,15 @@ pub struct Call {
     /// There until the call is dropped.
     constants: Option<Constants>,
     aux: wgpu::Buffer,
-    scratch: Vec<wgpu::Buffer>,
+    scratch: Scratch,
     lens: Option<Vec<u32>>,
     offsets: Option<Vec<u32>>,
     /// The parameters of all steps with another scale.
     params: Option<Vec<u32>>,
     staging: Staging,
     pub(super) checked: Vec<Checked>,
+    /// There where something is to be checked.
+    pub(super) check_pipeline: Option<Arc<Pipeline>>,
     pub(super) device: wgpu::Device,
     pub(super) shared: Arc<Shared>,
 }
@@ -72,10 +80,7 @@ impl Call {
         operands: &Operands<'_>,
     ) -> Result<Self> {
         operands.check(plan)?;
-        let mut compiled = Vec::with_capacity(plan.steps().len());
-        for step in plan.steps() {
-            compiled.push(shared.pipelines.get(device, step, plan.mods()).await?);
-        }
+        let (compiled, check_pipeline) = shared.pipelines.of(device, plan).await?;
         let table = match &plan.table {
             Some(need) => Some(shared.tables.get(device, need).await?),
             None if plan.rows_given => Some(operands.get(Role::Rotations)?.clone()),
@@ -90,23 +95,21 @@ impl Call {
             checked.push((check.clone(), operands.get(check.role)?.clone()));
         }
         let (constants, scratch, steps) = scoped(device, "preparing a call", || {
-            let scratch = plan.scratch().iter();
-            let scratch: Vec<_> = scratch
-                .map(|&size| shared.arena.take(device, size))
-                .collect();
+            let scratch = shared.arena.take(device, plan.scratch());
             let params = Parameters::new(plan.steps(), &compiled);
             let constants = shared.constants.take(device, plan, params.bytes.clone());
             let buffers = Buffers {
                 operands,
                 table: table.as_ref(),
-                scratch: &scratch,
+                scratch: &scratch.buffers,
                 constants: &constants,
             };
             let steps = bind(device, plan, &buffers, &params, compiled)?;
             rehearse(device, &copies, &constants.aux);
             Ok((constants, scratch, steps))
         })
-        .await??;
+        .await
+        .map_err(|error| error.allocating(plan.scratch_bytes(), FEWER_BYTES))??;
         Ok(Self {
             steps,
             plan: plan.clone(),
@@ -119,6 +122,7 @@ impl Call {
             params: None,
             staging: Staging::default(),
             checked,
+            check_pipeline,
             device: device.clone(),
             shared: shared.clone(),
         })
@@ -255,7 +259,7 @@ impl AuxCopy {
 
 impl Drop for Call {
     fn drop(&mut self) {
-        self.shared.arena.put(self.scratch.drain(..));
+        self.shared.arena.put(self.scratch.buffers.drain(..));
         // Where other values were copied in, the buffer holds no longer what a plan expects.
         let is_as_planned = self.lens.is_none() && self.offsets.is_none() && self.params.is_none();
         if let Some(constants) = self.constants.take().filter(|_| is_as_planned) {
@@ -271,6 +275,8 @@ pub(super) struct Shared {
     pub tables: Tables,
     pub arena: Arena,
     pub constants: ConstantsArena,
+    /// Bytes of caches.
+    pub caches: Count,
     pub liveness: Liveness,
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use crate::error::{Error, Result};
 use crate::plan::{Check, OFFSET_ALIGNMENT, Slot, Step};
 
+use super::binding::{Parameters, bind_step};
 use super::buffers::{filled, scoped};
 use super::call::{Call, Checked};
+use super::compile::Pipeline;
 use super::download::download;
 use super::handles::check_queue;
-use super::pipelines::{Parameters, Pipeline, Pipelines, bind_step};
 
 impl Call {
     /// Checks the values that only the device knows: `kv_lens` against Nk, offsets and positions against what shaders
@@ -24,9 +25,10 @@ impl Call {
     pub fn check(&self, queue: &wgpu::Queue) -> impl Future<Output = Result<()>> + use<> {
         let (device, queue) = (self.device.clone(), queue.clone());
         let (shared, checked) = (self.shared.clone(), self.checked.clone());
+        let pipeline = self.check_pipeline.clone();
         async move {
             check_queue(&device, &queue)?;
-            let answer = answer(&device, &queue, &shared.pipelines, &checked).await;
+            let answer = answer(&device, &queue, pipeline, &checked).await;
             shared.liveness.check(&device)?;
             answer
         }
@@ -36,15 +38,14 @@ impl Call {
 async fn answer(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
-    pipelines: &Pipelines,
+    pipeline: Option<Arc<Pipeline>>,
     checked: &[Checked],
 ) -> Result<()> {
     let most = device.limits().max_compute_workgroups_per_dimension;
     let steps: Vec<Step> = checked.iter().map(|(check, _)| check.step(most)).collect();
-    let Some(first) = steps.first() else {
+    let Some(pipeline) = pipeline else {
         return Ok(());
     };
-    let pipeline = pipelines.get(device, first, None).await?;
     let found = scoped(device, "checking operands", || {
         look(device, queue, &pipeline, checked, &steps)
     })

@@ -7,6 +7,7 @@ use crate::kernel::Variant;
 use crate::plan::{AuxCopy, Plan};
 
 use super::buffers::filled;
+use super::held::{Count, Counted};
 
 /// Bytes that wait for a call, at most; the longest waiting go first.
 const MOST_WAITING: u64 = 16 << 20;
@@ -26,6 +27,8 @@ pub(super) struct Constants {
     contents: Contents,
     pub aux: wgpu::Buffer,
     pub params: wgpu::Buffer,
+    /// While a call holds them.
+    counted: Option<Counted>,
 }
 
 impl Constants {
@@ -38,11 +41,19 @@ impl Constants {
 #[derive(Debug, Default)]
 pub(super) struct ConstantsArena {
     waiting: Mutex<Vec<Constants>>,
+    /// Bytes that calls hold.
+    taken: Count,
 }
 
 impl ConstantsArena {
     /// Buffers of these contents: waiting ones where there are such.
     pub fn take(&self, device: &wgpu::Device, plan: &Plan, params: Vec<u8>) -> Constants {
+        let mut constants = self.found_or_made(device, plan, params);
+        constants.counted = Some(self.taken.add(constants.bytes()));
+        constants
+    }
+
+    fn found_or_made(&self, device: &wgpu::Device, plan: &Plan, params: Vec<u8>) -> Constants {
         let contents = Contents {
             aux: plan.aux.clone(),
             copies: plan.copies.clone(),
@@ -65,11 +76,13 @@ impl ConstantsArena {
                 &contents.params,
             ),
             contents,
+            counted: None,
         }
     }
 
     /// Keeps them for a later call.
-    pub fn put(&self, constants: Constants) {
+    pub fn put(&self, mut constants: Constants) {
+        constants.counted = None;
         let mut waiting = self.lock();
         waiting.push(constants);
         while bytes(&waiting) > MOST_WAITING {
@@ -80,6 +93,11 @@ impl ConstantsArena {
     /// Frees all that wait.
     pub fn trim(&self) {
         self.lock().clear();
+    }
+
+    /// Bytes that calls hold.
+    pub fn taken_bytes(&self) -> u64 {
+        self.taken.get()
     }
 
     /// Bytes that wait.

@@ -19,7 +19,8 @@ use super::timer::wake_soon;
 /// never of handles of another `wgpu::Instance`.
 ///
 /// The future calls `device.poll(PollType::Poll)` when it is polled, never `Wait`; while it is pending a timer wakes
-/// it. It may be dropped half-way, and ends with [`Error::DeviceLost`] on a lost device.
+/// it. It may be dropped half-way, and ends with [`Error::DeviceLost`] on a lost device; [`Error::OutOfMemory`] where the
+/// device has no room for the copy.
 pub async fn download(
     device: &wgpu::Device,
     queue: &wgpu::Queue,
@@ -57,7 +58,13 @@ async fn copied(
         });
         staging
     })
-    .await?;
+    .await
+    .map_err(|error| {
+        error.allocating(
+            buffer.size(),
+            "copy a part of it into a smaller buffer, or free what is kept (Attention::trim)",
+        )
+    })?;
     Mapping {
         device: device.clone(),
         mapped,

@@ -8,6 +8,7 @@ use crate::problem::Role;
 
 use super::attention::Attention;
 use super::buffers::scoped;
+use super::call::FEWER_BYTES;
 use super::download::download;
 use super::handles::check_queue;
 use super::operands::Operands;
@@ -60,8 +61,11 @@ impl Attention {
         let device = self.device();
         let buffers = scoped(device, "uploading operands", || {
             upload(device, queue, plan, host)
-        })
-        .await??;
+        });
+        let bytes = plan.requirements().iter().map(|need| need.bytes).sum();
+        let buffers = buffers
+            .await
+            .map_err(|error| error.allocating(bytes, FEWER_BYTES))??;
         let mut operands = Operands::default();
         for (role, buffer) in &buffers {
             operands = operands.with(*role, buffer);

@@ -12,6 +12,7 @@ use crate::problem::Operand;
 
 use super::attention::Attention;
 use super::buffers::scoped;
+use super::held::Counted;
 use super::staging::Staging;
 
 /// Keys and values of sequences that grow, on one device.
@@ -64,7 +65,11 @@ pub struct KvCache {
     /// One block on its way: a buffer cannot be copied within itself.
     spare: wgpu::Buffer,
     staging: Staging,
+    /// Its bytes among those that are held.
+    counted: Option<Counted>,
 }
+
+const SMALLER_CACHE: &str = "make it for fewer tokens or pages, store less per token (int8, int4), or free what is kept (Attention::trim)";
 
 impl Attention {
     /// A cache of these sizes, empty.
@@ -72,7 +77,7 @@ impl Attention {
     /// # Errors
     ///
     /// [`Error::Size`] for sizes that cannot be, [`Error::Limit`] for more than a binding of this device holds,
-    /// [`Error::Device`] where it has no such memory.
+    /// [`Error::OutOfMemory`] where it has no such memory, [`Error::DeviceLost`].
     pub async fn kv_cache(&self, options: &KvCacheOptions) -> Result<KvCache> {
         let sequences = Sequences::new(options)?;
         for bytes in options.layer_bytes() {
@@ -86,7 +91,7 @@ impl Attention {
                 });
             }
         }
-        let cache = KvCache::made(self.device(), options, sequences).await;
+        let cache = KvCache::made(self, options, sequences).await;
         self.refuse_lost()?;
         cache
     }
@@ -94,10 +99,11 @@ impl Attention {
 
 impl KvCache {
     async fn made(
-        device: &wgpu::Device,
+        attention: &Attention,
         options: &KvCacheOptions,
         sequences: Sequences,
     ) -> Result<Self> {
+        let device = attention.device();
         let [k_bytes, v_bytes] = options.layer_bytes();
         let per_sequence = table_columns(options);
         let usage = wgpu::BufferUsages::STORAGE
@@ -111,7 +117,7 @@ impl KvCache {
                 mapped_at_creation: false,
             })
         };
-        scoped(device, "making a cache", || Self {
+        let cache = scoped(device, "making a cache", || Self {
             device: device.clone(),
             layers: (0..options.layers)
                 .map(|_| {
@@ -139,8 +145,14 @@ impl KvCache {
             staging: Staging::default(),
             options: options.clone(),
             sequences,
-        })
-        .await
+            counted: None,
+        });
+        let bytes = options.bytes().unwrap_or(0);
+        let mut cache = cache
+            .await
+            .map_err(|error| error.allocating(bytes, SMALLER_CACHE))?;
+        cache.counted = Some(attention.shared().caches.add(cache.bytes()));
+        Ok(cache)
     }
 
     /// What it was made for.

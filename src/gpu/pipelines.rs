@@ -1,26 +1,26 @@
-//! The cache of compiled pipelines by variant.
+//! The cache of compiled pipelines by variant, and who waits for those that are being compiled.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::error::{Error, Result};
-use crate::kernel::Variant;
-use crate::plan::{OFFSET_ALIGNMENT, Slot, Step};
+use crate::error::Result;
+use crate::kernel::{Check, Variant};
+use crate::plan::{Plan, Step};
 use crate::problem::ModText;
-use crate::shader::{Access, Bind, Group};
 
-use super::buffers::scoped;
+use super::compile::{Pipeline, compile};
+use super::pipeline_cache::PipelineCache;
 
 /// A variant and the text of the user's functions that it calls: texts are compared whole, not by a hash.
-type Key = (Variant, Option<ModText>);
+pub(super) type Key = (Variant, Option<ModText>);
 
-/// A compiled variant.
-#[derive(Debug)]
-pub(crate) struct Pipeline {
-    pub pipeline: wgpu::ComputePipeline,
-    pub layout: wgpu::BindGroupLayout,
-    pub binds: Vec<Bind>,
-    pub groups: Vec<&'static Group>,
+/// Whether somebody waits to go on, or for a time that may come; what is begun is ended first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[cfg_attr(target_arch = "wasm32", allow(dead_code))]
+pub(super) enum Urgency {
+    Now,
+    Begun,
+    Ahead,
 }
 
 /// Pipelines kept, at most: many times what a model takes, and some 100 MB where a driver needs the most for each.
@@ -29,12 +29,16 @@ pub(super) const MOST_KEPT: usize = 256;
 /// Compiles each variant once, and keeps those that were used last.
 #[derive(Debug, Default)]
 pub(crate) struct Pipelines {
-    cache: Mutex<Cache>,
+    cache: Arc<Mutex<Cache>>,
+    /// What the driver keeps of its own.
+    pub driver: PipelineCache,
 }
 
 #[derive(Debug, Default)]
 struct Cache {
     compiled: HashMap<Key, Kept>,
+    #[cfg(not(target_arch = "wasm32"))]
+    compiling: HashMap<Key, native::Compiling>,
     /// Uses so far.
     uses: u64,
 }
@@ -72,10 +76,37 @@ impl Cache {
     }
 }
 
+/// What looks at a call's operands.
+const CHECK: Variant = Variant::Check(Check);
+
+/// What a plan needs, each once: its steps' in their order, and what looks at its operands. A check that had to wait
+/// for its kernel would see later values.
+pub(super) fn keys(plan: &Plan) -> Vec<Key> {
+    let mut keys: Vec<Key> = Vec::new();
+    for Step { variant, .. } in plan.steps() {
+        if !keys.iter().any(|(known, _)| known == variant) {
+            let mods = plan.mods().filter(|_| variant.uses_mods());
+            keys.push((*variant, mods.cloned()));
+        }
+    }
+    if !plan.checks().is_empty() {
+        keys.push((CHECK, None));
+    }
+    keys
+}
+
 impl Pipelines {
     /// Variants that are kept.
     pub fn len(&self) -> usize {
         self.lock().compiled.len()
+    }
+
+    /// What is kept, the one used longest ago first.
+    pub fn keys(&self) -> Vec<Key> {
+        let cache = self.lock();
+        let mut kept: Vec<_> = cache.compiled.iter().collect();
+        kept.sort_by_key(|(_, kept)| kept.used);
+        kept.into_iter().map(|(key, _)| key.clone()).collect()
     }
 
     /// Frees those that no call holds.
@@ -86,173 +117,205 @@ impl Pipelines {
             .retain(|_, kept| Arc::strong_count(&kept.pipeline) > 1);
     }
 
-    /// The pipeline of a step's variant with the user's functions of its plan.
-    pub async fn get(
+    /// The pipelines of a plan's steps, one per step, and the one that looks at its operands if something is to be looked
+    /// at. All are asked for before the first is waited for.
+    pub async fn of(
         &self,
         device: &wgpu::Device,
-        step: &Step,
-        mods: Option<&ModText>,
-    ) -> Result<Arc<Pipeline>> {
-        let mods = mods.filter(|_| step.variant.uses_mods());
-        let key = (step.variant, mods.cloned());
-        if let Some(known) = self.lock().get(&key) {
-            return Ok(known);
+        plan: &Plan,
+    ) -> Result<(Vec<Arc<Pipeline>>, Option<Arc<Pipeline>>)> {
+        let mut requests = Vec::new();
+        for key in keys(plan) {
+            requests.push((key.0, self.request(device, key, Urgency::Now)));
         }
-        let pipeline = Arc::new(compile(device, step, mods).await?);
-        Ok(self.lock().insert(key, pipeline))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, Cache> {
-        // It is whole at every moment, so a panic elsewhere leaves it whole.
-        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-async fn compile(device: &wgpu::Device, step: &Step, mods: Option<&ModText>) -> Result<Pipeline> {
-    let variant = &step.variant;
-    let name = variant.to_string();
-    let span = tracing::debug_span!("compile", variant = %name);
-    let shader = span.in_scope(|| {
-        let shader = variant.compose(mods)?;
-        shader.validate(variant.needs())?;
-        Ok(shader)
-    })?;
-    scoped(device, &name, || {
-        let module = device.create_shader_module(wgpu::ShaderModuleDescriptor {
-            label: Some(&name),
-            source: wgpu::ShaderSource::Wgsl(shader.wgsl().into()),
-        });
-        let layout = layout(device, shader.binds(), &name);
-        let pipeline_layout = device.create_pipeline_layout(&wgpu::PipelineLayoutDescriptor {
-            label: Some(&name),
-            bind_group_layouts: &[Some(&layout)],
-            immediate_size: 0,
-        });
-        let pipeline = device.create_compute_pipeline(&wgpu::ComputePipelineDescriptor {
-            label: Some(&name),
-            layout: Some(&pipeline_layout),
-            module: &module,
-            entry_point: Some("main"),
-            compilation_options: wgpu::PipelineCompilationOptions {
-                // Every kernel writes its tiles before it reads them; zeroing costs seconds of compiling (SwiftShader).
-                zero_initialize_workgroup_memory: false,
-                ..Default::default()
-            },
-            cache: None,
-        });
-        Pipeline {
-            pipeline,
-            layout,
-            binds: shader.binds().to_vec(),
-            groups: shader.groups().to_vec(),
+        let mut compiled = HashMap::new();
+        for (variant, request) in requests {
+            compiled.insert(variant, request.ready().await?);
         }
-    })
-    .await
-}
-
-/// What the shader binds.
-fn layout(device: &wgpu::Device, binds: &[Bind], name: &str) -> wgpu::BindGroupLayout {
-    let entry = |bind: &Bind| wgpu::BindGroupLayoutEntry {
-        binding: bind.number,
-        visibility: wgpu::ShaderStages::COMPUTE,
-        ty: wgpu::BindingType::Buffer {
-            ty: match bind.access {
-                Access::Uniform => wgpu::BufferBindingType::Uniform,
-                Access::Read => wgpu::BufferBindingType::Storage { read_only: true },
-                Access::ReadWrite => wgpu::BufferBindingType::Storage { read_only: false },
-            },
-            has_dynamic_offset: false,
-            min_binding_size: None,
-        },
-        count: None,
-    };
-    let entries: Vec<_> = binds.iter().map(entry).collect();
-    device.create_bind_group_layout(&wgpu::BindGroupLayoutDescriptor {
-        label: Some(name),
-        entries: &entries,
-    })
-}
-
-/// Binds a step by the names of its shader: its own tensors, the small operands, the table and the parameters.
-pub(super) fn bind_step<'a>(
-    device: &wgpu::Device,
-    pipeline: &Pipeline,
-    step: &Step,
-    params: wgpu::BufferBinding<'_>,
-    buffer_of: impl Fn(Slot) -> Result<&'a wgpu::Buffer>,
-) -> Result<wgpu::BindGroup> {
-    let mut entries = vec![];
-    for bind in &pipeline.binds {
-        let resource = match bind.name.as_str() {
-            "params" => params.clone(),
-            name => part(name, step, &buffer_of)?,
-        };
-        entries.push(wgpu::BindGroupEntry {
-            binding: bind.number,
-            resource: wgpu::BindingResource::Buffer(resource),
-        });
+        let steps = plan.steps().iter();
+        let steps = steps.map(|step| compiled[&step.variant].clone());
+        Ok((steps.collect(), compiled.get(&CHECK).cloned()))
     }
-    let is_bound = |name: &str| pipeline.binds.iter().any(|bind| bind.name == name);
-    if let Some((name, _)) = step.bindings.iter().find(|(name, _)| !is_bound(name)) {
-        let message = format!("does not bind {name}, which its step gives");
-        return Err(Error::compose(step.variant.entry(), 0, message));
+
+    fn lock(&self) -> MutexGuard<'_, Cache> {
+        lock(&self.cache)
     }
-    Ok(device.create_bind_group(&wgpu::BindGroupDescriptor {
-        label: Some("attention"),
-        layout: &pipeline.layout,
-        entries: &entries,
-    }))
 }
 
-/// What stands behind a name.
-fn part<'a>(
-    name: &str,
-    step: &Step,
-    buffer_of: impl Fn(Slot) -> Result<&'a wgpu::Buffer>,
-) -> Result<wgpu::BufferBinding<'a>> {
-    let given = step.bindings.iter().find(|(given, _)| *given == name);
-    let (slot, offset, size) = match (given, name) {
-        (Some((_, binding)), _) => (binding.slot, binding.offset, binding.size),
-        (None, "aux") => (Slot::Aux, 0, 0),
-        (None, "table") => (Slot::Table, 0, 0),
-        (None, _) => {
-            let message = format!("binds {name}, which its step does not give");
-            return Err(Error::compose(step.variant.entry(), 0, message));
+fn lock(cache: &Mutex<Cache>) -> MutexGuard<'_, Cache> {
+    // It is whole at every moment, so a panic elsewhere leaves it whole.
+    cache.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(not(target_arch = "wasm32"))]
+mod native {
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    use futures::channel::oneshot;
+
+    use super::super::workers;
+    use super::*;
+    use crate::error::Error;
+
+    type Compiled = Result<Arc<Pipeline>>;
+
+    /// One that a thread compiles or will compile.
+    #[derive(Debug)]
+    pub struct Compiling {
+        /// Of the job.
+        number: u64,
+        waiting: Vec<oneshot::Sender<Compiled>>,
+    }
+
+    /// A pipeline that is there, or one that will be. Dropped before anybody compiles, and wanted by nobody else, it is not
+    /// compiled.
+    pub enum Request {
+        Compiled(Arc<Pipeline>),
+        Compiling(Variant, oneshot::Receiver<Compiled>),
+    }
+
+    impl Request {
+        pub async fn ready(self) -> Compiled {
+            match self {
+                Self::Compiled(pipeline) => Ok(pipeline),
+                Self::Compiling(variant, compiled) => compiled.await.unwrap_or_else(|_| {
+                    Err(Error::Device {
+                        what: variant.to_string(),
+                        message: "its compiler panicked".into(),
+                    })
+                }),
+            }
         }
-    };
-    Ok(wgpu::BufferBinding {
-        buffer: buffer_of(slot)?,
-        offset,
-        size: wgpu::BufferSize::new(size),
-    })
-}
-
-/// The parameters of steps, each as its shader reads them, as they lie in one buffer.
-pub(super) struct Parameters {
-    pub bytes: Vec<u8>,
-    /// Offset and bytes of each step's.
-    parts: Vec<(u64, u64)>,
-}
-
-impl Parameters {
-    pub fn new(steps: &[Step], pipelines: &[Arc<Pipeline>]) -> Self {
-        let (mut bytes, mut parts) = (Vec::new(), Vec::new());
-        for (step, pipeline) in steps.iter().zip(pipelines) {
-            bytes.resize(bytes.len().next_multiple_of(OFFSET_ALIGNMENT as usize), 0);
-            let own = step.params.bytes(&pipeline.groups);
-            parts.push((bytes.len() as u64, own.len() as u64));
-            bytes.extend(own);
-        }
-        Self { bytes, parts }
     }
 
-    /// Those of step `n`, in the buffer that holds all.
-    pub fn of<'a>(&self, n: usize, buffer: &'a wgpu::Buffer) -> wgpu::BufferBinding<'a> {
-        let (offset, size) = self.parts[n];
-        wgpu::BufferBinding {
-            buffer,
-            offset,
-            size: wgpu::BufferSize::new(size),
+    impl Pipelines {
+        /// Asks for a pipeline; who asks for one that is being compiled waits for the same compiler.
+        pub fn request(&self, device: &wgpu::Device, key: Key, urgency: Urgency) -> Request {
+            let mut cache = self.lock();
+            if let Some(known) = cache.get(&key) {
+                return Request::Compiled(known);
+            }
+            let (sender, compiled) = oneshot::channel();
+            let request = Request::Compiling(key.0, compiled);
+            if let Some(compiling) = cache.compiling.get_mut(&key) {
+                compiling.waiting.push(sender);
+                if urgency == Urgency::Now {
+                    workers::hasten(compiling.number);
+                }
+                return request;
+            }
+            let number = workers::number();
+            let job = Job {
+                device: device.clone(),
+                key: key.clone(),
+                cache: self.cache.clone(),
+                driver: self.driver.get(),
+            };
+            let waiting = vec![sender];
+            cache.compiling.insert(key, Compiling { number, waiting });
+            drop(cache);
+            let dispatch = tracing::dispatcher::get_default(Clone::clone);
+            workers::start(number, urgency, move || {
+                tracing::dispatcher::with_default(&dispatch, || job.run());
+            });
+            request
+        }
+    }
+
+    /// All that a thread needs.
+    struct Job {
+        device: wgpu::Device,
+        key: Key,
+        cache: Arc<Mutex<Cache>>,
+        driver: Option<wgpu::PipelineCache>,
+    }
+
+    impl Job {
+        fn run(self) {
+            if !self.is_wanted() {
+                return;
+            }
+            let (variant, mods) = &self.key;
+            let compiled = catch_unwind(AssertUnwindSafe(|| {
+                let driver = self.driver.as_ref();
+                workers::block_on(compile(&self.device, variant, mods.as_ref(), driver))
+            }));
+            let compiled = compiled.unwrap_or_else(|_| {
+                Err(Error::Device {
+                    what: variant.to_string(),
+                    message: "its compiler panicked".into(),
+                })
+            });
+            let (compiled, mut waiting) = self.keep(compiled.map(Arc::new));
+            // Who waits no longer has dropped the other end. Nothing is held here that the last one has.
+            let last = waiting.pop();
+            for waiting in waiting {
+                let _ = waiting.send(compiled.clone());
+            }
+            if let Some(last) = last {
+                let _ = last.send(compiled);
+            }
+        }
+
+        /// Whether anybody waits still; if not, it is forgotten.
+        fn is_wanted(&self) -> bool {
+            let mut cache = lock(&self.cache);
+            let Some(compiling) = cache.compiling.get_mut(&self.key) else {
+                return false;
+            };
+            compiling.waiting.retain(|waiting| !waiting.is_canceled());
+            let is_wanted = !compiling.waiting.is_empty();
+            if !is_wanted {
+                cache.compiling.remove(&self.key);
+            }
+            is_wanted
+        }
+
+        /// In one step from those that are being compiled to those that are; answers who waits.
+        fn keep(&self, compiled: Compiled) -> (Compiled, Vec<oneshot::Sender<Compiled>>) {
+            let mut cache = lock(&self.cache);
+            let compiled = compiled.map(|pipeline| cache.insert(self.key.clone(), pipeline));
+            let entry = cache.compiling.remove(&self.key);
+            (
+                compiled,
+                entry.map(|entry| entry.waiting).unwrap_or_default(),
+            )
+        }
+    }
+}
+
+/// There are no threads: compiled is where it is waited for.
+#[cfg(target_arch = "wasm32")]
+mod web {
+    use super::*;
+
+    /// A pipeline that is there, or one to compile.
+    pub struct Request<'a> {
+        pipelines: &'a Pipelines,
+        device: wgpu::Device,
+        key: Key,
+    }
+
+    impl Request<'_> {
+        pub async fn ready(self) -> Result<Arc<Pipeline>> {
+            if let Some(known) = self.pipelines.lock().get(&self.key) {
+                return Ok(known);
+            }
+            let (variant, mods) = &self.key;
+            let driver = self.pipelines.driver.get();
+            let pipeline = compile(&self.device, variant, mods.as_ref(), driver.as_ref()).await?;
+            Ok(self.pipelines.lock().insert(self.key, Arc::new(pipeline)))
+        }
+    }
+
+    impl Pipelines {
+        /// Asks for a pipeline.
+        pub fn request(&self, device: &wgpu::Device, key: Key, _urgency: Urgency) -> Request<'_> {
+            Request {
+                pipelines: self,
+                device: device.clone(),
+                key,
+            }
         }
     }
 }

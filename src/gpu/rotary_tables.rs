@@ -57,6 +57,14 @@ impl Tables {
         Ok(buffer)
     }
 
+    /// Makes one that is kept, so that a call finds it; those of scattered positions are each call's own.
+    pub async fn warm_up(&self, device: &wgpu::Device, need: &TableNeed) -> Result<()> {
+        match need.rows {
+            TableRows::Range(_) => self.get(device, need).await.map(drop),
+            TableRows::List(_) => Ok(()),
+        }
+    }
+
     /// Forgets all; calls keep what they hold.
     pub fn trim(&self) {
         self.lock().clear();
@@ -117,13 +125,16 @@ fn listed(need: &TableNeed) -> Result<Vec<[f32; 2]>> {
 }
 
 async fn upload(device: &wgpu::Device, rows: &[[f32; 2]]) -> Result<wgpu::Buffer> {
+    let rows: &[u8] = bytemuck::cast_slice(rows);
+    let usage = wgpu::BufferUsages::STORAGE;
     scoped(device, "the rotary table", || {
-        filled(
-            device,
-            "rotary table",
-            wgpu::BufferUsages::STORAGE,
-            bytemuck::cast_slice(rows),
-        )
+        filled(device, "rotary table", usage, rows)
     })
     .await
+    .map_err(|error| {
+        error.allocating(
+            rows.len() as u64,
+            "free what is kept (Attention::trim), or state a shorter Position::range",
+        )
+    })
 }

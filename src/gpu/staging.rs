@@ -33,10 +33,13 @@ impl Staging {
             .collect();
         let bytes: &[u8] = bytemuck::cast_slice(&words);
         let buffer = self.take(device, bytes.len() as u64);
-        // On a lost device nothing is mapped, and nothing of what is recorded runs.
-        if let Ok(mut view) = buffer.get_mapped_range_mut(..) {
-            view.slice(..bytes.len()).copy_from_slice(bytes);
-        }
+        // On a lost device nothing is mapped, and nothing of what is recorded runs: the application would hear of copies
+        // from a buffer that is none.
+        let Ok(mut view) = buffer.get_mapped_range_mut(..) else {
+            return;
+        };
+        view.slice(..bytes.len()).copy_from_slice(bytes);
+        drop(view);
         buffer.unmap();
         let mut from = 0;
         for (to, at, words) in runs {

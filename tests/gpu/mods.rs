@@ -273,7 +273,8 @@ fn one_text_one_pipeline() {
     let warm = |text: &str, data: &[f32]| {
         let mods = mods(text).with_data(ModData::Host(data.to_vec()));
         let problem = case("").with(|p| p.mods = Some(mods)).problem;
-        pollster::block_on(attention.warm_up(&[problem])).expect("compiled");
+        let plan = attention.plan(&problem).expect("a plan");
+        pollster::block_on(attention.warm_up(&gpu().queue, &[plan])).expect("compiled");
         attention.compiled_variants()
     };
     let (near, far) = (mask_mod("return i < j;"), mask_mod("return i > j;"));

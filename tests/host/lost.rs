@@ -98,12 +98,14 @@ fn prepare_once_more() {
 
 #[test]
 fn warm_up() {
-    let warm = |problems: Vec<Problem>| {
-        lost(move |guest: &Guest| block_on(guest.attention.warm_up(&problems)))
+    let warm = |plans: fn(&Guest) -> Vec<Plan>| {
+        lost(move |guest: &Guest| block_on(guest.attention.warm_up(&guest.queue, &plans(guest))))
     };
-    let problem = Problem::new(Shape::square(1, 1, 4, 8), Element::F32);
-    assert_eq!(warm(vec![problem]), Some(Error::DeviceLost));
-    assert_eq!(warm(vec![]), Some(Error::DeviceLost));
+    assert_eq!(
+        warm(|guest| vec![guest.plan.clone()]),
+        Some(Error::DeviceLost)
+    );
+    assert_eq!(warm(|_| vec![]), Some(Error::DeviceLost));
 }
 
 #[test]
@@ -148,7 +150,7 @@ fn recording_and_dropping() {
 fn a_device_that_is_there() {
     let guest = Guest::new();
     for _ in 0..3 {
-        assert_eq!(block_on(guest.attention.warm_up(&[])), Ok(()));
+        assert_eq!(block_on(guest.attention.warm_up(&guest.queue, &[])), Ok(()));
         let _ = guest.device.poll(wgpu::PollType::Poll);
     }
 }

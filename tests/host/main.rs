@@ -6,6 +6,8 @@ mod support;
 #[cfg(feature = "wgpu")]
 mod binding;
 mod cache;
+#[cfg(feature = "wgpu")]
+mod cache_frame;
 mod cascade;
 mod check;
 mod composition;
@@ -21,6 +23,8 @@ mod layout;
 #[cfg(feature = "wgpu")]
 mod lost;
 mod max_score;
+#[cfg(feature = "wgpu")]
+mod memory;
 mod mods;
 mod planning;
 mod portability;

@@ -5,8 +5,11 @@ use crate::error::{Error, Result};
 use crate::gpu::buffers::{filled, scoped};
 use crate::gpu::download::download;
 use crate::gpu::handles::check_queue;
+use crate::gpu::lost::Liveness;
 
 use super::{KvCache, block_bytes};
+
+const NO_ROOM: &str = "free other sequences' snapshots, buffers, or what is kept (Attention::trim)";
 
 /// The tokens of a sequence, layer by layer, as the cache stores them.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,7 +30,7 @@ impl KvCache {
     ///
     /// # Errors
     ///
-    /// [`Error::Sequence`] for a handle that is none, and those of [`crate::download`].
+    /// [`Error::Sequence`] for a handle that is none, [`Error::OutOfMemory`], and those of [`crate::download`].
     pub async fn snapshot(&self, queue: &wgpu::Queue, sequence: Sequence) -> Result<Snapshot> {
         check_queue(&self.device, queue)?;
         let len = self.len(sequence)?;
@@ -53,9 +56,14 @@ impl KvCache {
             }
             queue.submit([encoder.finish()]);
             gathered
-        })
-        .await?;
-        let mut bytes = download(&self.device, queue, &gathered).await?;
+        });
+        let gathered = gathered
+            .await
+            .map_err(|error| error.allocating(size, NO_ROOM));
+        if gathered.is_err() {
+            Liveness::default().check(&self.device)?;
+        }
+        let mut bytes = download(&self.device, queue, &gathered?).await?;
         bytes.truncate(size as usize);
         Ok(Snapshot {
             len,
@@ -69,7 +77,8 @@ impl KvCache {
     ///
     /// # Errors
     ///
-    /// [`Error::Snapshot`] for one of a cache of other options or of another size, and those of [`Self::create`] and
+    /// [`Error::Snapshot`] for one of a cache of other options or of another size, [`Error::OutOfMemory`],
+    /// [`Error::DeviceLost`], and those of [`Self::create`] and
     /// [`Self::begin`]. The cache is as it was then.
     pub async fn restore(
         &mut self,
@@ -90,8 +99,11 @@ impl KvCache {
         let contents = scoped(&self.device, "restoring a snapshot", || {
             let usage = wgpu::BufferUsages::COPY_SRC;
             filled(&self.device, "snapshot", usage, &snapshot.bytes)
-        })
-        .await?;
+        });
+        let contents = contents.await;
+        Liveness::default().check(&self.device)?;
+        let contents =
+            contents.map_err(|error| error.allocating(snapshot.bytes.len() as u64, NO_ROOM))?;
         let sequence = self.sequences.restored(snapshot.len, snapshot.lost)?;
         let blocks = match snapshot.len {
             0 => Vec::new(),
