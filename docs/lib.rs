@@ -14,6 +14,7 @@ guides! {
     Adapters: "adapters.md",
     Architecture: "architecture.md",
     Generation: "generation.md",
+    Guests: "guests.md",
     LongContext: "long-context.md",
     Models: "models.md",
     Performance: "performance.md",
