@@ -1,6 +1,12 @@
 //! What a device may do. Pure data: plans can be made for a device that is not there.
 
+mod adapter;
+pub mod quirks;
+
 use std::fmt;
+
+pub use adapter::AdapterId;
+pub use quirks::{Property, Quirk};
 
 use crate::error::{Error, Result};
 
@@ -25,6 +31,17 @@ impl fmt::Display for AdapterClass {
     }
 }
 
+#[cfg(feature = "wgpu")]
+impl AdapterClass {
+    fn of(info: &wgpu::AdapterInfo) -> Self {
+        match info.device_type {
+            wgpu::DeviceType::Cpu => Self::Cpu,
+            wgpu::DeviceType::DiscreteGpu => Self::Discrete,
+            _ => Self::Integrated,
+        }
+    }
+}
+
 /// The range of subgroup widths that a device may run a shader with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Subgroups {
@@ -44,6 +61,8 @@ impl fmt::Display for Subgroups {
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Caps {
+    /// Which adapter and driver: a tuning is kept for one of them. No limit, and no answer depends on it.
+    pub adapter: AdapterId,
     /// What kind of adapter: tiles and budgets go by it.
     pub class: AdapterClass,
     /// `None` where the device was requested without the subgroup feature.
@@ -71,12 +90,15 @@ pub struct Caps {
     /// `max_compute_workgroups_per_dimension`
     pub workgroups_per_dimension: u32,
     /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
-    /// count all loops of an invocation together.
+    /// count all loops of an invocation together. [`Self::of`] takes it from the quirks.
     pub iterations: Option<u64>,
+    /// What is known to be broken on the adapter. Plans decline it; a row that is left out is not.
+    pub quirks: Vec<Quirk>,
 }
 
 setters! {
     Caps {
+        with_adapter(adapter: AdapterId);
         with_class(class: AdapterClass);
         with_subgroups(subgroups?: Subgroups);
         with_subgroups_offered(subgroups_offered: bool);
@@ -91,12 +113,14 @@ setters! {
         with_buffer_bytes(buffer_bytes: u64);
         with_workgroups_per_dimension(workgroups_per_dimension: u32);
         with_iterations(iterations?: u64);
+        with_quirks(quirks: Vec<Quirk>);
     }
 }
 
 impl Caps {
     /// WebGPU's default limits and no feature: what every adapter grants.
     pub const BASELINE: Self = Self {
+        adapter: AdapterId::UNKNOWN,
         class: AdapterClass::Integrated,
         subgroups: None,
         subgroups_offered: false,
@@ -111,6 +135,7 @@ impl Caps {
         buffer_bytes: 256 << 20,
         workgroups_per_dimension: 65_535,
         iterations: None,
+        quirks: Vec::new(),
     };
 
     /// Loop iterations that a software adapter grants an invocation (measured on Mesa 22.3.6: 65 535).
@@ -118,6 +143,24 @@ impl Caps {
 
     /// The least that [`Self::iterations`] may be: what a kernel loops beside its tiles, and as much for those.
     pub const LEAST_ITERATIONS: u64 = 1024;
+
+    /// The first row that says of subgroups or of loads of 64 bits that they are broken here.
+    pub(crate) fn broken(&self, property: Property) -> Option<&Quirk> {
+        self.quirks.iter().find(|quirk| quirk.property == property)
+    }
+
+    /// Words of rows that a lane may hold at the most, and the row that says so.
+    pub(crate) fn row_words(&self) -> Option<(u32, &Quirk)> {
+        let of = |quirk: &'_ Quirk| match quirk.property {
+            Property::RowWords(most) => Some(most),
+            _ => None,
+        };
+        let stated = self
+            .quirks
+            .iter()
+            .filter_map(|quirk| Some((of(quirk)?, quirk)));
+        stated.min_by_key(|&(most, _)| most)
+    }
 
     /// The least invocations of a workgroup: those of the kernels that own no tile but a small piece of output each.
     pub(crate) const LEAST_INVOCATIONS: u32 = 64;
@@ -245,13 +288,16 @@ impl Caps {
     /// What `device` may do. `adapter` tells what it could have been requested with.
     pub fn of(device: &wgpu::Device, adapter: Option<&wgpu::Adapter>) -> Self {
         let (limits, info) = (device.limits(), device.adapter_info());
-        let class = match info.device_type {
-            wgpu::DeviceType::Cpu => AdapterClass::Cpu,
-            wgpu::DeviceType::DiscreteGpu => AdapterClass::Discrete,
-            _ => AdapterClass::Integrated,
-        };
+        let class = AdapterClass::of(&info);
+        let quirks = quirks::of_info(&info);
+        let iterations = quirks.iter().filter_map(|quirk| match quirk.property {
+            Property::LoopIterations(most) => Some(most),
+            _ => None,
+        });
+        let iterations = iterations.min();
         let has_subgroups = device.features().contains(wgpu::Features::SUBGROUP);
         Self {
+            adapter: AdapterId::of(&info),
             class,
             subgroups: has_subgroups.then_some(Subgroups {
                 min: info.subgroup_min_size,
@@ -269,7 +315,8 @@ impl Caps {
             binding_bytes: limits.max_storage_buffer_binding_size,
             buffer_bytes: limits.max_buffer_size,
             workgroups_per_dimension: limits.max_compute_workgroups_per_dimension,
-            iterations: (class == AdapterClass::Cpu).then_some(Self::SOFTWARE_ITERATIONS),
+            iterations,
+            quirks,
         }
     }
 }

@@ -262,6 +262,32 @@ pub enum Error {
         /// Why.
         reason: String,
     },
+    /// A tuning's text that is none.
+    #[error(
+        "the tuning's {field} is {actual}; allowed is {allowed}: measure anew (Attention::tune), or plan without a tuning"
+    )]
+    Tuning {
+        /// The field at fault, by its path.
+        field: String,
+        /// What it is.
+        actual: String,
+        /// What may stand there.
+        allowed: String,
+    },
+    /// A tuning of another device.
+    #[error("the tuning is of {of} and this is {here}; measure anew (Attention::tune)")]
+    StaleTuning {
+        /// Whose it is.
+        of: String,
+        /// Where it is to be used.
+        here: String,
+    },
+    /// A plan that no tuning can be made for.
+    #[error("the plan cannot be tuned: {reason}")]
+    Untunable {
+        /// Why, and what would help.
+        reason: String,
+    },
     /// An option that a task has no use for.
     #[error("PlanOptions::{option} is stated, but {task} has no use for it; leave it out")]
     UnusedOption {

@@ -26,6 +26,9 @@ mod timer;
 mod warm_up;
 #[cfg(not(target_arch = "wasm32"))]
 mod workers;
+// A browser gives wasm no clock that the library could read.
+#[cfg(not(target_arch = "wasm32"))]
+mod tune;
 
 pub use attention::Attention;
 pub use call::Call;
@@ -35,3 +38,5 @@ pub use host::{Host, Outputs};
 pub use kv_cache::{KvCache, Snapshot};
 pub use operands::Operands;
 pub use warm_up::{Progress, WarmUp};
+#[cfg(not(target_arch = "wasm32"))]
+pub use tune::{Trial, TrialOutcome};

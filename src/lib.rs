@@ -80,6 +80,7 @@ pub mod reference;
 mod shader;
 pub mod speculative;
 mod task;
+pub mod tuning;
 
 pub use cache::{CacheKind, KvCacheOptions, Sequence};
 pub use caps::Caps;
@@ -90,9 +91,12 @@ pub use error::{Error, Result};
 pub use gpu::{
     Attention, Call, Held, Host, KvCache, Operands, Outputs, Progress, Snapshot, WarmUp, download,
 };
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+pub use gpu::{Trial, TrialOutcome};
 pub use kernel::Tiling;
 pub use plan::{Plan, PlanOptions};
 pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
+pub use tuning::Tuning;
 /// The version of wgpu whose handles this crate takes.
 #[cfg(feature = "wgpu")]
 pub use wgpu;

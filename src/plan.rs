@@ -36,6 +36,9 @@ use crate::error::Error;
 use crate::error::Result;
 use crate::problem::{ModText, Problem, Role};
 use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation, Task};
+use crate::tuning::{Class, TunedTiles};
+
+pub(crate) use tiles::Asked;
 
 /// A faster path that was not taken.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -115,6 +118,8 @@ pub struct Plan {
     pub(crate) requirements: Vec<Requirement>,
     pub(crate) declined: Vec<Declined>,
     pub(crate) notes: Vec<String>,
+    /// Classes of problems whose tiles were chosen.
+    pub(crate) asked: Vec<Asked>,
 }
 
 impl Plan {
@@ -123,7 +128,9 @@ impl Plan {
         problem.validate()?;
         options.validate()?;
         caps.validate()?;
-        forward::plan(problem, caps, options)?.within_limits()
+        tuned(options, |options| {
+            forward::plan(problem, caps, options)?.within_limits()
+        })
     }
 
     /// Plans the backward pass of an attention call.
@@ -131,7 +138,9 @@ impl Plan {
         backward.validate()?;
         options.validate()?;
         caps.validate()?;
-        backward::plan(backward, caps, options)?.within_limits()
+        tuned(options, |options| {
+            backward::plan(backward, caps, options)?.within_limits()
+        })
     }
 
     /// Plans the merge of partial results.
@@ -182,22 +191,26 @@ impl Plan {
 
     /// The same task with outputs that share a buffer with another operand.
     pub fn with_shared_outputs(&self) -> Result<Self> {
-        let options = PlanOptions {
+        self.again(&PlanOptions {
             shared_outputs: true,
             ..self.options.clone()
-        };
+        })
+    }
+
+    /// The same task with other options.
+    pub(crate) fn again(&self, options: &PlanOptions) -> Result<Self> {
         match &self.task {
-            Task::Attention(problem) => Self::attention(problem, &self.caps, &options),
-            Task::Merge(merge) => Self::merge(merge, &self.caps, &options),
-            Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, &options),
+            Task::Attention(problem) => Self::attention(problem, &self.caps, options),
+            Task::Merge(merge) => Self::merge(merge, &self.caps, options),
+            Task::Rotation(rotation) => Self::rotation(rotation, &self.caps, options),
             // Its one output is the tensor it adds to.
-            Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, &options),
+            Task::Embedding(embedding) => Self::embedding(embedding, &self.caps, options),
             // It writes rows to where they belong, whatever else the buffer holds.
-            Task::KvAppend(append) => Self::append(append, &self.caps, &options),
-            Task::Quantization(rows) => Self::quantization(rows, &self.caps, &options),
-            Task::Backward(backward) => Self::backward(backward, &self.caps, &options),
+            Task::KvAppend(append) => Self::append(append, &self.caps, options),
+            Task::Quantization(rows) => Self::quantization(rows, &self.caps, options),
+            Task::Backward(backward) => Self::backward(backward, &self.caps, options),
             // Its lists lie in no other operand.
-            Task::Scan(scan) => Self::scan(scan, &self.caps, &options),
+            Task::Scan(scan) => Self::scan(scan, &self.caps, options),
         }
     }
 
@@ -275,6 +288,11 @@ impl Plan {
         self.table.as_ref()
     }
 
+    /// The classes of problems whose tiles a tuning may say, and the tiles that each got.
+    pub fn tile_classes(&self) -> impl Iterator<Item = (Class, TunedTiles)> {
+        self.asked.iter().map(|asked| (asked.class, asked.tiles))
+    }
+
     /// Faster paths that were not taken, each with its reason.
     pub fn declined(&self) -> &[Declined] {
         &self.declined
@@ -297,6 +315,19 @@ impl Plan {
     /// FLOPs of all steps; 1 fma is 2.
     pub fn flops(&self) -> u64 {
         self.cost().flops
+    }
+}
+
+/// Plans with the tuning of the options, or without where that is at fault that there is no plan.
+fn tuned(options: &PlanOptions, plan: impl Fn(&PlanOptions) -> Result<Plan>) -> Result<Plan> {
+    match plan(options) {
+        Err(error) if options.tuning.is_some() => {
+            let mut plan = plan(&options.clone().with_tuning(None))?;
+            plan.notes
+                .push(format!("the tuning is left out, for with it: {error}"));
+            Ok(plan)
+        }
+        planned => planned,
     }
 }
 

@@ -1,5 +1,6 @@
 //! Plan, prepare, run: the one file that knows the others.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::caps::Caps;
@@ -7,6 +8,7 @@ use crate::error::Result;
 use crate::plan::{Plan, PlanOptions};
 use crate::problem::Problem;
 use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation};
+use crate::tuning::Tuning;
 
 use super::call::{Call, Shared};
 use super::operands::Operands;
@@ -20,6 +22,7 @@ pub struct Attention {
     caps: Caps,
     /// The application gave the caps.
     claims: bool,
+    tuning: Option<Arc<Tuning>>,
     shared: Arc<Shared>,
 }
 
@@ -57,7 +60,29 @@ impl Attention {
             device: device.clone(),
             caps,
             claims: false,
+            tuning: None,
             shared: Arc::default(),
+        }
+    }
+
+    /// Plans take their tiles from what was measured on this device ([`Attention::tune`]) where it says something of them. A
+    /// tuning of another adapter, driver or version of the library is left out, and every plan's notes say so.
+    #[must_use]
+    pub fn with_tuning(mut self, tuning: impl Into<Option<Tuning>>) -> Self {
+        self.tuning = tuning.into().map(Arc::new);
+        self
+    }
+
+    /// What was measured, where plans are to use it.
+    pub fn tuning(&self) -> Option<&Tuning> {
+        self.tuning.as_deref()
+    }
+
+    /// The options of a call, with the tuning where it has none of its own.
+    fn options<'a>(&self, options: &'a PlanOptions) -> Cow<'a, PlanOptions> {
+        match (&self.tuning, &options.tuning) {
+            (Some(tuning), None) => Cow::Owned(options.clone().with_tuning(tuning.clone())),
+            _ => Cow::Borrowed(options),
         }
     }
 
@@ -78,7 +103,7 @@ impl Attention {
 
     /// The same, with some choices made by the caller.
     pub fn plan_with(&self, problem: &Problem, options: &PlanOptions) -> Result<Plan> {
-        Plan::attention(problem, &self.caps, options)
+        Plan::attention(problem, &self.caps, &self.options(options))
     }
 
     /// Plans the backward pass of an attention call, which takes what the forward call kept: o and lse.
@@ -88,7 +113,7 @@ impl Attention {
 
     /// The same, with some choices made by the caller.
     pub fn plan_backward_with(&self, backward: &Backward, options: &PlanOptions) -> Result<Plan> {
-        Plan::backward(backward, &self.caps, options)
+        Plan::backward(backward, &self.caps, &self.options(options))
     }
 
     /// Plans the merge of partial results.

@@ -17,6 +17,7 @@ use super::limits::{
     check_steps, product,
 };
 use super::step::Bindings;
+use super::tiles::Asked;
 use super::view::{LEAST_SCRATCH, Rows, View};
 use super::{
     AuxCopy, Binding, CopyOut, Cost, Declined, HostAt, Plan, PlanOptions, Requirement, Slot, Step,
@@ -29,6 +30,7 @@ pub(super) struct PlanBuilder<'a> {
     pub steps: Vec<Step>,
     pub declined: Vec<Declined>,
     pub notes: Vec<String>,
+    pub asked: Vec<Asked>,
     scratch: Vec<(&'static str, u64)>,
     aux: Vec<u32>,
     copies: Vec<AuxCopy>,
@@ -49,6 +51,7 @@ impl<'a> PlanBuilder<'a> {
             steps: Vec::new(),
             declined: Vec::new(),
             notes: Vec::new(),
+            asked: Vec::new(),
             scratch: Vec::new(),
             // Never empty, so that it can always be bound.
             aux: vec![0; 4],
@@ -91,6 +94,7 @@ impl<'a> PlanBuilder<'a> {
             rows_given: self.rows_given,
             declined: self.declined,
             notes: self.notes,
+            asked: self.asked,
         }
     }
 

@@ -31,6 +31,9 @@ impl fmt::Display for Plan {
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }
+        for quirk in &self.caps.quirks {
+            writeln!(f, "  known of this adapter: {quirk}")?;
+        }
         for declined in &self.declined {
             writeln!(f, "  declined {}: {}", declined.path, declined.reason)?;
         }

@@ -1,7 +1,10 @@
 //! What a caller decides in the planner's place.
 
+use std::sync::Arc;
+
 use crate::error::{Error, Result};
 use crate::kernel::Tiling;
+use crate::tuning::Tuning;
 
 /// The strategies by name, for a caller that wants a certain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +51,9 @@ pub struct PlanOptions {
     pub shared_outputs: bool,
     /// Writes the number of visited tiles in place of lse: a diagnostic.
     pub count_tiles: bool,
+    /// Measured tiles, in place of the library's table where nothing above forces others; those of an
+    /// `Attention::with_tuning` where none are given.
+    pub tuning: Option<Arc<Tuning>>,
 }
 
 setters! {
@@ -63,6 +69,7 @@ setters! {
         with_key_loop(key_loop?: bool);
         with_shared_outputs(shared_outputs: bool);
         with_count_tiles(count_tiles: bool);
+        with_tuning(tuning?: Arc<Tuning>);
     }
 }
 
@@ -72,6 +79,14 @@ impl PlanOptions {
         self.strategy == Some(StrategyKind::Subgroup)
             || self.width.is_some()
             || self.key_loop == Some(true)
+    }
+
+    /// True where the caller says which tiles.
+    pub(super) fn forces_tiles(&self) -> bool {
+        self.strategy.is_some()
+            || self.width.is_some()
+            || self.tiling.is_some()
+            || self.key_loop.is_some()
     }
 
     /// Refuses what is legal nowhere; tiles know best what fits them.

@@ -1,5 +1,9 @@
 //! Which strategy and which tiles: a table by adapter class, with the measurements beside it.
 
+mod ask;
+// Natively only: what measures them needs a clock.
+#[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
+mod candidates;
 mod channels;
 mod check;
 mod choose;
@@ -8,15 +12,20 @@ mod gpu;
 mod iterations;
 mod software;
 
-pub(super) use choose::{choose, no_vec8, vec8_loads};
-pub(super) use fit::fit_block;
+pub(crate) use ask::Asked;
+pub(super) use ask::ask;
+pub(super) use choose::{no_vec8, vec8_loads};
 pub(super) use iterations::{iterations, loads, row_loads, searches};
 
 use crate::caps::{AdapterClass, Caps};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::Shape;
+use crate::tuning::KernelFamily;
 
 use super::Declined;
+
+use choose::choose;
+use fit::fit_block;
 
 /// The strategy and tiles of a forward kernel and why a faster strategy was passed over.
 pub(super) struct TileChoice {
@@ -26,6 +35,10 @@ pub(super) struct TileChoice {
     pub vec8: bool,
     /// Scores come key by key out of a loop.
     pub key_loop: bool,
+    /// Workgroups for which keys are split, where somebody measured them.
+    pub busy: Option<u32>,
+    /// They were measured, and are not the table's.
+    pub is_tuned: bool,
     pub declined: Vec<Declined>,
 }
 
@@ -43,8 +56,10 @@ impl TileChoice {
 const MOST_OF_ONE: u32 = 128;
 
 /// What a kernel asks of its tiles.
-#[derive(Clone, Copy)]
-pub(super) struct TileRequest {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct TileRequest {
+    /// Whose tiles, where a tuning knows them.
+    pub kernel: Option<KernelFamily>,
     /// Rows of the axis that is tiled.
     pub rows: u32,
     /// Words of a row that stay with an invocation: q and o forward, as much again and more backward.
@@ -66,6 +81,7 @@ impl TileRequest {
     pub fn forward(shape: &Shape, flops: u64) -> Self {
         let (d, dv) = (shape.head_dim, shape.value_dim);
         Self {
+            kernel: Some(KernelFamily::Prefill),
             rows: shape.q_len,
             channels: (d + dv).next_multiple_of(8),
             vec4s: [d, dv].map(|dim| dim.div_ceil(4)),
@@ -80,6 +96,7 @@ impl TileRequest {
     /// Of `rows` packed rows.
     pub fn decode(shape: &Shape, rows: u32, flops: u64) -> Self {
         Self {
+            kernel: Some(KernelFamily::Decode),
             rows,
             decode: true,
             ..Self::forward(shape, flops)
@@ -104,6 +121,7 @@ impl TileRequest {
     /// q, dO and dq of a row, and the keys of a lane.
     pub fn grad_q(shape: &Shape, flops: u64) -> Self {
         Self {
+            kernel: None,
             channels: (2 * shape.head_dim + shape.value_dim).next_multiple_of(8),
             gradient: true,
             ..Self::forward(shape, flops)
@@ -113,6 +131,7 @@ impl TileRequest {
     /// k and v of a row, and q and dO of a lane.
     pub fn grad_key_bias(shape: &Shape, flops: u64) -> Self {
         Self {
+            kernel: None,
             rows: shape.kv_len,
             gradient: true,
             ..Self::forward(shape, flops)
@@ -123,6 +142,7 @@ impl TileRequest {
     pub fn grad_kv(shape: &Shape, flops: u64) -> Self {
         let forward = Self::forward(shape, flops);
         Self {
+            kernel: Some(KernelFamily::GradKv),
             rows: shape.kv_len,
             channels: 2 * forward.channels,
             gradient: true,

@@ -41,4 +41,5 @@ mod sparse;
 mod stored;
 mod tiles;
 mod tree;
+mod tune;
 mod wide;

@@ -1,7 +1,7 @@
 //! Plans for rows of 257 to 576 channels: on every kind of device one that keeps its limits, in tiles whose invocations
 //! have room for their part of a row.
 
-use wgpu_attention::caps::{AdapterClass, Subgroups};
+use wgpu_attention::caps::{AdapterClass, AdapterId, Subgroups, quirks};
 use wgpu_attention::internal::{Strategy, Variant};
 use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::{Layout, Values, alibi_slopes};
@@ -25,7 +25,9 @@ fn devices() -> Vec<Caps> {
     vec![
         Caps::BASELINE,
         Caps::BASELINE.with_class(AdapterClass::Cpu).with_lanes(4),
-        of(AdapterClass::Cpu, 4, 4).with_lanes(4),
+        of(AdapterClass::Cpu, 4, 4)
+            .with_lanes(4)
+            .with_quirks(quirks::of(&AdapterId::UNKNOWN, AdapterClass::Cpu, 4)),
         of(AdapterClass::Cpu, 8, 8).with_lanes(8),
         of(AdapterClass::Integrated, 8, 32),
         of(AdapterClass::Discrete, 32, 32),

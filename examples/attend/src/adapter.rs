@@ -2,10 +2,11 @@
 
 use anyhow::{Result, bail};
 use wgpu::{Adapter, AdapterInfo, DeviceType};
+use wgpu_attention::caps::quirks;
 
 use crate::device::{NO_ADAPTER, adapters};
 
-/// Prints index, name, driver and class of every adapter.
+/// Prints index, name, driver and class of every adapter, and what is known to be broken on it.
 pub fn list() -> Result<()> {
     let infos: Vec<_> = adapters().iter().map(Adapter::get_info).collect();
     if infos.is_empty() {
@@ -15,6 +16,9 @@ pub fn list() -> Result<()> {
     for (index, info) in infos.iter().enumerate() {
         let (name, driver, class) = (&info.name, driver(info), class(info.device_type));
         println!("{index}  {name:width$}  {driver}  {class}");
+        for quirk in quirks::of_info(info) {
+            println!("   known: {quirk}");
+        }
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use wgpu_attention::plan::StrategyKind;
 use wgpu_attention::problem::{MaxScore, Prefix, Window};
 use wgpu_attention::{Element, PlanOptions, Problem, Shape};
 
+use crate::doctor::DoctorArgs;
 use crate::position::PositionArgs;
 use crate::sparse::SelectArgs;
 use crate::values::{count, number, positive, runs, seed, shape, window};
@@ -24,11 +25,11 @@ use crate::values::{count, number, positive, runs, seed, shape, window};
 #[command(
     name = "attend",
     override_usage = "attend INPUT.safetensors [OUTPUT.safetensors] [options]\n       \
-    attend --random B,Hq,Hkv,Nq,Nk,D[,Dv] [options]\n       attend --list"
+    attend --random B,Hq,Hkv,Nq,Nk,D[,Dv] [options]\n       attend --list\n       attend --doctor [FILE.json] [--seconds N]"
 )]
 pub struct Args {
     /// File with q, k and v
-    #[arg(value_name = "INPUT.safetensors", required_unless_present_any = ["random", "list"])]
+    #[arg(value_name = "INPUT.safetensors", required_unless_present_any = ["random", "list", "doctor"])]
     pub input: Option<PathBuf>,
     /// File to write o, lse and gradients to; without it nothing is written
     #[arg(value_name = "OUTPUT.safetensors")]
@@ -117,9 +118,11 @@ pub struct Args {
     /// Adapter to use: its index, or a part of its name
     #[arg(long, value_name = "NAME")]
     pub adapter: Option<String>,
-    /// Lists the adapters: index, name, driver, class
+    /// Lists the adapters: index, name, driver, class, and what is known to be broken
     #[arg(long)]
     pub list: bool,
+    #[command(flatten)]
+    pub doctor: DoctorArgs,
     /// Prints the plan
     #[arg(long)]
     pub explain: bool,

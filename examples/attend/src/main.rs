@@ -13,6 +13,7 @@ mod cli;
 mod dense;
 #[path = "../../support/device.rs"]
 mod device;
+mod doctor;
 mod gradient;
 mod hints;
 mod input;
@@ -64,6 +65,9 @@ fn one_line(message: &str) -> String {
 fn run(args: &Args) -> Result<()> {
     if args.list {
         return adapter::list();
+    }
+    if let Some(file) = &args.doctor.doctor {
+        return doctor::run(file, args.doctor.seconds, args.adapter.as_deref());
     }
     let choice = args.choice()?;
     let input = Input::of(args)?;

@@ -112,11 +112,7 @@ impl<'a> Context<'a> {
         problem: &Problem,
         tile_request: TileRequest,
     ) -> Result<TileChoice> {
-        let mut chosen = tiles::choose(tile_request, builder.caps, builder.options)?;
-        if let Some(grid) = problem.mask.block_grid(&problem.shape) {
-            tiles::fit_block(&mut chosen, grid.side, builder)?;
-        }
-        Ok(chosen)
+        tiles::ask(builder, problem, tile_request)
     }
 
     /// Holds the tiles against what the kernel reads, `more` rows beside q, k and v; tells reasons once.

@@ -13,6 +13,7 @@ use crate::plan::tiles::{TileChoice, TileRequest};
 use crate::plan::view::Bound;
 use crate::problem::Role;
 use crate::problem::position::Side;
+use crate::tuning::KernelFamily;
 
 use super::target::{Target, Tensor};
 use super::visits::{count_pieces, pieces};
@@ -27,7 +28,8 @@ impl Pass<'_> {
         let (shape, slice) = (&self.problem().shape, self.problem().slice());
         let pair_flops = self.q_pair_flops();
         let tile_request =
-            TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops));
+            TileRequest::grad_q(shape, self.context.pairs().saturating_mul(pair_flops))
+                .of_kernel(KernelFamily::GradQ);
         let chosen = self.choose(builder, tile_request)?;
         let place = Tensor {
             role: Role::DQ,

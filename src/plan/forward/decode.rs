@@ -79,9 +79,5 @@ fn packed_heads(problem: &Problem, queries_end: u32) -> (u32, Option<String>) {
 fn tiles(builder: &mut PlanBuilder<'_>, problem: &Problem, rows: u32) -> Result<TileChoice> {
     let flops = pairs(problem, &Schedule::new(problem)).saturating_mul(pair_flops(problem));
     let tile_request = TileRequest::decode(&problem.shape, rows, flops);
-    let mut chosen = tiles::choose(tile_request, builder.caps, builder.options)?;
-    if let Some(grid) = problem.mask.block_grid(&problem.shape) {
-        tiles::fit_block(&mut chosen, grid.side, builder)?;
-    }
-    Ok(chosen)
+    tiles::ask(builder, problem, tile_request)
 }

@@ -15,7 +15,8 @@ pub(super) fn steps(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<An
     let flops = pairs(problem, &Schedule::new(problem)).saturating_mul(pair_flops(problem));
     let tile_request = TileRequest::forward(&problem.shape, flops);
     let chosen = Context::tiles(builder, problem, tile_request)?;
-    if tile_request.is_small(builder.caps) && builder.options.tiling.is_none() {
+    let is_tables = !chosen.is_tuned && builder.options.tiling.is_none();
+    if is_tables && tile_request.is_small(builder.caps) {
         builder.note(
             "so little work takes tiles that compile fast, at about half the speed of larger ones"
                 .into(),

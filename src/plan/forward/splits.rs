@@ -54,8 +54,9 @@ impl Tiled<'_> {
         };
         let flops = product([visited, pairs, self.pair_flops()]);
         let heavy = flops.div_ceil(builder.step_flops());
-        let idle = busy_workgroups(builder.caps.class).saturating_mul(self.skew(&slice))
-            / self.workgroups(&slice).max(1);
+        let busy = self.chosen.busy.map(u64::from);
+        let busy = busy.unwrap_or(busy_workgroups(builder.caps.class));
+        let idle = busy.saturating_mul(self.skew(&slice)) / self.workgroups(&slice).max(1);
         let idle = idle
             .min(visited / tiles_per_split(tiling.tile))
             .min(self.most_in_scratch())

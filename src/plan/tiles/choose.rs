@@ -1,13 +1,14 @@
 //! The strategies in their order, each with the tiles of the table or those that a call forces, and why not.
 
-use crate::caps::{AdapterClass, Caps, Subgroups};
+use crate::caps::{AdapterClass, Caps, Property, Subgroups};
 use crate::error::{Error, Result};
 use crate::kernel::{Strategy, Tiling};
 use crate::plan::{Declined, PlanOptions, StrategyKind};
 
 use super::{TileChoice, TileRequest, channels, check, gpu, software};
 
-pub(in crate::plan) fn choose(
+/// The tiles that a call forces, else those of the table.
+pub(super) fn choose(
     tile_request: TileRequest,
     caps: &Caps,
     options: &PlanOptions,
@@ -27,6 +28,8 @@ pub(in crate::plan) fn choose(
                     tiling,
                     vec8,
                     key_loop: key_loop && matches!(strategy, Strategy::Subgroup { .. }),
+                    busy: None,
+                    is_tuned: false,
                     declined,
                 });
             }
@@ -53,6 +56,8 @@ pub(in crate::plan) fn choose(
             tiling,
             vec8,
             key_loop: false,
+            busy: None,
+            is_tuned: false,
             declined,
         }),
         Err(reason) => Err(Error::Strategy {
@@ -86,6 +91,22 @@ pub(in crate::plan) fn vec8_loads(
     let reason = "the device was requested without Features::SHADER_INT64, \
                   which wgpu_attention::wanted() names where it helps";
     let helps = caps.class == AdapterClass::Cpu && caps.lanes >= 8;
+    if let Some(quirk) = caps.broken(Property::Loads64) {
+        let reason = quirk.to_string();
+        if options.vec8 == Some(true) {
+            return Err(Error::Strategy {
+                strategy: "64-bit loads",
+                reason,
+            });
+        }
+        if helps {
+            declined.push(Declined {
+                path: "64-bit loads",
+                reason,
+            });
+        }
+        return Ok(false);
+    }
     match options.vec8 {
         Some(true) if !caps.int64 => Err(Error::Strategy {
             strategy: "64-bit loads",
@@ -118,6 +139,9 @@ fn subgroup(
             "the device has no subgroups".into()
         });
     };
+    if let Some(quirk) = caps.broken(Property::Subgroups) {
+        return Err(quirk.to_string());
+    }
     let width = options.width.unwrap_or(min);
     if !width.is_power_of_two() || !(4..=128).contains(&width) || width > min {
         return Err(format!(
@@ -143,19 +167,23 @@ fn subgroup(
     Ok((strategy, tiling))
 }
 
-/// Words of a long row that an invocation holds. A thread of a GPU has 255 registers at most, and SwiftShader's compiler
-/// takes minutes and gigabytes for 256.
+/// Words of a long row that an invocation holds: a thread of a GPU has 255 registers at most.
 pub(super) const MOST_WORDS: u32 = 160;
 
 /// Why the lanes of a cluster, four to sixteen, are too few for a long row, which more invocations share in workgroup
-/// memory. Lavapipe's registers are memory.
+/// memory. A software adapter's registers are memory; what its compiler cannot cope with is a quirk.
 fn too_long(tile_request: TileRequest, width: u32, caps: &Caps) -> Option<String> {
     let lanes = width.min(16);
     let words = tile_request.channels.div_ceil(lanes);
-    let is_lavapipe = caps.class == AdapterClass::Cpu && width >= 8;
-    let too_long = tile_request.is_wide() && !is_lavapipe && words > MOST_WORDS;
-    too_long.then(|| {
-        format!("each of {lanes} lanes would hold {words} words of a row; allowed are {MOST_WORDS}")
+    let (most, whose) = match (caps.row_words(), caps.class) {
+        (Some((most, quirk)), _) => (most, format!("; {quirk}")),
+        (None, AdapterClass::Cpu) => return None,
+        (None, AdapterClass::Integrated | AdapterClass::Discrete) => (MOST_WORDS, String::new()),
+    };
+    (tile_request.is_wide() && words > most).then(|| {
+        format!(
+            "each of {lanes} lanes would hold {words} words of a row; allowed are {most}{whose}"
+        )
     })
 }
 
