@@ -90,7 +90,7 @@ pub struct Caps {
     /// `max_compute_workgroups_per_dimension`
     pub workgroups_per_dimension: u32,
     /// Loop iterations after which an invocation stops, silently: lavapipe and other LLVM-based software adapters
-    /// count all loops of an invocation together. [`Self::of`] takes it from the quirks.
+    /// count all loops of an invocation together. `Caps::of` takes it from the quirks.
     pub iterations: Option<u64>,
     /// What is known to be broken on the adapter. Plans decline it; a row that is left out is not.
     pub quirks: Vec<Quirk>,

@@ -68,7 +68,7 @@ impl fmt::Display for AdapterId {
             .collect();
         match told.as_slice() {
             [] => f.write_str("an unknown adapter"),
-            [name, rest @ ..] if rest.is_empty() => f.write_str(name),
+            [name] => f.write_str(name),
             [name, rest @ ..] => write!(f, "{name} ({})", rest.join(" ")),
         }
     }

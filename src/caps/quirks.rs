@@ -1,6 +1,6 @@
 //! What is known to be broken, as data: whose fault, in which drivers, what plans keep away from, and who found it.
 //!
-//! [`Caps::of`](super::Caps::of) matches [`KNOWN`] against the adapter and keeps the rows in
+//! `Caps::of` matches [`KNOWN`] against the adapter and keeps the rows in
 //! [`Caps::quirks`](super::Caps::quirks); plans decline what a row names, with the row as the reason. A row for something
 //! that is found in the field can be added by [`Caps::with_quirks`](super::Caps::with_quirks) without a new version of the
 //! library. What is only slower somewhere is no quirk: that is in the tables of tiles, or in a [`crate::Tuning`].

@@ -29,7 +29,8 @@ pub struct DoctorArgs {
     #[arg(long, value_name = "FILE.json", num_args = 0..=1, default_missing_value = "attend-doctor.json", conflicts_with_all = ["input", "random"])]
     pub doctor: Option<PathBuf>,
     /// Seconds of --doctor, about
-    #[arg(long, value_name = "N", requires = "doctor", default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    // Where it conflicts with what is there, clap waives that it needs --doctor.
+    #[arg(long, value_name = "N", requires = "doctor", conflicts_with_all = ["input", "random"], default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=86_400))]
     pub seconds: u32,
 }
 
@@ -88,7 +89,7 @@ pub fn run(file: &Path, seconds: u32, wanted: Option<&str>) -> Result<()> {
 /// Runs a case; a panic of a driver's front end is a fault like others.
 fn one(gpu: &Gpu, case: &Case, report: &mut Report) {
     let result = catch_unwind(AssertUnwindSafe(|| check::run(gpu, case)));
-    let fault = |what: String| Fault::new(case, what);
+    let fault = |what: String| Fault::new(gpu, case, what);
     match result {
         Ok(Ok(Accuracy { error, allowed })) if error <= allowed => report.right += 1,
         Ok(Ok(Accuracy { error, allowed })) => report.faults.push(fault(format!(

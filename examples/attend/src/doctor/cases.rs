@@ -9,7 +9,7 @@ use wgpu_attention::problem::{
     BlockGrid, BlockMask, DenseMask, Lengths, Operand, Pattern, Position, Segments, Values,
     alibi_slopes,
 };
-use wgpu_attention::{Element, Layout, Mask, PlanOptions, Problem, Shape};
+use wgpu_attention::{Backward, Element, Layout, Mask, Plan, PlanOptions, Problem, Result, Shape};
 
 use crate::device::Gpu;
 
@@ -142,6 +142,22 @@ fn case(
             .with_strategy(strategy)
             .with_decode(decode),
     })
+}
+
+impl Case {
+    /// How the device computes it.
+    pub fn plan(&self, gpu: &Gpu) -> Result<Plan> {
+        let attention = &gpu.attention;
+        match self.kind {
+            Kind::Prefill | Kind::Decode => attention.plan_with(&self.problem, &self.options),
+            Kind::Gradient => attention.plan_backward_with(&self.backward(), &self.options),
+        }
+    }
+
+    /// Its gradients, in f32.
+    pub fn backward(&self) -> Backward {
+        Backward::new(self.problem.clone(), Element::F32)
+    }
 }
 
 impl Feature {

@@ -2,7 +2,7 @@
 
 use wgpu_attention::problem::Operand;
 use wgpu_attention::reference::{self, Bias, Tensors};
-use wgpu_attention::{Backward, Element, Host, Outputs, Plan, Result, Role};
+use wgpu_attention::{Element, Host, Outputs, Plan, Result, Role};
 
 use crate::device::Gpu;
 
@@ -85,23 +85,20 @@ pub fn run(gpu: &Gpu, case: &Case) -> Result<Accuracy> {
         host = host.with(Role::Bias, bytes);
     }
     if case.kind != Kind::Gradient {
-        let plan = gpu.attention.plan_with(problem, &case.options)?;
-        let outputs = run_plan(gpu, &plan, &host)?;
+        let outputs = run_plan(gpu, &case.plan(gpu)?, &host)?;
         let o = tensor::decode(problem.o.element, &outputs.o);
         let lse: Vec<f64> = outputs.lse.iter().map(|&x| x.into()).collect();
         let o = Accuracy::of(problem.o.element, &o, &expected.o);
         return Ok(o.worst(Accuracy::of(Element::F32, &lse, &expected.lse)));
     }
-    let backward = Backward::new(problem.clone(), Element::F32);
-    let plan = gpu.attention.plan_backward_with(&backward, &case.options)?;
-    let (d_o, d_o_values) = stored(&backward.d_o, queries, shape.value_dim, 5);
+    let (d_o, d_o_values) = stored(&case.backward().d_o, queries, shape.value_dim, 5);
     let o = tensor::encode(Element::F32, &expected.o);
     let lse = tensor::encode(Element::F32, &expected.lse);
     let host = host
         .with(Role::O, &o)
         .with(Role::Lse, &lse)
         .with(Role::DO, &d_o);
-    let outputs = run_plan(gpu, &plan, &host)?;
+    let outputs = run_plan(gpu, &case.plan(gpu)?, &host)?;
     let expected = reference::backward(problem, &tensors, &d_o_values, None);
     let of = |role, expected: &[f64]| {
         let bytes = outputs.others.get(&role).map_or(&[][..], |bytes| bytes);

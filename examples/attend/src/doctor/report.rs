@@ -45,21 +45,29 @@ struct Adapter {
 #[derive(Serialize)]
 pub struct Fault {
     case: String,
+    /// The kernels of its plan, where it has one.
+    kernels: Vec<String>,
     what: String,
 }
 
 impl Fault {
-    pub fn new(case: &Case, what: String) -> Self {
+    pub fn new(gpu: &Gpu, case: &Case, what: String) -> Self {
+        let plan = case.plan(gpu);
+        let steps = plan.iter().flat_map(|plan| plan.steps());
         Self {
             case: case.to_string(),
+            kernels: steps.map(|step| step.variant().to_string()).collect(),
             what,
         }
     }
 
     /// Of something that is no case.
     pub fn of(case: &str, what: String) -> Self {
-        let case = case.into();
-        Self { case, what }
+        Self {
+            case: case.into(),
+            kernels: Vec::new(),
+            what,
+        }
     }
 
     pub fn sentence(&self) -> String {

@@ -4,6 +4,7 @@
 mod support;
 
 mod bad_input;
+mod doctor;
 mod golden;
 mod gradients;
 mod messages;

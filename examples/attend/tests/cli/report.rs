@@ -73,6 +73,11 @@ fn plans_need_no_run() {
 fn adapters_are_listed_and_chosen() {
     let list = attend(&["--list"]).succeeded().stdout;
     assert!(list.starts_with("0  "), "{list}");
+    // A software adapter has a row of what is known.
+    assert!(
+        !list.contains("  cpu") || list.contains("known: software-loops: "),
+        "{list}"
+    );
     attend(&["--random", "1,1,1,4,4,8", "--adapter", "0", "--json"]).succeeded();
 }
 
