@@ -5,6 +5,7 @@ use std::sync::Arc;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use wgpu_attention::caps::{AdapterClass, Subgroups};
+use wgpu_attention::internal::{Strategy, Tiles};
 use wgpu_attention::problem::{BlockGrid, BlockMask, Blocks, Pattern};
 use wgpu_attention::{Backward, Caps, Element, Mask, Plan, PlanOptions, Problem, Shape, Tuning};
 
@@ -39,7 +40,7 @@ fn plan(call: usize, caps: &Caps, options: &PlanOptions) -> Plan {
     };
     let blocks = || {
         let problem = problem(160, 32);
-        let grid = BlockGrid::of(32, &problem.shape);
+        let grid = BlockGrid::of(SIDE, &problem.shape);
         let blocks = BlockMask::from_pattern(grid, &Pattern::sliding_window(64, 0));
         problem.with_mask(Mask::default().with_blocks(Blocks::from(blocks.expect("a mask"))))
     };
@@ -56,6 +57,32 @@ fn plan(call: usize, caps: &Caps, options: &PlanOptions) -> Plan {
 }
 
 const CALLS: usize = 5;
+/// Those with blocks, and their side.
+const BLOCKS: [usize; 2] = [2, 4];
+const SIDE: u32 = 32;
+
+/// What the kernels take for granted of their tiles (`shaders/README.md`).
+fn is_legal(tiles: &Tiles, caps: &Caps, blocks: bool) -> bool {
+    let tiling = tiles.tiling;
+    let (keys, lanes) = (tiling.keys, tiling.lanes_per_row);
+    let all = [tiling.rows, lanes, keys, tiling.tile, tiling.invocations];
+    let rows = tiling.tile_rows();
+    let in_clusters = |width: u32| {
+        let fits = caps.subgroups.is_some_and(|lanes| width <= lanes.min);
+        fits && tiling.invocations % width == 0 && tiling.tile == keys
+    };
+    all.iter().all(|&n| n > 0)
+        && tiling.tile <= 32
+        && tiling.rows <= 16
+        && (!blocks || (SIDE % rows == 0 && SIDE % tiling.tile == 0))
+        && match tiles.strategy {
+            Strategy::Subgroup { width, .. } => {
+                in_clusters(width) && lanes.is_power_of_two() && keys * lanes == width
+            }
+            Strategy::Channels { width, .. } => in_clusters(width) && [keys, lanes] == [width; 2],
+            Strategy::Workgroup => tiling.invocations % lanes == 0 && tiling.tile % keys == 0,
+        }
+}
 
 /// One damage or edit of a text.
 fn damage(text: &str, rng: &mut StdRng) -> String {
@@ -137,6 +164,10 @@ fn every_text_is_refused_or_plans_legally() {
         let options = PlanOptions::default().with_tuning(Arc::new(tuning));
         let plan = plan(*call, caps, &options);
         keeps_limits(&plan, caps).unwrap_or_else(|e| panic!("{e}\n{text}\n{plan}"));
+        for tiles in plan.steps().iter().filter_map(|s| s.variant().tiles()) {
+            let legal = is_legal(&tiles, caps, BLOCKS.contains(call));
+            assert!(legal, "{tiles:?}\n{text}\n{plan}");
+        }
         let has = |part| plan.notes().iter().any(|note| note.contains(part));
         used += u64::from(has("are those of the tuning"));
         left_out += u64::from(has("left out"));
