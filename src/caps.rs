@@ -334,8 +334,9 @@ pub fn wanted(adapter: &wgpu::Adapter) -> (wgpu::Features, wgpu::Limits) {
         max_buffer_size: offered.max_buffer_size,
         ..wgpu::Limits::default()
     };
-    // The last for `Attention::with_pipeline_cache` alone.
-    let mut features = wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE;
+    // The pipeline cache is for `Attention::with_pipeline_cache` alone; by timestamps a call in slices knows its speed.
+    let mut features =
+        wgpu::Features::SUBGROUP | wgpu::Features::PIPELINE_CACHE | wgpu::Features::TIMESTAMP_QUERY;
     // Only software adapters gain by loads of 64 bits.
     features.set(
         wgpu::Features::SHADER_INT64,

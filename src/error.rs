@@ -19,6 +19,16 @@ pub enum Error {
         /// What may stand there.
         allowed: String,
     },
+    /// A feature that the device was requested without.
+    #[error(
+        "{what} needs {feature}, which this device was requested without; request it where the adapter has it"
+    )]
+    NotGranted {
+        /// What was asked for.
+        what: &'static str,
+        /// The feature of wgpu's.
+        feature: &'static str,
+    },
     /// A number out of its range.
     #[error("{what} is {actual}; allowed is {allowed}")]
     Number {

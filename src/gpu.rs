@@ -7,6 +7,7 @@ mod buffers;
 pub(crate) mod cache_frame;
 mod call;
 mod check;
+mod clock;
 mod compile;
 mod constants;
 mod download;
@@ -21,7 +22,9 @@ mod pipeline_cache;
 mod pipelines;
 mod rebuild;
 mod rotary_tables;
+mod run_within;
 mod staging;
+mod timed;
 mod timer;
 mod warm_up;
 #[cfg(not(target_arch = "wasm32"))]
@@ -37,6 +40,8 @@ pub use held::Held;
 pub use host::{Host, Outputs};
 pub use kv_cache::{KvCache, Snapshot};
 pub use operands::Operands;
-pub use warm_up::{Progress, WarmUp};
+pub use run_within::RunWithin;
+pub use timed::{StepTime, Timed};
 #[cfg(not(target_arch = "wasm32"))]
 pub use tune::{Trial, TrialOutcome};
+pub use warm_up::{Progress, WarmUp};

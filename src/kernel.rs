@@ -246,6 +246,7 @@ impl Variant {
     ///
     /// [`Error::Compose`] where `mods` is missing, or a module of the crate's is at fault.
     pub fn compose(&self, mods: Option<&ModText>) -> Result<Shader> {
+        let _span = tracing::debug_span!("compose", variant = %self).entered();
         let mut source = self.source();
         if self.uses_mods() {
             let text = mods.ok_or_else(|| {

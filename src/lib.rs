@@ -89,12 +89,13 @@ pub use caps::wanted;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
 pub use gpu::{
-    Attention, Call, Held, Host, KvCache, Operands, Outputs, Progress, Snapshot, WarmUp, download,
+    Attention, Call, Held, Host, KvCache, Operands, Outputs, Progress, RunWithin, Snapshot,
+    StepTime, Timed, WarmUp, download,
 };
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use gpu::{Trial, TrialOutcome};
 pub use kernel::Tiling;
-pub use plan::{Plan, PlanOptions};
+pub use plan::{Budget, Plan, PlanOptions};
 pub use problem::{Element, Layout, Mask, Problem, Role, Shape};
 pub use tuning::Tuning;
 /// The version of wgpu whose handles this crate takes.
@@ -109,5 +110,6 @@ pub mod internal {
     #[cfg(feature = "wgpu")]
     pub use crate::gpu::cache_frame::{framed, unframed};
     pub use crate::kernel::*;
+    pub use crate::plan::{Load, Pace, Slicer};
     pub use crate::shader::*;
 }

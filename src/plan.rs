@@ -3,6 +3,7 @@
 
 mod attention;
 mod backward;
+mod budget;
 mod builder;
 mod check;
 mod cost;
@@ -12,20 +13,29 @@ mod forward;
 mod limits;
 mod operation;
 mod options;
+mod pace;
 mod parts;
 #[cfg(feature = "wgpu")]
 mod reset;
 mod schedule;
+mod scratch;
+mod slices;
 mod sparse;
 mod step;
 mod tiles;
 mod view;
 
+pub use budget::Budget;
 pub use check::{Allowed, Check};
 pub use cost::Cost;
 pub use operation::{TableNeed, TableRows};
 pub use options::{PlanOptions, RotateWhere, StrategyKind};
+#[doc(hidden)]
+pub use pace::Pace;
 pub use schedule::{Interval, Schedule};
+#[doc(hidden)]
+pub use slices::{Load, Slicer};
+pub use slices::{Piece, Slice};
 pub use step::Step;
 #[doc(hidden)]
 pub use step::{Binding, Bindings, Slot};
@@ -125,50 +135,70 @@ pub struct Plan {
 impl Plan {
     /// Plans one attention call.
     pub fn attention(problem: &Problem, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "attention").entered();
         problem.validate()?;
         options.validate()?;
         caps.validate()?;
-        tuned(options, |options| {
-            forward::plan(problem, caps, options)?.within_limits()
-        })
+        let plan = |options: &PlanOptions| {
+            tuned(options, |options| {
+                forward::plan(problem, caps, options)?.within_limits()
+            })
+        };
+        scratch::bounded(options, problem.shape.q_len, plan)
     }
 
     /// Plans the backward pass of an attention call.
     pub fn backward(backward: &Backward, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "backward").entered();
         backward.validate()?;
         options.validate()?;
         caps.validate()?;
-        tuned(options, |options| {
-            backward::plan(backward, caps, options)?.within_limits()
-        })
+        let plan = |options: &PlanOptions| {
+            tuned(options, |options| {
+                backward::plan(backward, caps, options)?.within_limits()
+            })
+        };
+        scratch::bounded(options, backward.problem.shape.q_len, plan)
     }
 
     /// Plans the merge of partial results.
     pub fn merge(merge: &Merge, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "merge").entered();
         options.validate_without_tiles("a merge", false)?;
         caps.validate()?;
-        operation::merge(merge, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            operation::merge(merge, caps, options)?.within_limits()
+        })
     }
 
     /// Plans a rotation of rows by their positions, as an operation of its own.
     pub fn rotation(rotation: &Rotation, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "rotation").entered();
         options.validate_without_tiles("a rotation", true)?;
         caps.validate()?;
-        operation::rotate(rotation, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            operation::rotate(rotation, caps, options)?.within_limits()
+        })
     }
 
     /// Plans writing new keys and values into a cache.
     pub fn append(append: &KvAppend, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "append").entered();
         options.validate_without_tiles("an append", true)?;
         caps.validate()?;
-        operation::append(append, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            operation::append(append, caps, options)?.within_limits()
+        })
     }
 
     /// Plans adding a table's rows to embeddings by position.
     pub fn embedding(embedding: &Embedding, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "embedding").entered();
         options.validate_without_tiles("an embedding", false)?;
         caps.validate()?;
-        operation::embed(embedding, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            operation::embed(embedding, caps, options)?.within_limits()
+        })
     }
 
     /// Plans storing rows with their scales.
@@ -177,16 +207,22 @@ impl Plan {
         caps: &Caps,
         options: &PlanOptions,
     ) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "quantization").entered();
         options.validate_without_tiles("a quantization", false)?;
         caps.validate()?;
-        operation::quantize(quantization, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            operation::quantize(quantization, caps, options)?.within_limits()
+        })
     }
 
     /// Plans the block lists of a mask_mod.
     pub fn scan(scan: &BlockScan, caps: &Caps, options: &PlanOptions) -> Result<Self> {
+        let _span = tracing::debug_span!("plan", task = "scan").entered();
         options.validate_without_tiles("a scan of blocks", false)?;
         caps.validate()?;
-        sparse::scan(scan, caps, options)?.within_limits()
+        scratch::bounded(options, 1, |options| {
+            sparse::scan(scan, caps, options)?.within_limits()
+        })
     }
 
     /// The same task with outputs that share a buffer with another operand.

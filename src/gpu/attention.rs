@@ -11,6 +11,7 @@ use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization,
 use crate::tuning::Tuning;
 
 use super::call::{Call, Shared};
+use super::clock::Clock;
 use super::operands::Operands;
 use super::pipelines::Pipelines;
 use super::warm_up::{Wanted, WarmUp};
@@ -178,6 +179,10 @@ impl Attention {
     /// [`crate::Error::DeviceLost`], [`crate::Error::ForeignQueue`], and what a compiler refuses.
     pub fn warm_up(&self, queue: &wgpu::Queue, plans: &[Plan]) -> WarmUp {
         WarmUp::new(self, queue, Wanted::of(plans, &self.caps))
+    }
+
+    pub(super) fn clock(&self) -> &Clock {
+        &self.shared.clock
     }
 
     /// What came of a call matters no more where the device is lost.

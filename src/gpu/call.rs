@@ -1,15 +1,18 @@
 //! A prepared call: buffers bound, parameters staged, ready to record, as often as one likes.
 
+mod pieces;
+
 use std::ops::Range;
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::plan::{AuxCopy, Check, CopyOut, Plan, Slot};
+use crate::plan::{AuxCopy, Check, Plan, Slot};
 use crate::problem::Role;
 
 use super::arena::{Arena, Scratch};
 use super::binding::{Parameters, bind_step};
 use super::buffers::scoped;
+use super::clock::Clock;
 use super::compile::Pipeline;
 use super::constants::{Constants, ConstantsArena};
 use super::handles::{blame, rehearse};
@@ -32,6 +35,8 @@ struct Bound {
     pipeline: Arc<Pipeline>,
     group: wgpu::BindGroup,
     grid: [u32; 3],
+    /// The word of the parameters where its work begins, where its shader reads that.
+    work_at: Option<u32>,
 }
 
 /// Buffers bound and parameters staged. Recording it touches nothing but the encoder; it can be recorded again, as
@@ -149,21 +154,12 @@ impl Call {
         if steps.start >= end {
             return;
         }
+        let _span = tracing::debug_span!("encode", steps = end - steps.start).entered();
         if steps.start == 0 {
-            self.encode_values(encoder);
-        }
-        for (buffer, copy) in &self.copies {
-            if copy.out.is_none() && steps.start == 0 {
-                copy.record(encoder, buffer, &self.aux);
-            }
+            self.encode_before(encoder);
         }
         self.encode_pass(encoder, steps.start..end);
-        for (buffer, copy) in &self.copies {
-            let is_due = |out: CopyOut| steps.start < out.after && out.after <= end;
-            if copy.out.is_some_and(is_due) {
-                copy.record(encoder, buffer, &self.aux);
-            }
-        }
+        self.encode_after(encoder, steps.start..end);
     }
 
     /// Gives the call other lengths, in place of those of `Lengths::Host`: what is recorded from now on computes with
@@ -233,9 +229,7 @@ impl Call {
             timestamp_writes: None,
         });
         for step in &self.steps[steps] {
-            pass.set_pipeline(&step.pipeline.pipeline);
-            pass.set_bind_group(0, &step.group, &[]);
-            pass.dispatch_workgroups(step.grid[0], step.grid[1], step.grid[2]);
+            step.dispatch(&mut pass, step.grid);
         }
     }
 }
@@ -278,6 +272,7 @@ pub(super) struct Shared {
     /// Bytes of caches.
     pub caches: Count,
     pub liveness: Liveness,
+    pub clock: Clock,
 }
 
 /// What steps bind.
@@ -312,8 +307,11 @@ fn bind(
     let mut steps = Vec::with_capacity(compiled.len());
     for (n, (step, pipeline)) in plan.steps().iter().zip(compiled).enumerate() {
         let params = params.of(n, &buffers.constants.params);
+        let work = step.params.offset_of("work", &pipeline.groups);
+        let work_at = work.map(|at| ((params.offset + at) / 4) as u32);
         let group = bind_step(device, &pipeline, step, params, |slot| buffers.of(slot))?;
         steps.push(Bound {
+            work_at,
             pipeline,
             group,
             grid: step.grid,

@@ -74,10 +74,23 @@ async fn copied(
     Ok(mapped.map_err(|_| Error::DeviceLost)?.to_vec())
 }
 
+/// Waits until all that was submitted is done.
+pub(super) async fn completed(device: &wgpu::Device, queue: &wgpu::Queue) -> Result<()> {
+    let (sender, mapped) = oneshot::channel();
+    queue.on_submitted_work_done(move || {
+        let _ = sender.send(Ok(()));
+    });
+    Mapping {
+        device: device.clone(),
+        mapped,
+    }
+    .await
+}
+
 /// Waits for a mapping without blocking.
-struct Mapping {
-    device: wgpu::Device,
-    mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
+pub(super) struct Mapping {
+    pub device: wgpu::Device,
+    pub mapped: oneshot::Receiver<Result<(), wgpu::BufferAsyncError>>,
 }
 
 impl Future for Mapping {

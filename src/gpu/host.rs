@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::plan::Plan;
+use crate::plan::{Budget, Plan};
 use crate::problem::Role;
 
 use super::attention::Attention;
 use super::buffers::scoped;
 use super::call::FEWER_BYTES;
-use super::download::download;
+use super::download::{completed, download};
 use super::handles::check_queue;
 use super::operands::Operands;
 
@@ -48,7 +48,7 @@ pub struct Outputs {
 }
 
 impl Attention {
-    /// Uploads, runs and downloads. The future never blocks its thread: it polls the device when it is polled, and a
+    /// Uploads, runs (in submits of a quarter of a second at the most, as far as the device is known) and downloads. The future never blocks its thread: it polls the device when it is polled, and a
     /// timer wakes it in between.
     pub async fn run(&self, queue: &wgpu::Queue, plan: &Plan, host: &Host<'_>) -> Result<Outputs> {
         check_queue(self.device(), queue)?;
@@ -70,13 +70,21 @@ impl Attention {
         for (role, buffer) in &buffers {
             operands = operands.with(*role, buffer);
         }
-        let call = self.prepare(plan, &operands).await?;
-        scoped(device, "running the call", || {
-            let mut encoder = device.create_command_encoder(&Default::default());
-            call.encode(&mut encoder);
-            queue.submit([encoder.finish()]);
-        })
-        .await?;
+        let mut call = self.prepare(plan, &operands).await?;
+        // No submit takes long enough for a driver's watchdog.
+        let mut run = call.run_within(queue, Budget::SUBMIT);
+        loop {
+            scoped(device, "running the call", || {
+                let mut encoder = device.create_command_encoder(&Default::default());
+                run.encode_next(&mut encoder);
+                queue.submit([encoder.finish()]);
+            })
+            .await?;
+            if run.is_done() {
+                break;
+            }
+            completed(device, queue).await?;
+        }
         let mut outputs = Outputs::default();
         for need in plan.requirements().iter().filter(|need| need.output) {
             let Some(buffer) = buffers.get(&need.role) else {

@@ -11,6 +11,7 @@ impl Attention {
     /// to be made anew. The second is a future that compiles there what is compiled here, the kernels used last first; calls may be
     /// prepared before and beside it.
     ///
+    /// A tuning ([`Self::with_tuning`]) comes along; on another adapter plans leave it out and say so.
     /// What the new device cannot run is left out; plans made for more than it has are refused as ever. Give it what the driver
     /// kept ([`Self::with_pipeline_cache`]) before the future is polled.
     pub fn rebuild(&self, device: &wgpu::Device, queue: &wgpu::Queue) -> (Self, WarmUp) {
@@ -19,6 +20,7 @@ impl Attention {
             Some(claimed) if claimed.check_within(&own).is_ok() => Self::claiming(device, claimed),
             _ => Self::new(device),
         };
+        let attention = attention.with_tuning(self.tuning().cloned());
         let caps = attention.caps();
         let mut wanted = Wanted::default();
         let kept = self.pipelines().keys().into_iter().rev();

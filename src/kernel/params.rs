@@ -317,6 +317,15 @@ impl Params {
         bytes
     }
 
+    /// Where a group lies in those bytes.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn offset_of(&self, name: &str, groups: &[&Group]) -> Option<u64> {
+        let n = groups.iter().position(|group| group.name == name)?;
+        let before = self.bytes(&groups[..=n]).len();
+        let own = self.bytes_of(name).len().next_multiple_of(GROUP_ALIGNMENT);
+        Some((before - own) as u64)
+    }
+
     /// What a problem says of itself; where its tensors lie and which part a step computes comes later.
     pub fn of(problem: &Problem) -> Self {
         let (shape, mask, slice) = (&problem.shape, &problem.mask, problem.slice());

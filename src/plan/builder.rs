@@ -16,6 +16,7 @@ use super::limits::{
     MOST_AUX_BYTES, SMALL_OPERANDS, binding_limit, check_binding, check_buffer, check_iterations,
     check_steps, product,
 };
+use super::pace::workgroup_flops_in;
 use super::step::Bindings;
 use super::tiles::Asked;
 use super::view::{LEAST_SCRATCH, Rows, View};
@@ -77,6 +78,19 @@ impl<'a> PlanBuilder<'a> {
     /// FLOPs of products that a step has at the most.
     pub fn step_flops(&self) -> u64 {
         (step_flops(self.caps.class) / self.load).max(1)
+    }
+
+    /// FLOPs of products that a workgroup has at the most, which are no more than a slice has.
+    pub fn workgroup_flops(&self) -> u64 {
+        let most = self.step_flops();
+        match self.options.within {
+            None => most,
+            // A few of them, so that a slice may end about where its time does.
+            Some(budget) => {
+                let flops = workgroup_flops_in(self.caps.class, budget.seconds() / 4.0);
+                (flops / self.load).clamp(1, most)
+            }
+        }
     }
 
     pub fn finish(self, task: Task) -> Plan {
@@ -385,6 +399,7 @@ impl<'a> PlanBuilder<'a> {
             variant: Sequences.into(),
             bindings: vec![("small", self.nothing())],
             params,
+            items: 0,
             grid: [1, 1, 1],
             cost: Cost {
                 read_bytes: 2 * bytes,
@@ -456,6 +471,7 @@ impl<'a> PlanBuilder<'a> {
             variant: variant.into(),
             bindings,
             params,
+            items: ROW_KERNEL_INVOCATIONS,
             grid,
             cost,
         })

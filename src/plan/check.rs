@@ -279,6 +279,7 @@ impl Check {
                 p.x = Strides::of(&self.layout);
                 p.x.start = ((start - offset) / 4) as u32;
             }),
+            items: 0,
             grid: [x, groups.div_ceil(x.max(1)), 1],
             cost: super::Cost {
                 read_bytes: u64::from(self.words) * 4,

@@ -2,7 +2,9 @@
 
 use crate::caps::AdapterClass;
 
+use super::budget::Budget;
 use super::dispatch::TileCounts;
+use super::pace::flops_in;
 
 /// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -67,12 +69,7 @@ impl<'a, F: Fn(u32, u32, u32) -> Cost> PerHead<'a, F> {
     }
 }
 
-/// FLOPs of a step at the most: about half a second on lavapipe (37 to 72 GFLOP/s measured) and on a small integrated GPU,
-/// well under the 2 s after which Windows and amdgpu reset a device.
+/// FLOPs of a step at the most: what a device of this class is taken to do in the time of a submit.
 pub(super) fn step_flops(class: AdapterClass) -> u64 {
-    match class {
-        AdapterClass::Cpu => 20_000_000_000,
-        AdapterClass::Integrated => 50_000_000_000,
-        AdapterClass::Discrete => 500_000_000_000,
-    }
+    flops_in(class, Budget::SUBMIT.seconds())
 }

@@ -193,6 +193,7 @@ pub(super) fn push(
             p.work.begin = work.start as u32;
             p.work.end = work.end as u32;
         }),
+        items: 1,
         grid,
         cost,
     })

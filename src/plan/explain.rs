@@ -1,18 +1,24 @@
 //! The explanation of a plan for people.
 
 use std::fmt;
+use std::time::Duration;
 
 use crate::problem::Position;
 use crate::task::Task;
 
+use super::budget::Budget;
 use super::{Plan, Step};
+
+/// Slices that are counted for an explanation: some milliseconds.
+const MOST_SLICES_COUNTED: u64 = 100_000;
 
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.task(f)?;
         self.explain_rotation(f)?;
-        for (n, step) in self.steps.iter().enumerate() {
-            step.explain(n + 1, f)?;
+        let times = self.expected_times();
+        for (n, (step, time)) in self.steps.iter().zip(&times).enumerate() {
+            step.explain(n + 1, *time, f)?;
         }
         if self.steps.is_empty() {
             writeln!(f, "  nothing to compute")?;
@@ -28,6 +34,7 @@ impl fmt::Display for Plan {
             Bytes(cost.written_bytes),
             Bytes(self.scratch_bytes()),
         )?;
+        self.explain_slices(f)?;
         for note in &self.notes {
             writeln!(f, "  note: {note}")?;
         }
@@ -66,6 +73,29 @@ impl Plan {
             Some(said) => writeln!(f, "  config: {said}"),
             None => Ok(()),
         }
+    }
+
+    /// In how many submits of which time it is expected to run.
+    fn explain_slices(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let budget = self.options.within.unwrap_or(Budget::SUBMIT);
+        let (mut slicer, pace) = self.supposed();
+        let (mut count, mut longest) = (0, Duration::ZERO);
+        while let Some(slice) = slicer.next(budget, &pace) {
+            if count == MOST_SLICES_COUNTED {
+                break;
+            }
+            count += 1;
+            longest = longest.max(slice.expected);
+        }
+        let over = if slicer.is_done() { "" } else { "more than " };
+        let all: Duration = self.expected_times().iter().sum();
+        writeln!(
+            f,
+            "  expected, until this device is measured: {} in {over}{} of {} at the most, {budget} being allowed",
+            Time(all.as_secs_f64()),
+            Counted(count, "slice"),
+            Time(longest.as_secs_f64()),
+        )
     }
 
     fn task(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -164,7 +194,7 @@ impl Step {
             .map_or(String::new(), |tiles| tiles.strategy.to_string())
     }
 
-    fn explain(&self, n: usize, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    fn explain(&self, n: usize, time: Duration, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [x, y, _] = self.grid;
         let c = &self.cost;
         writeln!(f, "  {n}. {}: {}", self.variant, self.tiles())?;
@@ -184,10 +214,11 @@ impl Step {
         }
         writeln!(
             f,
-            ", {}, {} read, {} written",
+            ", {}, {} read, {} written, {}",
             Flops(c.flops),
             Bytes(c.read_bytes),
-            Bytes(c.written_bytes)
+            Bytes(c.written_bytes),
+            Time(time.as_secs_f64())
         )
     }
 }
@@ -231,5 +262,18 @@ impl fmt::Display for Flops {
         }
         let digits = if unit > 0 { 2 } else { 0 };
         write!(f, "{x:.digits$} {}", units[unit])
+    }
+}
+
+/// Seconds in a unit that leaves digits before the point.
+pub(super) struct Time(pub f64);
+
+impl fmt::Display for Time {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            s if s >= 1.0 => write!(f, "{s:.2} s"),
+            s if s >= 1e-3 => write!(f, "{:.1} ms", s * 1e3),
+            s => write!(f, "{:.0} us", s * 1e6),
+        }
     }
 }

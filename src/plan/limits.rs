@@ -20,7 +20,7 @@ const UNCUT: &str = "this is its least part, after cuts over batches, heads, que
 pub(super) const SMALL_OPERANDS: &str = "the small operands together";
 /// The host holds them, and uploads them with every call.
 pub(super) const MOST_AUX_BYTES: u64 = 1 << 30;
-/// Steps of a plan: each is about a kilobyte here, and 20 GFLOP or more where it is cut for its work.
+/// Steps of a plan: each is about a kilobyte here, and 10 GFLOP or more where it is cut for its work.
 const MOST_STEPS: u64 = 1 << 18;
 /// Seconds of counting. A million keys in 64 parts are a sixteenth of it.
 const MOST_COUNTED: u64 = 1 << 30;

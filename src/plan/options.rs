@@ -6,6 +6,8 @@ use crate::error::{Error, Result};
 use crate::kernel::Tiling;
 use crate::tuning::Tuning;
 
+use super::budget::Budget;
+
 /// The strategies by name, for a caller that wants a certain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StrategyKind {
@@ -40,6 +42,12 @@ pub struct PlanOptions {
     pub decode: Option<bool>,
     /// Query rows of a step at the most, at least 1.
     pub slice_rows: Option<u32>,
+    /// The time that `Call::run_within` will be given: keys (and the queries of gradients) are split so that no workgroup
+    /// alone is taken to need longer.
+    pub within: Option<Budget>,
+    /// Bytes that the call may allocate beside the operands ([`crate::Plan::scratch_bytes`]): where a plan takes more it goes by fewer
+    /// rows at a time, then by fewer splits; an error with the least where that is not enough.
+    pub max_scratch: Option<u64>,
     /// Where q and k are rotated.
     pub rotate: Option<RotateWhere>,
     /// Loads 64 bits at a time, where rows are whole vec8s of channels.
@@ -64,6 +72,8 @@ setters! {
         with_splits(splits?: u32);
         with_decode(decode?: bool);
         with_slice_rows(slice_rows?: u32);
+        with_within(within?: Budget);
+        with_max_scratch(max_scratch?: u64);
         with_rotate(rotate?: RotateWhere);
         with_vec8(vec8?: bool);
         with_key_loop(key_loop?: bool);
@@ -122,6 +132,7 @@ impl PlanOptions {
             ("decode", self.decode.is_some()),
             ("splits", self.splits.is_some()),
             ("slice_rows", self.slice_rows.is_some()),
+            ("within", self.within.is_some()),
             ("rotate", self.rotate.is_some()),
             ("vec8", self.vec8.is_some() && !vec8),
             ("key_loop", self.key_loop.is_some()),

@@ -41,6 +41,8 @@ pub struct Step {
     pub(crate) variant: Variant,
     pub(crate) bindings: Bindings,
     pub(crate) params: Params,
+    /// Numbers of `params.work` that a workgroup takes; 0 of a step that is not cut.
+    pub(crate) items: u32,
     /// Workgroups.
     pub grid: [u32; 3],
     /// What it costs.

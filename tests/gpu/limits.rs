@@ -21,6 +21,8 @@ fn a_device_requested_without_any_wish() {
     let gpu = Gpu::least();
     let caps = gpu.attention.caps().clone();
     let least = Caps::BASELINE
+        .with_adapter(caps.adapter.clone())
+        .with_quirks(caps.quirks.clone())
         .with_class(caps.class)
         .with_iterations(caps.iterations)
         .with_subgroups_offered(caps.subgroups_offered)

@@ -34,6 +34,7 @@ mod quirks;
 mod ragged;
 mod ranges;
 mod reference;
+mod slices;
 mod sparse;
 mod speculative;
 mod splits;

@@ -2,16 +2,11 @@
 
 use std::cell::Cell;
 use std::collections::BTreeMap;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures::channel::oneshot;
-
 use crate::caps::Caps;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::plan::{Plan, PlanOptions};
 use crate::problem::Role;
 use crate::tuning::Tuning;
@@ -19,9 +14,8 @@ use crate::tuning::Tuning;
 use super::super::attention::Attention;
 use super::super::buffers::scoped;
 use super::super::call::Call;
-use super::super::download::download;
+use super::super::download::{completed, download};
 use super::super::operands::Operands;
-use super::super::timer::wake_soon;
 use super::TrialOutcome;
 use super::inputs::{draw, is_same_answer};
 
@@ -151,7 +145,6 @@ impl<'a> Bench<'a> {
     /// The time of one run of so many in a submission.
     async fn run(&self, candidate: &Candidate, repeats: u32) -> Result<Duration> {
         let device = self.attention.device();
-        let (sender, done) = oneshot::channel();
         let start = scoped(device, "measuring a call", || {
             let mut encoder = device.create_command_encoder(&Default::default());
             for _ in 0..repeats {
@@ -160,18 +153,10 @@ impl<'a> Bench<'a> {
             let commands = encoder.finish();
             let start = Instant::now();
             self.queue.submit([commands]);
-            self.queue.on_submitted_work_done(move || {
-                // The receiver is gone when the future was dropped half-way.
-                let _ = sender.send(());
-            });
             start
         })
         .await?;
-        Done {
-            device: device.clone(),
-            done,
-        }
-        .await?;
+        completed(device, self.queue).await?;
         Ok(start.elapsed() / repeats)
     }
 
@@ -210,31 +195,5 @@ impl<'a> Bench<'a> {
             self.queue.write_buffer(buffer, 0, bytes);
         })
         .await
-    }
-}
-
-/// Waits for submitted work without blocking.
-struct Done {
-    device: wgpu::Device,
-    done: oneshot::Receiver<()>,
-}
-
-impl Future for Done {
-    type Output = Result<()>;
-
-    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
-        let polled = self.device.poll(wgpu::PollType::Poll);
-        match Pin::new(&mut self.done).poll(context) {
-            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
-            // A lost device drops the callback.
-            Poll::Ready(Err(_)) => return Poll::Ready(Err(Error::DeviceLost)),
-            Poll::Pending => {}
-        }
-        if let Err(error) = polled {
-            let message = error.to_string();
-            return Poll::Ready(Err(Error::Download { message }));
-        }
-        wake_soon(context);
-        Poll::Pending
     }
 }

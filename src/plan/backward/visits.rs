@@ -24,7 +24,7 @@ impl Pass<'_> {
         let tiling = &chosen.tiling;
         let by_flops = match builder.options.splits {
             Some(_) => u64::MAX,
-            None => builder.step_flops() / tile_flops.max(1),
+            None => builder.workgroup_flops() / tile_flops.max(1),
         };
         let iterations = tiles::iterations(chosen, self.problem(), builder.caps)?;
         let by_iterations = builder.caps.iterations.map_or(u64::MAX, |cap| {

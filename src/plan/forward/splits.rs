@@ -53,7 +53,7 @@ impl Tiled<'_> {
             most => most,
         };
         let flops = product([visited, pairs, self.pair_flops()]);
-        let heavy = flops.div_ceil(builder.step_flops());
+        let heavy = flops.div_ceil(builder.workgroup_flops());
         let busy = self.chosen.busy.map(u64::from);
         let busy = busy.unwrap_or(busy_workgroups(builder.caps.class));
         let idle = busy.saturating_mul(self.skew(&slice)) / self.workgroups(&slice).max(1);
