@@ -197,8 +197,9 @@ fn device_mask() -> Way {
 /// Bits in a buffer, that of the hidden key in none: key 8 is that of query 0.
 fn tree() -> Way {
     let mut way = Way::new("a tree", 19, |p| p.mask.tree = Some(Tree::Device));
-    let all = !(1_u64 << (HIDDEN + QUERIES - KEYS));
-    way.case.values.tree = Some([all as u32, (all >> 32) as u32].repeat(QUERIES as usize));
+    let all = !(1_u128 << (HIDDEN + QUERIES - KEYS));
+    let words = [0, 32, 64, 96].map(|shift| (all >> shift) as u32);
+    way.case.values.tree = Some(words.repeat(QUERIES as usize));
     way
 }
 

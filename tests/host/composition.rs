@@ -259,7 +259,6 @@ fn median(mut times: Vec<f64>) -> f64 {
     ignore = "naga is many times slower when it is not optimised"
 )]
 fn composing_takes_about_as_long_as_a_fixed_text() {
-    const RUNS: usize = 5;
     let text = reference();
     let timed = |work: &dyn Fn()| {
         let start = Instant::now();
@@ -272,19 +271,21 @@ fn composing_takes_about_as_long_as_a_fixed_text() {
         let mut validator = naga::valid::Validator::new(flags, Default::default());
         validator.validate(&module).expect("valid");
     };
-    let ratio = |variant: &Variant| {
+    let ratio = |variant: &Variant, runs: usize| {
         let own = || {
             let shader = variant.compose(None).expect("composed");
             shader.validate(variant.needs()).expect("valid");
         };
-        median((0..RUNS).map(|_| timed(&own) / timed(&fixed)).collect())
+        median((0..runs).map(|_| timed(&own) / timed(&fixed)).collect())
     };
     let mut variants: Vec<Variant> = default_variants().into_iter().collect();
     variants.extend(crate::support::covering::forward());
     variants.extend(crate::support::covering::backward::all());
     let slow: Vec<String> = variants
         .iter()
-        .map(|variant| (ratio(variant), variant))
+        // Of hundreds of variants some have a median of five that the machine's other work made: more runs tell.
+        .filter(|variant| ratio(variant, 5) > ALLOWED)
+        .map(|variant| (ratio(variant, 31), variant))
         .filter(|(ratio, _)| *ratio > ALLOWED)
         .map(|(ratio, variant)| format!("{ratio:.2} {variant}"))
         .collect();

@@ -1,5 +1,6 @@
 //! Plans of nonsense for devices of nonsense: an error, or a plan within every limit, in bounded time.
 
+mod cached;
 mod caps;
 mod options;
 mod task;
@@ -70,6 +71,7 @@ impl task::Task {
             Self::Merge(x) => Plan::merge(x, caps, options),
             Self::Rotation(x) => Plan::rotation(x, caps, options),
             Self::Embedding(x) => Plan::embedding(x, caps, options),
+            Self::Append(x) => Plan::append(x, caps, options),
             Self::Quantization(x) => Plan::quantization(x, caps, options),
             Self::Scan(x) => Plan::scan(x, caps, options),
         }

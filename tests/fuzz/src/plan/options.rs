@@ -1,7 +1,7 @@
 //! Options that make no sense.
 
 use wgpu_attention::plan::StrategyKind;
-use wgpu_attention::{PlanOptions, Tiling};
+use wgpu_attention::{Budget, PlanOptions, Tiling};
 
 use crate::support::drawn::{self, Draw};
 
@@ -21,6 +21,12 @@ pub fn draw(draw: &mut Draw) -> PlanOptions {
     }
     if draw.rarely() {
         options.slice_rows = Some(draw.absurd());
+    }
+    if draw.rarely() {
+        options.max_scratch = Some(u64::from(draw.absurd()));
+    }
+    if draw.rarely() {
+        options.within = Budget::from_millis(draw.absurd_float()).ok();
     }
     options.vec8 = draw.rarely().then(|| draw.one_in(2));
     options.key_loop = draw.rarely().then(|| draw.one_in(2));

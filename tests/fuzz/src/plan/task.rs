@@ -6,12 +6,13 @@ use wgpu_attention::problem::{
     Shape, Slice, T5, T5Bias, Tree, Values, Window,
 };
 use wgpu_attention::{
-    Backward, BlockScan, Element, Embedding, Merge, Problem, Quantization, Rotation,
+    Backward, BlockScan, Element, Embedding, KvAppend, Merge, Problem, Quantization, Rotation,
 };
 
+use super::cached;
 use crate::support::drawn::{Draw, Extent, case, mask_mod};
 
-const ELEMENTS: [Element; 5] = [
+pub const ELEMENTS: [Element; 5] = [
     Element::F32,
     Element::F16,
     Element::BF16,
@@ -26,6 +27,7 @@ pub enum Task {
     Merge(Merge),
     Rotation(Rotation),
     Embedding(Embedding),
+    Append(KvAppend),
     Quantization(Quantization),
     Scan(BlockScan),
 }
@@ -35,6 +37,7 @@ pub fn draw(draw: &mut Draw) -> Task {
         0..=3 => Task::Attention(problem(draw)),
         4..=6 => Task::Backward(backward(draw)),
         7 => Task::Merge(merge(draw)),
+        8 if draw.one_in(3) => Task::Append(cached::append(draw)),
         8 if draw.one_in(2) => Task::Rotation(rotation(draw)),
         8 if draw.one_in(2) => Task::Embedding(embedding(draw)),
         8 => Task::Quantization(quantization(draw)),
@@ -71,6 +74,9 @@ fn problem(draw: &mut Draw) -> Problem {
         let [a, b, c, d] = [(); 4].map(|()| draw.near(0, 300));
         p.slice = Some(Slice { q: a..b, k: c..d });
     }
+    if draw.rarely() {
+        cached::problem(draw, &mut p);
+    }
     p.mods = draw.one_in(6).then(|| mods(draw));
     p
 }
@@ -92,7 +98,7 @@ fn sizes(draw: &mut Draw, p: &mut Problem) {
     (p.shape, p.q, p.k, p.v, p.o) = (shape, fresh.q, fresh.k, fresh.v, fresh.o);
 }
 
-fn spoil(draw: &mut Draw, operand: &mut Operand) {
+pub fn spoil(draw: &mut Draw, operand: &mut Operand) {
     if draw.one_in(8) {
         operand.layout = draw.absurd_layout(operand.layout);
     }
@@ -175,7 +181,7 @@ fn score(draw: &mut Draw, p: &mut Problem) {
     }
 }
 
-fn rotary(draw: &mut Draw, head_dim: u32) -> Rotary {
+pub fn rotary(draw: &mut Draw, head_dim: u32) -> Rotary {
     let mut rotary = Rotary::new(head_dim);
     if draw.rarely() {
         rotary.dim = draw.absurd();
