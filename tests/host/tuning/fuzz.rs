@@ -69,18 +69,20 @@ fn is_legal(tiles: &Tiles, caps: &Caps, blocks: bool) -> bool {
     let rows = tiling.tile_rows();
     let in_clusters = |width: u32| {
         let fits = caps.subgroups.is_some_and(|lanes| width <= lanes.min);
-        fits && tiling.invocations % width == 0 && tiling.tile == keys
+        fits && tiling.invocations.is_multiple_of(width) && tiling.tile == keys
     };
     all.iter().all(|&n| n > 0)
         && tiling.tile <= 32
         && tiling.rows <= 16
-        && (!blocks || (SIDE % rows == 0 && SIDE % tiling.tile == 0))
+        && (!blocks || (SIDE.is_multiple_of(rows) && SIDE.is_multiple_of(tiling.tile)))
         && match tiles.strategy {
             Strategy::Subgroup { width, .. } => {
                 in_clusters(width) && lanes.is_power_of_two() && keys * lanes == width
             }
             Strategy::Channels { width, .. } => in_clusters(width) && [keys, lanes] == [width; 2],
-            Strategy::Workgroup => tiling.invocations % lanes == 0 && tiling.tile % keys == 0,
+            Strategy::Workgroup => {
+                tiling.invocations.is_multiple_of(lanes) && tiling.tile.is_multiple_of(keys)
+            }
         }
 }
 
