@@ -80,7 +80,7 @@ impl<'a> PlanBuilder<'a> {
             None => most,
             // A few of them, so that a slice may end about where its time does.
             Some(budget) => {
-                let flops = workgroup_flops_in(self.caps.class, budget.seconds() / 4.0);
+                let flops = workgroup_flops_in(self.caps.class, budget.seconds() / 2.0);
                 (flops / self.load).clamp(1, most)
             }
         }
