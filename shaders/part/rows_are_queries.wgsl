@@ -45,6 +45,15 @@ fn streamed_row(stream: Stream, j: u32) -> StreamedRow {
 fn head_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return k_load(row.k, chunk, row.rotation); }
 fn value_of_streamed(row: StreamedRow, chunk: u32) -> Chunk { return v_load(row.v, chunk); }
 
+// The row that the invocation with column c has.
+@if(looked_up) fn row_of_column(own: StreamedRow, c: u32) -> StreamedRow {
+    return StreamedRow(word_of_column(own.k, c), word_of_column(own.rotation, c), word_of_column(own.v, c));
+}
+
+// The factors on rows whose chunks come without.
+@if(head_bare) fn head_scale(row: StreamedRow) -> f32 { return k_scale(row.k); }
+@if(value_bare) fn value_scale(row: StreamedRow) -> f32 { return v_scale(row.v); }
+
 // The rows of the rotary table for query i and key j; 0 where nothing is rotated.
 fn query_rotation(b: u32, i: u32) -> u32 {
     @if(!rotary) return 0u;

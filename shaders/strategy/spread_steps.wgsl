@@ -3,14 +3,33 @@
 import strategy::cluster;
 
 // The columns from `first` on. `marks`: bit c, column c is no finite number in the invocation's channels, in a step of
-// which pairs may be hidden.
-struct Step { stream: Stream, first: u32, hides: bool, marks: u32 }
+// which pairs may be hidden. Where rows are looked up (`looked_up`) an invocation does that for its own column, once a step. Of rows whose chunks come without their scale (`bare`) an invocation reads that of its own column:
+// once a step in place of once a chunk.
+struct Step {
+    stream: Stream,
+    first: u32,
+    hides: bool,
+    marks: u32,
+    @if(looked_up) own: StreamedRow,
+    @if(head_bare) head_scale: f32,
+    @if(value_bare) value_scale: f32,
+}
 
 // Products load what they multiply.
 fn begin_tile(stream: Stream, j: u32, bounds: Bounds, hides: bool) {}
 
 fn begin_step(stream: Stream, j: u32, g: u32, hides: bool) -> Step {
-    return Step(stream, j, hides, 0u);
+    var step = Step();
+    step.stream = stream;
+    step.first = j;
+    step.hides = hides;
+    @if(looked_up) step.own = own_streamed_row(stream, j);
+    @if(head_bare) step.head_scale = head_scale(own_streamed_row(stream, j));
+    @if(value_bare) let scale = value_scale(own_streamed_row(stream, j));
+    @if(value_bare) let nonfinite = hides & any_nonfinite(vec4<f32>(scale));
+    @if(value_bare) step.value_scale = select(scale, 0.0, nonfinite);
+    @if(value_bare) step.marks = select(0u, 1u << (lane % WIDTH), nonfinite);
+    return step;
 }
 
 // The one of the columns from j on that the invocation has scores of.
@@ -18,8 +37,17 @@ fn own_columns(j: u32) -> u32 {
     return j + lane % WIDTH;
 }
 
+fn own_streamed_row(stream: Stream, j: u32) -> StreamedRow {
+    return streamed_row(stream, min(own_columns(j), streamed_len() - 1u));
+}
+
 // What the invocation with column c has.
 fn of_column(x: f32, c: u32) -> f32 {
+    @if(fixed_source) return subgroupShuffle(x, c);
+    @if(!fixed_source) return subgroupShuffle(x, (lane & ~(WIDTH - 1u)) + c);
+}
+
+@if(looked_up) fn word_of_column(x: u32, c: u32) -> u32 {
     @if(fixed_source) return subgroupShuffle(x, c);
     @if(!fixed_source) return subgroupShuffle(x, (lane & ~(WIDTH - 1u)) + c);
 }

@@ -7,12 +7,15 @@ import strategy::registers for tensor;
 
 // A chunk of a column. What weights that are 0 may be multiplied by is a finite number: 0 and a mark stand for others.
 fn tensor_column(step: ptr<function, Step>, c: u32, chunk: u32) -> Chunk {
-    let column = streamed_row((*step).stream, min((*step).first + c, streamed_len() - 1u));
+    @if(looked_up) let column = row_of_column((*step).own, c);
+    @if(!looked_up) let column = streamed_row((*step).stream, min((*step).first + c, streamed_len() - 1u));
     let x = tensor_of_streamed(column, chunk);
+    // Bare rows are finite; their scales were looked at.
     @if(!tensor_sum) return x;
-    @if(tensor_sum) let nonfinite = (*step).hides & is_nonfinite(x);
-    @if(tensor_sum) (*step).marks |= select(0u, 1u << c, nonfinite);
-    @if(tensor_sum) return select_chunk(x, Chunk(), nonfinite);
+    @if(tensor_sum) @if(tensor_bare) return x;
+    @if(tensor_sum) @if(!tensor_bare) let nonfinite = (*step).hides & is_nonfinite(x);
+    @if(tensor_sum) @if(!tensor_bare) (*step).marks |= select(0u, 1u << c, nonfinite);
+    @if(tensor_sum) @if(!tensor_bare) return select_chunk(x, Chunk(), nonfinite);
 }
 
 // The products of the invocation's channels with every column, summed over the cluster so that each invocation is left
@@ -28,16 +31,24 @@ fn tensor_column(step: ptr<function, Step>, c: u32, chunk: u32) -> Chunk {
         }
     }
     var s = Scores();
-    @unroll for (var r = 0u; r < ROWS; r++) { s[r][0] = sum_of_own(parts[r]); }
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @if(!tensor_bare) s[r][0] = sum_of_own(parts[r]);
+        @if(tensor_bare) s[r][0] = (*step).tensor_scale * sum_of_own(parts[r]);
+    }
     return s;
 }
 
 // The step's part is summed by itself, or long sums round too often.
 @if(tensor_sum) fn tensor_accumulate(sum: TensorSum, rescale: array<f32, ROWS>, weights: Scores, step: ptr<function, Step>) -> TensorSum {
     var added = TensorSum();
+    var own = array<f32, ROWS>();
+    @unroll for (var r = 0u; r < ROWS; r++) {
+        @if(!tensor_bare) own[r] = weights[r][0];
+        @if(tensor_bare) own[r] = weights[r][0] * (*step).tensor_scale;
+    }
     @unroll for (var c = 0u; c < KEYS; c++) {
         var w = array<f32, ROWS>();
-        @unroll for (var r = 0u; r < ROWS; r++) { w[r] = of_column(weights[r][0], c); }
+        @unroll for (var r = 0u; r < ROWS; r++) { w[r] = of_column(own[r], c); }
         @unroll for (var d = 0u; d < TENSOR_CHUNKS; d++) {
             let x = tensor_column(step, c, d * LANES + own_part());
             @unroll for (var r = 0u; r < ROWS; r++) { added[d][r] = sum_of(added[d][r], scaled(x, w[r])); }

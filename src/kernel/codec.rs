@@ -58,6 +58,16 @@ impl Input {
         };
         with_element(address, rows, self.element)
     }
+
+    /// The same of rows of bytes without their scale.
+    pub(super) fn bare_modules_at(&self, address: Address, vec8: bool) -> Vec<&'static str> {
+        let rows = match self.aligned {
+            true if vec8 => "codec::int8_bare_vec8",
+            true => "codec::int8_bare_vec4",
+            false => "codec::int8_bare_any",
+        };
+        with_element(address, rows, self.element)
+    }
 }
 
 impl Output {

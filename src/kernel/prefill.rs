@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::problem::Element;
 use crate::problem::position::RotaryLayout;
 use crate::shader::Source;
 
@@ -63,8 +64,15 @@ impl Prefill {
             ("k_rows", &self.k, self.k_address),
             ("v_rows", &self.v, self.v_address),
         ] {
-            source.slot(slot, input.modules_at(address, self.vec8));
+            let modules = match self.is_bare(input) {
+                true => input.bare_modules_at(address, self.vec8),
+                false => input.modules_at(address, self.vec8),
+            };
+            source.slot(slot, modules);
         }
+        source.flag("looked_up", self.looks_up());
+        source.flag("head_bare", self.is_bare(&self.k));
+        source.flag("value_bare", self.is_bare(&self.v));
         address::compose(source, self.q_address, self.v_address, false);
         self.score.compose(source, &self.mask, self.rotary);
         self.mask.compose(source);
@@ -84,6 +92,18 @@ impl Prefill {
         ] {
             source.flag(name, value);
         }
+    }
+
+    /// Whether finding a row is a load, which the invocation that has its column does for all: on lavapipe a load is dearer than
+    /// a shuffle.
+    fn looks_up(&self) -> bool {
+        matches!(self.strategy, Strategy::Channels { .. })
+            && [self.k_address, self.v_address].contains(&Address::Paged)
+    }
+
+    /// Whether rows are read without their scale, which the strategy reads once.
+    fn is_bare(&self, input: &Input) -> bool {
+        matches!(self.strategy, Strategy::Channels { .. }) && input.element == Element::Int8
     }
 
     /// `q,v`, or `q,k,v` where k is stored otherwise than q.

@@ -124,6 +124,9 @@ impl Tiles {
         source.signed("MAX_OFFSET", MAX_LEN as i32);
         source.flag("head_ragged", !all[0].is_multiple_of(lanes));
         source.flag("value_ragged", !all[1].is_multiple_of(lanes));
+        source.flag("looked_up", false);
+        source.flag("head_bare", false);
+        source.flag("value_bare", false);
         source.flag("shared_rows", lanes > 1);
         source.flag("by_channel", shuffles && tiling.rows > MOST_ROWS_OF_FOUR);
         for (name, least) in [
