@@ -1,0 +1,120 @@
+//! What is done with positions beyond the trained context.
+
+use wgpu_attention::problem::position::{LongRope, RopeKind, Rotary, Yarn};
+use wgpu_attention::problem::{Position, Score, Values, Window, alibi_slopes};
+use wgpu_attention::{Element, Mask, Problem, Shape};
+
+use crate::model::{HEAD_DIM, HEADS, TRAINED};
+
+/// How a model learned where its bytes stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Learned {
+    Rope,
+    Alibi,
+}
+
+/// Positions of a call, and what it sees.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Scheme {
+    /// As it was trained.
+    AsTrained(Learned),
+    /// Position interpolation (arXiv 2306.15595).
+    Linear,
+    /// NTK-aware: a base for the length (arXiv 2309.00071, section 3.1).
+    NtkAware,
+    /// The same with the base that each length needs.
+    DynamicNtk,
+    /// YaRN (arXiv 2309.00071).
+    Yarn,
+    /// LongRoPE (arXiv 2402.13753) with these factors, one a pair.
+    LongRope(Vec<f64>),
+    /// As trained, over the first bytes and the last (arXiv 2309.17453): 4 and what the trained context leaves.
+    SinksAndWindow(Learned),
+    /// Slopes in proportion to the trained length over the call's.
+    AlibiInterpolated,
+}
+
+impl Scheme {
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::AsTrained(Learned::Rope) => "none",
+            Self::AsTrained(Learned::Alibi) => "alibi",
+            Self::Linear => "linear",
+            Self::NtkAware => "ntk",
+            Self::DynamicNtk => "dynamic-ntk",
+            Self::Yarn => "yarn",
+            Self::LongRope(_) => "longrope",
+            Self::SinksAndWindow(Learned::Rope) => "sinks+window",
+            Self::SinksAndWindow(Learned::Alibi) => "alibi sinks+window",
+            Self::AlibiInterpolated => "alibi-interpolated",
+        }
+    }
+
+    /// The model that it is for.
+    pub fn learned(&self) -> Learned {
+        match self {
+            Self::AsTrained(learned) | Self::SinksAndWindow(learned) => *learned,
+            Self::AlibiInterpolated => Learned::Alibi,
+            _ => Learned::Rope,
+        }
+    }
+
+    /// Attention of `batch` sequences of `len` bytes.
+    pub fn problem(&self, batch: usize, len: usize) -> Problem {
+        let shape = Shape::square(batch as u32, HEADS as u32, len as u32, HEAD_DIM as u32);
+        let factor = (len as f64 / TRAINED as f64).max(1.0);
+        let problem = Problem::new(shape, Element::F32)
+            .with_position(self.position(factor, len))
+            .with_score(self.score(factor));
+        problem.with_mask(self.mask())
+    }
+
+    fn position(&self, factor: f64, len: usize) -> Position {
+        if self.learned() == Learned::Alibi {
+            return Position::default();
+        }
+        let original = TRAINED as u32;
+        let kind = match self {
+            Self::Linear => RopeKind::Linear { factor },
+            Self::NtkAware => RopeKind::NtkAware { factor },
+            Self::DynamicNtk => RopeKind::DynamicNtk { factor: 1.0, original },
+            Self::Yarn => RopeKind::Yarn(Yarn::new(factor, original)),
+            Self::LongRope(factors) if len > TRAINED => {
+                RopeKind::LongRope(LongRope {
+                    short_factor: vec![1.0; factors.len()],
+                    long_factor: factors.clone(),
+                    factor,
+                    original,
+                    attention_factor: None,
+                })
+            }
+            _ => RopeKind::Default,
+        };
+        Position::rotary(Rotary::new(HEAD_DIM as u32).with_kind(kind))
+    }
+
+    fn score(&self, factor: f64) -> Score {
+        if self.learned() == Learned::Rope {
+            return Score::default();
+        }
+        let factor = match self {
+            Self::AlibiInterpolated => factor as f32,
+            _ => 1.0,
+        };
+        let slopes = alibi_slopes(HEADS as u32).into_iter().map(|x| x / factor);
+        Score::default().with_slopes(Values::Host(slopes.collect()))
+    }
+
+    fn mask(&self) -> Mask {
+        let Self::SinksAndWindow(_) = self else {
+            return Mask::causal();
+        };
+        let first = 4;
+        Mask::causal()
+            .with_window(Window {
+                left: Some(TRAINED as u32 - first - 1),
+                right: Some(0),
+            })
+            .with_first(first)
+    }
+}
