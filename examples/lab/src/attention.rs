@@ -58,6 +58,16 @@ pub fn attention(
     q.apply_op3(&k, &v, call)
 }
 
+/// lse `[B, Hq, Nq]` of the same call, without a gradient.
+pub fn lse(gpu: &Gpu, problem: &Problem, q: &Tensor, k: &Tensor, v: &Tensor) -> Result<Vec<f32>> {
+    let plan = gpu.attention.plan(problem).map_err(Error::wrap)?;
+    let values = |x: &Tensor| x.flatten_all()?.to_vec1::<f32>();
+    let [q, k, v] = [values(q)?, values(k)?, values(v)?];
+    let bytes = bytemuck::cast_slice::<f32, u8>;
+    let host = Host::new(bytes(&q), bytes(&k), bytes(&v));
+    Ok(gpu.run(&plan, &host)?.lse)
+}
+
 /// One call, which the backward pass meets again.
 struct Call {
     gpu: Arc<Gpu>,
@@ -79,14 +89,13 @@ impl CustomOp3 for Call {
         v: &CpuStorage,
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let (q, k, v) = (
+        let host = Host::new(
             rows(q, q_layout)?,
             rows(k, k_layout)?,
             rows(v, v_layout)?,
         );
         let plan = self.gpu.attention.plan(&self.problem);
-        let plan = plan.map_err(Error::wrap)?;
-        let outputs = self.gpu.run(&plan, &Host::new(q, k, v))?;
+        let outputs = self.gpu.run(&plan.map_err(Error::wrap)?, &host)?;
         *self.lse.lock().unwrap_or_else(PoisonError::into_inner) = outputs.lse;
         let s = &self.problem.shape;
         let shape = [s.batch, s.q_heads, s.q_len, s.value_dim].map(|n| n as usize);

@@ -2,16 +2,12 @@
 
 use std::collections::HashMap;
 use std::path::Path;
-use std::sync::Arc;
 
 use anyhow::{Context, Result, ensure};
 use candle_core::{DType, Device, Tensor, Var, safetensors};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use rand_distr::{Distribution, Normal};
-use wgpu_attention::Problem;
-
-use crate::attention::{Gpu, attention};
 
 pub const LAYERS: usize = 4;
 pub const HEADS: usize = 4;
@@ -41,6 +37,9 @@ fn shapes() -> Vec<(String, Vec<usize>)> {
     let ends = ends.map(|(name, shape)| (name.to_string(), shape));
     ends.into_iter().chain((0..LAYERS).flat_map(layer)).collect()
 }
+
+/// o `[B, H, N, D]` of a layer's q, k and v, each `[B, H, N, D]` and not yet rotated.
+pub type Attend<'a> = dyn Fn(&Tensor, &Tensor, &Tensor) -> Result<Tensor> + 'a;
 
 /// Weights by name.
 pub struct Model {
@@ -121,8 +120,8 @@ impl Model {
         Ok(found.with_context(|| format!("no weight {name}"))?.1.as_tensor())
     }
 
-    /// Logits `[B · N, 256]` of the byte after each of `bytes`, `[B, N]`; `problem` is the attention of every layer.
-    pub fn logits(&self, gpu: &Arc<Gpu>, problem: &Problem, bytes: &Tensor) -> Result<Tensor> {
+    /// Logits `[B · N, 256]` of the byte after each of `bytes`, `[B, N]`.
+    pub fn logits(&self, attend: &Attend<'_>, bytes: &Tensor) -> Result<Tensor> {
         let (b, n) = bytes.dims2()?;
         let embed = self.weight("embed")?;
         let mut x = embed.index_select(&bytes.flatten_all()?, 0)?;
@@ -133,7 +132,7 @@ impl Model {
             // `[3, B, H, N, D]`
             let qkv = qkv.permute((2, 0, 3, 1, 4))?;
             let [q, k, v] = [qkv.get(0)?, qkv.get(1)?, qkv.get(2)?];
-            let o = attention(gpu, problem, &q, &k, &v)?;
+            let o = attend(&q, &k, &v)?;
             let o = o.transpose(1, 2)?.reshape((b * n, WIDTH))?;
             x = (x + linear(&o, weight("out")?)?)?;
             let h = norm(&x, weight("mlp_norm")?)?;

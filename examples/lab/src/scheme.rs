@@ -1,16 +1,33 @@
 //! What is done with positions beyond the trained context.
 
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
 use wgpu_attention::problem::position::{LongRope, RopeKind, Rotary, Yarn};
 use wgpu_attention::problem::{Position, Score, Values, Window, alibi_slopes};
 use wgpu_attention::{Element, Mask, Problem, Shape};
 
-use crate::model::{HEAD_DIM, HEADS, TRAINED};
+use crate::attention::{Gpu, attention};
+use crate::model::{Attend, HEAD_DIM, HEADS, TRAINED};
+
+/// The factor of dynamic NTK: the base is that of 2·T/L0 − 1, T being the call's length.
+const DYNAMIC: f64 = 2.0;
 
 /// How a model learned where its bytes stand.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Learned {
     Rope,
     Alibi,
+}
+
+impl Learned {
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Rope => "rope",
+            Self::Alibi => "alibi",
+        }
+    }
 }
 
 /// Positions of a call, and what it sees.
@@ -22,7 +39,7 @@ pub enum Scheme {
     Linear,
     /// NTK-aware: a base for the length (arXiv 2309.00071, section 3.1).
     NtkAware,
-    /// The same with the base that each length needs.
+    /// The same with a base that follows the length of each call, beyond what the length needs.
     DynamicNtk,
     /// YaRN (arXiv 2309.00071).
     Yarn,
@@ -59,17 +76,44 @@ impl Scheme {
         }
     }
 
-    /// Attention of `batch` sequences of `len` bytes.
-    pub fn problem(&self, batch: usize, len: usize) -> Problem {
+    /// What a model that learned so is measured with.
+    pub fn all(learned: Learned) -> Vec<Self> {
+        match learned {
+            Learned::Rope => vec![
+                Self::AsTrained(learned),
+                Self::Linear,
+                Self::NtkAware,
+                Self::DynamicNtk,
+                Self::Yarn,
+                Self::SinksAndWindow(learned),
+            ],
+            Learned::Alibi => vec![
+                Self::AsTrained(learned),
+                Self::AlibiInterpolated,
+                Self::SinksAndWindow(learned),
+            ],
+        }
+    }
+
+    /// Attention of every layer, stretched as a context of `to` bytes needs it.
+    pub fn attend<'a>(&'a self, gpu: &'a Arc<Gpu>, to: usize) -> Box<Attend<'a>> {
+        Box::new(move |q, k, v| {
+            let (batch, _, len, _) = q.dims4()?;
+            Ok(attention(gpu, &self.problem(batch, len, to), q, k, v)?)
+        })
+    }
+
+    /// Attention of `batch` sequences of `len` bytes, stretched as a context of `to` bytes needs it.
+    pub fn problem(&self, batch: usize, len: usize, to: usize) -> Problem {
         let shape = Shape::square(batch as u32, HEADS as u32, len as u32, HEAD_DIM as u32);
-        let factor = (len as f64 / TRAINED as f64).max(1.0);
+        let factor = (to as f64 / TRAINED as f64).max(1.0);
         let problem = Problem::new(shape, Element::F32)
-            .with_position(self.position(factor, len))
+            .with_position(self.position(factor))
             .with_score(self.score(factor));
         problem.with_mask(self.mask())
     }
 
-    fn position(&self, factor: f64, len: usize) -> Position {
+    fn position(&self, factor: f64) -> Position {
         if self.learned() == Learned::Alibi {
             return Position::default();
         }
@@ -77,9 +121,12 @@ impl Scheme {
         let kind = match self {
             Self::Linear => RopeKind::Linear { factor },
             Self::NtkAware => RopeKind::NtkAware { factor },
-            Self::DynamicNtk => RopeKind::DynamicNtk { factor: 1.0, original },
+            Self::DynamicNtk => RopeKind::DynamicNtk {
+                factor: DYNAMIC,
+                original,
+            },
             Self::Yarn => RopeKind::Yarn(Yarn::new(factor, original)),
-            Self::LongRope(factors) if len > TRAINED => {
+            Self::LongRope(factors) if factor > 1.0 => {
                 RopeKind::LongRope(LongRope {
                     short_factor: vec![1.0; factors.len()],
                     long_factor: factors.clone(),

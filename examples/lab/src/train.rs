@@ -88,13 +88,13 @@ impl Run {
 
     /// Trains to the recipe's end.
     pub fn train(&mut self, gpu: &Arc<Gpu>, scheme: &Scheme, text: &[u8], recipe: &Recipe) -> Result<()> {
-        let problem = scheme.problem(recipe.batch, recipe.len);
+        let attend = scheme.attend(gpu, recipe.len);
         let first = self.progress.losses.len();
         let bar = bar(recipe.steps, first)?;
         for step in first..recipe.steps {
             let (start, spent) = (Instant::now(), gpu.spent());
             let (inputs, targets) = batch(text, recipe, step)?;
-            let logits = self.model.logits(gpu, &problem, &inputs)?;
+            let logits = self.model.logits(&*attend, &inputs)?;
             let loss = cross_entropy(&logits, &targets)?;
             let gradients = loss.backward()?;
             let rate = recipe.rate_of(step);
@@ -144,7 +144,7 @@ fn batch(text: &[u8], recipe: &Recipe, step: usize) -> Result<(Tensor, Tensor)> 
     let n = recipe.len;
     ensure!(
         text.len() > n,
-        "the text has {} bytes, a context of {n} needs {}",
+        "the text has {} bytes and a context of {n} needs {}; give a longer text or a shorter context",
         text.len(),
         n + 1
     );
