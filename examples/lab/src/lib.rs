@@ -4,9 +4,17 @@
 //! automatic differentiation.
 
 pub mod adam;
+pub mod approximate;
 pub mod attention;
+pub mod effort;
+pub mod fine_tune;
+pub mod kept;
+pub mod longrope;
 pub mod measure;
 pub mod model;
+pub mod picture;
+pub mod real;
 pub mod scheme;
 pub mod text;
 pub mod train;
+pub mod zero_shot;

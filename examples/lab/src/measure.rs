@@ -41,6 +41,11 @@ impl Bits {
         mean(&self.values)
     }
 
+    /// A window after the other.
+    pub fn all(&self) -> &[f64] {
+        &self.values
+    }
+
     /// Means over `side` positions each.
     pub fn by_position(&self, side: usize) -> Vec<f64> {
         let starts = (0..self.len).step_by(side);

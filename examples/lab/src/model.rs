@@ -106,6 +106,17 @@ impl Model {
             .with_context(|| format!("{} cannot be written", path.display()))
     }
 
+    /// The same weights once more, which training may change.
+    pub fn copied(&self) -> Result<Self> {
+        let copy = |(name, var): &(String, Var)| {
+            let tensor = var.as_tensor().copy()?;
+            Ok((name.clone(), Var::from_tensor(&tensor)?))
+        };
+        Ok(Self {
+            weights: self.weights.iter().map(copy).collect::<Result<_>>()?,
+        })
+    }
+
     /// What is learned.
     pub fn weights(&self) -> impl Iterator<Item = (&str, &Var)> {
         self.weights.iter().map(|(name, var)| (name.as_str(), var))
