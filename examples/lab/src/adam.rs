@@ -25,7 +25,13 @@ pub struct Adam {
 
 impl Adam {
     /// Moves the weights against their gradients. `step` counts from 1.
-    pub fn step(&mut self, model: &Model, gradients: &GradStore, rate: f64, step: usize) -> Result<()> {
+    pub fn step(
+        &mut self,
+        model: &Model,
+        gradients: &GradStore,
+        rate: f64,
+        step: usize,
+    ) -> Result<()> {
         let norm = length(model, gradients)?;
         let shrink = (CLIP / norm.max(1e-12)).min(1.0);
         let unbias = |beta: f64| 1.0 / (1.0 - beta.powi(step as i32));
@@ -52,7 +58,10 @@ impl Adam {
 
     pub fn save(&self, path: &Path) -> Result<()> {
         let named = self.moments.iter().flat_map(|(name, [m, v])| {
-            [(format!("m.{name}"), m.clone()), (format!("v.{name}"), v.clone())]
+            [
+                (format!("m.{name}"), m.clone()),
+                (format!("v.{name}"), v.clone()),
+            ]
         });
         safetensors::save(&named.collect::<HashMap<_, _>>(), path)
             .with_context(|| format!("{} cannot be written", path.display()))
@@ -68,7 +77,9 @@ impl Adam {
         for name in names {
             let m = found.remove(&format!("m.{name}"));
             let v = found.remove(&format!("v.{name}"));
-            let both = m.zip(v).with_context(|| format!("{}: half of {name} is missing", path.display()))?;
+            let both = m
+                .zip(v)
+                .with_context(|| format!("{}: half of {name} is missing", path.display()))?;
             moments.insert(name, [both.0, both.1]);
         }
         Ok(Self { moments })

@@ -71,10 +71,17 @@ fn ways() -> Result<Vec<(&'static str, String, Way)>> {
     for window in [64, 128, 256, 512] {
         add("A-shape", Pattern::sinks_and_window(4, window));
     }
-    for (family, by) in [("top-k, mean", SelectBy::Mean), ("top-k, minmax", SelectBy::MinMax)] {
+    for (family, by) in [
+        ("top-k, mean", SelectBy::Mean),
+        ("top-k, minmax", SelectBy::MinMax),
+    ] {
         for count in [4, 8, 16, 32] {
             let select = Select::new(SIDE, count).with_by(by).with_local(1);
-            ways.push((family, format!("{count} blocks of {SIDE}"), Way::Chosen(select)));
+            ways.push((
+                family,
+                format!("{count} blocks of {SIDE}"),
+                Way::Chosen(select),
+            ));
         }
     }
     Ok(ways)
@@ -122,16 +129,23 @@ pub fn measure(gpu: &Arc<Gpu>, kept: &Kept, len: usize, bytes: usize) -> Result<
         let attend = |q: &_, k: &_, v: &_| -> Result<_> {
             let [mine, whole] = [&problem, &dense].map(|problem| lse(gpu, problem, q, k, v));
             let coverage = Coverage::of(&mine?, &whole?)?;
-            coverages.lock().unwrap_or_else(PoisonError::into_inner).push(coverage);
+            coverages
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .push(coverage);
             Ok(attention(gpu, &problem, q, k, v)?)
         };
         let plain = |q: &_, k: &_, v: &_| -> Result<_> { Ok(attention(gpu, &problem, q, k, v)?) };
         // Coverage is that of the first window.
-        let mut bits = Bits::of(&kept.model, &attend, &windows[..1])?.all().to_vec();
+        let mut bits = Bits::of(&kept.model, &attend, &windows[..1])?
+            .all()
+            .to_vec();
         for window in &windows[1..] {
             bits.extend(Bits::of(&kept.model, &plain, &[window])?.all());
         }
-        let coverages = coverages.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let coverages = coverages
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
         rows.push(Row {
             family: family.into(),
             way: name,
@@ -164,7 +178,11 @@ impl Record {
                 row.family, row.way, row.bits, row.share, row.coverage, row.least_coverage
             );
         }
-        table + &format!("{} at {}, {} bytes, on {}\n", self.model, self.len, self.bytes, self.adapter)
+        table
+            + &format!(
+                "{} at {}, {} bytes, on {}\n",
+                self.model, self.len, self.bytes, self.adapter
+            )
     }
 
     pub fn write(&self, json: &Path, pictures: &Path) -> Result<()> {
@@ -185,7 +203,10 @@ impl Record {
         let low = bits().fold(f64::MAX, f64::min);
         let high = bits().fold(f64::MIN, f64::max);
         let picture = Picture {
-            title: format!("Approximations: bits per byte over work, contexts of {}", self.len),
+            title: format!(
+                "Approximations: bits per byte over work, contexts of {}",
+                self.len
+            ),
             below: format!("{}; {} bytes that were not learned", self.model, self.bytes),
             x: "share of the tiles of dense causal attention".into(),
             least: (low * 20.0).floor() / 20.0,

@@ -89,11 +89,7 @@ impl CustomOp3 for Call {
         v: &CpuStorage,
         v_layout: &Layout,
     ) -> Result<(CpuStorage, Shape)> {
-        let host = Host::new(
-            rows(q, q_layout)?,
-            rows(k, k_layout)?,
-            rows(v, v_layout)?,
-        );
+        let host = Host::new(rows(q, q_layout)?, rows(k, k_layout)?, rows(v, v_layout)?);
         let plan = self.gpu.attention.plan(&self.problem);
         let outputs = self.gpu.run(&plan.map_err(Error::wrap)?, &host)?;
         *self.lse.lock().unwrap_or_else(PoisonError::into_inner) = outputs.lse;
@@ -142,5 +138,7 @@ fn rows<'a>(storage: &'a CpuStorage, layout: &Layout) -> Result<&'a [u8]> {
     let Some((start, end)) = layout.contiguous_offsets() else {
         candle_core::bail!("attention takes contiguous tensors: call Tensor::contiguous first");
     };
-    Ok(bytemuck::cast_slice(&storage.as_slice::<f32>()?[start..end]))
+    Ok(bytemuck::cast_slice(
+        &storage.as_slice::<f32>()?[start..end],
+    ))
 }

@@ -15,7 +15,12 @@ pub struct Lab {
     #[arg(long, value_name = "NAME", global = true)]
     pub adapter: Option<String>,
     /// Where tables and pictures are written, and interrupted runs kept
-    #[arg(long, value_name = "FOLDER", default_value = "target/lab", global = true)]
+    #[arg(
+        long,
+        value_name = "FOLDER",
+        default_value = "target/lab",
+        global = true
+    )]
     pub out: PathBuf,
     /// Where the trained models are [default: those of the repository]
     #[arg(long, value_name = "FOLDER", global = true)]
@@ -100,7 +105,12 @@ pub struct Perplexity {
     #[arg(long, value_name = "N,…", value_delimiter = ',', default_value = "2048,8192,16384", value_parser = above_zero)]
     pub lengths: Vec<usize>,
     /// none, linear, ntk, dynamic-ntk, yarn
-    #[arg(long, value_name = "NAME,…", value_delimiter = ',', default_value = "none,linear,ntk,dynamic-ntk,yarn")]
+    #[arg(
+        long,
+        value_name = "NAME,…",
+        value_delimiter = ',',
+        default_value = "none,linear,ntk,dynamic-ntk,yarn"
+    )]
     pub schemes: Vec<String>,
 }
 

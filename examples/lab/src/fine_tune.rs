@@ -69,7 +69,8 @@ pub fn tune(gpu: &Arc<Gpu>, asked: &Asked<'_>) -> Result<Record> {
         eprintln!("fine-tuning, {}", scheme.name());
         let attend = scheme.attend(gpu, recipe.len);
         let bits = |model| -> Result<Vec<(usize, f64)>> {
-            let of = |&len: &usize| Ok((len, Bits::of(model, &*attend, &cut(&windows, len))?.mean()));
+            let of =
+                |&len: &usize| Ok((len, Bits::of(model, &*attend, &cut(&windows, len))?.mean()));
             lengths.iter().map(of).collect()
         };
         let before = bits(&asked.kept.model)?;
@@ -92,12 +93,23 @@ pub fn tune(gpu: &Arc<Gpu>, asked: &Asked<'_>) -> Result<Record> {
 
 impl Record {
     pub fn table(&self) -> String {
-        let lengths: Vec<usize> = self.schemes.first().map_or(Vec::new(), |tuned| tuned.after.iter().map(|x| x.0).collect());
+        let lengths: Vec<usize> = self.schemes.first().map_or(Vec::new(), |tuned| {
+            tuned.after.iter().map(|x| x.0).collect()
+        });
         let head: Vec<_> = lengths.iter().map(|len| format!("{len:>16}")).collect();
-        let mut table = format!("{:10}{}{:>8}{:>10}{:>8}\n", "before > after", head.join(""), "steps", "bytes", "s");
+        let mut table = format!(
+            "{:10}{}{:>8}{:>10}{:>8}\n",
+            "before > after",
+            head.join(""),
+            "steps",
+            "bytes",
+            "s"
+        );
         for tuned in &self.schemes {
             let cells = tuned.before.iter().zip(&tuned.after);
-            let cells: Vec<_> = cells.map(|(a, b)| format!("{:>16}", format!("{:.3} > {:.3}", a.1, b.1))).collect();
+            let cells: Vec<_> = cells
+                .map(|(a, b)| format!("{:>16}", format!("{:.3} > {:.3}", a.1, b.1)))
+                .collect();
             table += &format!(
                 "{:14}{}{:>8}{:>10}{:>8.0}\n",
                 tuned.scheme,
@@ -107,12 +119,17 @@ impl Record {
                 tuned.seconds
             );
         }
-        table + &format!("fine-tuned at {}, {} bytes measured, on {}\n", self.len, self.measured, self.adapter)
+        table
+            + &format!(
+                "fine-tuned at {}, {} bytes measured, on {}\n",
+                self.len, self.measured, self.adapter
+            )
     }
 
     pub fn write(&self, json: &Path, pictures: &Path) -> Result<()> {
         write_json(json, self)?;
-        let points = |bits: &[(usize, f64)]| bits.iter().map(|&(len, bits)| (len as f64, bits)).collect();
+        let points =
+            |bits: &[(usize, f64)]| bits.iter().map(|&(len, bits)| (len as f64, bits)).collect();
         let series = |when: &str, of: &dyn Fn(&Tuned) -> Vec<(f64, f64)>| -> Vec<Series> {
             let all = self.schemes.iter().map(|tuned| Series {
                 name: format!("{}, {when}", tuned.scheme),
@@ -124,8 +141,15 @@ impl Record {
         let mut all = series("before", &|tuned| points(&tuned.before));
         all.extend(series("after", &|tuned| points(&tuned.after)));
         let picture = Picture {
-            title: format!("Before and after {} steps at {}", self.schemes.first().map_or(0, |x| x.steps), self.len),
-            below: format!("bits per byte of {} bytes that were not learned; stretched for {} throughout", self.measured, self.len),
+            title: format!(
+                "Before and after {} steps at {}",
+                self.schemes.first().map_or(0, |x| x.steps),
+                self.len
+            ),
+            below: format!(
+                "bits per byte of {} bytes that were not learned; stretched for {} throughout",
+                self.measured, self.len
+            ),
             x: "bytes of context".into(),
             least: 2.0,
             most: 4.0,

@@ -40,8 +40,12 @@ impl Kept {
         let beside = path.with_extension("json");
         let hint = || format!("{} cannot be read; `lab train` writes it", beside.display());
         let text = std::fs::read_to_string(&beside).with_context(hint)?;
-        let story: Story = serde_json::from_str(&text)
-            .with_context(|| format!("{} is damaged; `lab train` writes it anew", beside.display()))?;
+        let story: Story = serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is damaged; `lab train` writes it anew",
+                beside.display()
+            )
+        })?;
         ensure!(
             story.position == position,
             "{} is of a model with {} positions, not {}",

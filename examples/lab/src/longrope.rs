@@ -87,7 +87,9 @@ fn mutated(parent: &[f64], stretch: f64, rng: &mut StdRng) -> Result<Vec<f64>> {
 
 fn crossed(a: &[f64], b: &[f64], rng: &mut StdRng) -> Vec<f64> {
     let pairs = a.iter().zip(b);
-    pairs.map(|(a, b)| if rng.random() { *a } else { *b }).collect()
+    pairs
+        .map(|(a, b)| if rng.random() { *a } else { *b })
+        .collect()
 }
 
 /// Slower pairs are never stretched less: the paper's constraint.

@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let message = format!("{error:#}");
-            eprintln!("error: {}", message.split_whitespace().collect::<Vec<_>>().join(" "));
+            eprintln!(
+                "error: {}",
+                message.split_whitespace().collect::<Vec<_>>().join(" ")
+            );
             ExitCode::FAILURE
         }
     }
@@ -137,7 +140,11 @@ fn train(gpu: &Arc<Gpu>, asked: &cli::Train, out: &Path) -> Result<()> {
             seconds: progress.seconds,
             attention_seconds: progress.attention_seconds,
             held_out: bits,
-            losses: progress.losses,
+            losses: progress
+                .losses
+                .iter()
+                .map(|x| (x * 1e4).round() / 1e4)
+                .collect(),
         },
     };
     println!("{}", kept.write(out)?.display());
@@ -155,7 +162,9 @@ fn zero_shot(gpu: impl Fn() -> Result<Arc<Gpu>>, asked: &cli::ZeroShot, lab: &La
     let [rope, alibi] = models;
     let models = [rope?, alibi?];
     let text = match &asked.text {
-        Some(path) => std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?,
+        Some(path) => {
+            std::fs::read(path).with_context(|| format!("{} cannot be read", path.display()))?
+        }
         None => text::held_out()?,
     };
     let lengths: Vec<usize> = std::iter::successors(Some(TRAINED), |len| Some(len * 2))
@@ -163,8 +172,12 @@ fn zero_shot(gpu: impl Fn() -> Result<Arc<Gpu>>, asked: &cli::ZeroShot, lab: &La
         .collect();
     let known = std::fs::read_to_string(folder.join("longrope.json"));
     let longrope: Factors = match known {
-        Ok(text) if !asked.search => serde_json::from_str(&text)
-            .with_context(|| format!("longrope.json of {} is damaged; give --search", folder.display()))?,
+        Ok(text) if !asked.search => serde_json::from_str(&text).with_context(|| {
+            format!(
+                "longrope.json of {} is damaged; give --search",
+                folder.display()
+            )
+        })?,
         _ => Factors::new(),
     };
     let asked = zero_shot::Asked {

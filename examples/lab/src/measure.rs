@@ -31,7 +31,9 @@ impl Bits {
             let logits = model.logits(attend, &inputs)?.detach();
             let told = log_softmax(&logits, 1)?.gather(&targets, 1)?;
             let told: Vec<f32> = told.flatten_all()?.to_vec1()?;
-            let bits = told.into_iter().map(|x| -f64::from(x) / std::f64::consts::LN_2);
+            let bits = told
+                .into_iter()
+                .map(|x| -f64::from(x) / std::f64::consts::LN_2);
             values.extend(bits);
         }
         Ok(Self { len, values })
@@ -64,6 +66,10 @@ pub fn mean(values: &[f64]) -> f64 {
 
 /// Windows of a long context cut into those of a shorter one: all lengths are measured on the same bytes.
 pub fn cut<'a>(long: &[&'a [u8]], len: usize) -> Vec<&'a [u8]> {
-    let starts = |window: &'a [u8]| (0..window.len() - len).step_by(len).map(move |at| &window[at..=at + len]);
+    let starts = |window: &'a [u8]| {
+        (0..window.len() - len)
+            .step_by(len)
+            .map(move |at| &window[at..=at + len])
+    };
     long.iter().flat_map(|window| starts(window)).collect()
 }

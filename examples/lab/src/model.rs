@@ -22,7 +22,8 @@ const EPSILON: f64 = 1e-5;
 /// Names and shapes of the weights.
 fn shapes() -> Vec<(String, Vec<usize>)> {
     let layer = |n: usize| {
-        let named = |(name, shape): (&str, &[usize])| (format!("layers.{n}.{name}"), shape.to_vec());
+        let named =
+            |(name, shape): (&str, &[usize])| (format!("layers.{n}.{name}"), shape.to_vec());
         [
             ("attention_norm", &[WIDTH][..]),
             ("qkv", &[3 * WIDTH, WIDTH]),
@@ -35,7 +36,9 @@ fn shapes() -> Vec<(String, Vec<usize>)> {
     };
     let ends = [("embed", vec![BYTES, WIDTH]), ("norm", vec![WIDTH])];
     let ends = ends.map(|(name, shape)| (name.to_string(), shape));
-    ends.into_iter().chain((0..LAYERS).flat_map(layer)).collect()
+    ends.into_iter()
+        .chain((0..LAYERS).flat_map(layer))
+        .collect()
 }
 
 /// o `[B, H, N, D]` of a layer's q, k and v, each `[B, H, N, D]` and not yet rotated.
@@ -56,7 +59,11 @@ impl Model {
                 return Ok(Var::ones(shape, DType::F32, &Device::Cpu)?);
             }
             let adds = name.ends_with("out") || name.ends_with("down");
-            let width = if adds { 0.02 / (2.0 * LAYERS as f64).sqrt() } else { 0.02 };
+            let width = if adds {
+                0.02 / (2.0 * LAYERS as f64).sqrt()
+            } else {
+                0.02
+            };
             let normal = Normal::new(0.0, width)?;
             let values: Vec<f32> = (0..count).map(|_| normal.sample(&mut rng) as f32).collect();
             Ok(Var::from_vec(values, shape, &Device::Cpu)?)
@@ -75,7 +82,9 @@ impl Model {
         let told = || format!("{} holds no weights of this model", path.display());
         let mut found = safetensors::load(path, &Device::Cpu).with_context(told)?;
         let read = shapes().into_iter().map(|(name, shape)| {
-            let tensor = found.remove(&name).with_context(|| format!("{}: {name} is missing", told()))?;
+            let tensor = found
+                .remove(&name)
+                .with_context(|| format!("{}: {name} is missing", told()))?;
             ensure!(
                 tensor.dims() == shape,
                 "{}: {name} is {:?}, not {shape:?}",
@@ -128,7 +137,10 @@ impl Model {
 
     fn weight(&self, name: &str) -> Result<&Tensor> {
         let found = self.weights.iter().find(|(known, _)| known == name);
-        Ok(found.with_context(|| format!("no weight {name}"))?.1.as_tensor())
+        Ok(found
+            .with_context(|| format!("no weight {name}"))?
+            .1
+            .as_tensor())
     }
 
     /// Logits `[B · N, 256]` of the byte after each of `bytes`, `[B, N]`.

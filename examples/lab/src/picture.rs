@@ -45,7 +45,11 @@ impl Picture {
     }
 
     pub fn svg(&self) -> String {
-        let all = self.series.iter().flat_map(|s| &s.points).map(|p| p.0.log2());
+        let all = self
+            .series
+            .iter()
+            .flat_map(|s| &s.points)
+            .map(|p| p.0.log2());
         let (low, high) = all.fold((f64::MAX, f64::MIN), |(a, b), x| (a.min(x), b.max(x)));
         let x_at = |x: f64| LEFT + (RIGHT - LEFT) * (x.log2() - low) / (high - low).max(1e-9);
         let y_at = |y: f64| {
@@ -63,7 +67,9 @@ impl Picture {
         for n in 0..=5 {
             let value = self.least + (self.most - self.least) * f64::from(n) / 5.0;
             let y = y_at(value);
-            line(format!("<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#e3e6ea\"/>"));
+            line(format!(
+                "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#e3e6ea\"/>"
+            ));
             line(format!(
                 "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{FAINT}\">{value:.1}</text>",
                 LEFT - 8.0,
@@ -96,9 +102,16 @@ impl Picture {
         }
         for (n, series) in self.series.iter().enumerate() {
             let color = COLORS[n % COLORS.len()];
-            let dash = if n < COLORS.len() { "" } else { " stroke-dasharray=\"6 3\"" };
+            let dash = if n < COLORS.len() {
+                ""
+            } else {
+                " stroke-dasharray=\"6 3\""
+            };
             let points = series.points.iter().map(|&(x, y)| (x_at(x), y_at(y)));
-            let path: Vec<_> = points.clone().map(|(x, y)| format!("{x:.1},{y:.1}")).collect();
+            let path: Vec<_> = points
+                .clone()
+                .map(|(x, y)| format!("{x:.1},{y:.1}"))
+                .collect();
             if !series.dots {
                 line(format!(
                     "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"{dash}/>",
@@ -106,7 +119,9 @@ impl Picture {
                 ));
             }
             for (x, y) in points {
-                line(format!("<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{color}\"/>"));
+                line(format!(
+                    "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{color}\"/>"
+                ));
             }
             let y = TOP + 8.0 + 20.0 * n as f64;
             let from = RIGHT + 16.0;
@@ -114,7 +129,11 @@ impl Picture {
                 "<path d=\"M{from} {}h20\" stroke=\"{color}\" stroke-width=\"3\"{dash}/>",
                 y - 4.0
             ));
-            line(format!("<text x=\"{}\" y=\"{y}\">{}</text>", from + 26.0, series.name));
+            line(format!(
+                "<text x=\"{}\" y=\"{y}\">{}</text>",
+                from + 26.0,
+                series.name
+            ));
         }
         svg + "</svg>\n"
     }

@@ -36,7 +36,11 @@ impl Real {
     pub fn read(path: &Path) -> Result<Self> {
         let file = Gguf::read(path)?;
         Ok(Self {
-            name: path.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+            name: path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .into_owned(),
             model: Model::of(&file, |_, _| ())?,
             tokenizer: Tokenizer::of(&file)?,
         })
@@ -52,7 +56,13 @@ impl Real {
             "linear" => RopeKind::Linear { factor },
             "ntk" => RopeKind::NtkAware { factor },
             "dynamic-ntk" => RopeKind::Custom {
-                inv_freq: self.base().with_kind(RopeKind::DynamicNtk { factor: 2.0, original }).inv_freq(len as u32)?,
+                inv_freq: self
+                    .base()
+                    .with_kind(RopeKind::DynamicNtk {
+                        factor: 2.0,
+                        original,
+                    })
+                    .inv_freq(len as u32)?,
                 attention_factor: 1.0,
             },
             "yarn" => RopeKind::Yarn(Yarn::new(factor, original)),
@@ -110,8 +120,12 @@ impl Cache for Whole<'_> {
         let [keys, values] = &mut self.layers[layer];
         keys.extend_from_slice(k);
         values.extend_from_slice(v);
-        let [q_heads, kv_heads, dim] =
-            [self.config.q_heads, self.config.kv_heads, self.config.head_dim].map(|n| n as u32);
+        let [q_heads, kv_heads, dim] = [
+            self.config.q_heads,
+            self.config.kv_heads,
+            self.config.head_dim,
+        ]
+        .map(|n| n as u32);
         let (q_len, kv_len) = (
             (q.len() / self.config.q_width()) as u32,
             (keys.len() / self.config.kv_width()) as u32,
@@ -141,7 +155,10 @@ impl Cache for Whole<'_> {
     fn truncate(&mut self, len: usize) -> Result<()> {
         self.len = len;
         let numbers = len * self.config.kv_width();
-        self.layers.iter_mut().flatten().for_each(|held| held.truncate(numbers));
+        self.layers
+            .iter_mut()
+            .flatten()
+            .for_each(|held| held.truncate(numbers));
         Ok(())
     }
 
@@ -176,11 +193,21 @@ pub struct Record {
 }
 
 /// What is not in the record at `path` yet is measured, one row after the other, each kept as soon as it is there.
-pub fn perplexity(gpu: &Arc<Gpu>, real: &Real, lengths: &[usize], schemes: &[String], path: &Path) -> Result<Record> {
+pub fn perplexity(
+    gpu: &Arc<Gpu>,
+    real: &Real,
+    lengths: &[usize],
+    schemes: &[String],
+    path: &Path,
+) -> Result<Record> {
     let mut record = match std::fs::read_to_string(path) {
         Ok(text) => serde_json::from_str(&text)
             .with_context(|| format!("{} is damaged; remove it to begin anew", path.display()))?,
-        Err(_) => Record { model: real.name.clone(), adapter: gpu.name.clone(), rows: Vec::new() },
+        Err(_) => Record {
+            model: real.name.clone(),
+            adapter: gpu.name.clone(),
+            rows: Vec::new(),
+        },
     };
     ensure!(
         record.model == real.name,
@@ -191,7 +218,9 @@ pub fn perplexity(gpu: &Arc<Gpu>, real: &Real, lengths: &[usize], schemes: &[Str
     let novel = String::from_utf8_lossy(&text::held_out()?).into_owned();
     let tokens = real.tokenizer.encode(&novel)?;
     // Each scheme is told before the first, so that a name which is none costs no wait.
-    schemes.iter().try_for_each(|scheme| real.rotary(scheme, 1).map(drop))?;
+    schemes
+        .iter()
+        .try_for_each(|scheme| real.rotary(scheme, 1).map(drop))?;
     for &len in lengths {
         ensure!(
             tokens.len() > len,
@@ -200,7 +229,11 @@ pub fn perplexity(gpu: &Arc<Gpu>, real: &Real, lengths: &[usize], schemes: &[Str
             len + 1
         );
         for scheme in schemes {
-            if record.rows.iter().any(|row| row.scheme == *scheme && row.len == len) {
+            if record
+                .rows
+                .iter()
+                .any(|row| row.scheme == *scheme && row.len == len)
+            {
                 continue;
             }
             let row = measured(gpu, real, scheme, &tokens[..=len])?;
@@ -222,9 +255,14 @@ fn measured(gpu: &Gpu, real: &Real, scheme: &str, tokens: &[u32]) -> Result<Row>
     let mut nats = Vec::with_capacity(len);
     for from in (0..len).step_by(PART) {
         let to = (from + PART).min(len);
-        let logits = real.model.forward(&tokens[from..to], &mut cache, Wanted::All)?;
+        let logits = real
+            .model
+            .forward(&tokens[from..to], &mut cache, Wanted::All)?;
         let rows = logits.chunks_exact(real.model.config.vocabulary);
-        nats.extend(rows.zip(&tokens[from + 1..]).map(|(row, &next)| surprise(row, next)));
+        nats.extend(
+            rows.zip(&tokens[from + 1..])
+                .map(|(row, &next)| surprise(row, next)),
+        );
         bar.inc((to - from) as u64);
     }
     bar.finish_and_clear();
@@ -248,7 +286,10 @@ fn surprise(row: &[f32], next: u32) -> f64 {
 
 impl Record {
     pub fn table(&self) -> String {
-        let mut table = format!("{:14}{:>8}{:>12}{:>14}{:>10}{:>12}\n", "", "tokens", "perplexity", "last quarter", "s", "attention");
+        let mut table = format!(
+            "{:14}{:>8}{:>12}{:>14}{:>10}{:>12}\n",
+            "", "tokens", "perplexity", "last quarter", "s", "attention"
+        );
         for row in &self.rows {
             table += &format!(
                 "{:14}{:>8}{:>12.2}{:>14.2}{:>10.0}{:>10.0} %\n",
@@ -278,7 +319,14 @@ pub struct Passkeys {
 /// Digits of the number.
 const DIGITS: usize = 5;
 
-pub fn passkey(gpu: &Arc<Gpu>, real: &Real, scheme: &str, lengths: &[usize], depths: usize, tries: usize) -> Result<Passkeys> {
+pub fn passkey(
+    gpu: &Arc<Gpu>,
+    real: &Real,
+    scheme: &str,
+    lengths: &[usize],
+    depths: usize,
+    tries: usize,
+) -> Result<Passkeys> {
     let novel = String::from_utf8_lossy(&text::held_out()?).into_owned();
     let filler = real.tokenizer.encode(&novel)?;
     let mut rng = StdRng::seed_from_u64(1);
@@ -288,13 +336,19 @@ pub fn passkey(gpu: &Arc<Gpu>, real: &Real, scheme: &str, lengths: &[usize], dep
         "{elapsed_precise} {wide_bar} {pos}/{len} tokens, {eta} left",
     )?);
     for &len in lengths {
-        ensure!(filler.len() > len, "the text has {} tokens; give --lengths below that", filler.len());
+        ensure!(
+            filler.len() > len,
+            "the text has {} tokens; give --lengths below that",
+            filler.len()
+        );
         let mut shares = Vec::new();
         for depth in 0..depths {
             let at = len * depth / depths.saturating_sub(1).max(1);
             let mut found = 0;
             for _ in 0..tries {
-                let number: String = (0..DIGITS).map(|_| rng.random_range(b'0'..=b'9') as char).collect();
+                let number: String = (0..DIGITS)
+                    .map(|_| rng.random_range(b'0'..=b'9') as char)
+                    .collect();
                 found += usize::from(tells(gpu, real, scheme, &filler[..len], at, &number)?);
                 bar.inc(len as u64);
             }
@@ -303,14 +357,29 @@ pub fn passkey(gpu: &Arc<Gpu>, real: &Real, scheme: &str, lengths: &[usize], dep
         right.insert(len, shares);
     }
     bar.finish_and_clear();
-    Ok(Passkeys { model: real.name.clone(), adapter: gpu.name.clone(), scheme: scheme.into(), tries, right })
+    Ok(Passkeys {
+        model: real.name.clone(),
+        adapter: gpu.name.clone(),
+        scheme: scheme.into(),
+        tries,
+        right,
+    })
 }
 
 /// Whether the likeliest tokens after the question are the number's digits.
-fn tells(gpu: &Gpu, real: &Real, scheme: &str, filler: &[u32], at: usize, number: &str) -> Result<bool> {
+fn tells(
+    gpu: &Gpu,
+    real: &Real,
+    scheme: &str,
+    filler: &[u32],
+    at: usize,
+    number: &str,
+) -> Result<bool> {
     let encode = |text: &str| real.tokenizer.encode(text);
     let mut tokens = filler[..at].to_vec();
-    tokens.extend(encode(&format!("\nThe pass key is {number}. Remember it. {number} is the pass key.\n"))?);
+    tokens.extend(encode(&format!(
+        "\nThe pass key is {number}. Remember it. {number} is the pass key.\n"
+    ))?);
     tokens.extend(&filler[at..]);
     let question = encode("\nWhat is the pass key? The pass key is ")?;
     let digits = encode(number)?;
@@ -321,9 +390,13 @@ fn tells(gpu: &Gpu, real: &Real, scheme: &str, filler: &[u32], at: usize, number
     for part in tokens[..asked - 1].chunks(PART) {
         real.model.forward(part, &mut cache, Wanted::None)?;
     }
-    let logits = real.model.forward(&tokens[asked - 1..], &mut cache, Wanted::All)?;
+    let logits = real
+        .model
+        .forward(&tokens[asked - 1..], &mut cache, Wanted::All)?;
     let likeliest = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-    let told = logits.chunks_exact(real.model.config.vocabulary).map(likeliest);
+    let told = logits
+        .chunks_exact(real.model.config.vocabulary)
+        .map(likeliest);
     Ok(told.eq(digits.iter().map(|&digit| Some(digit as usize))))
 }
 
@@ -331,9 +404,16 @@ impl Passkeys {
     pub fn table(&self) -> String {
         let mut table = String::from("tokens    told right at depths from the begin to the end\n");
         for (len, shares) in &self.right {
-            let cells: Vec<_> = shares.iter().map(|share| format!("{:>5.0} %", 100.0 * share)).collect();
+            let cells: Vec<_> = shares
+                .iter()
+                .map(|share| format!("{:>5.0} %", 100.0 * share))
+                .collect();
             table += &format!("{len:<8}{}\n", cells.join(""));
         }
-        table + &format!("{}, {}, {} tries each, on {}\n", self.model, self.scheme, self.tries, self.adapter)
+        table
+            + &format!(
+                "{}, {}, {} tries each, on {}\n",
+                self.model, self.scheme, self.tries, self.adapter
+            )
     }
 }

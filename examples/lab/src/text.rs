@@ -35,5 +35,7 @@ pub fn windows(text: &[u8], len: usize, count: usize) -> Result<Vec<&[u8]>> {
     );
     let room = text.len() - (len + 1);
     let start = |n: usize| room * n / count;
-    Ok((0..count).map(|n| &text[start(n)..=start(n) + len]).collect())
+    Ok((0..count)
+        .map(|n| &text[start(n)..=start(n) + len])
+        .collect())
 }

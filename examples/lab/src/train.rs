@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::adam::Adam;
 use crate::attention::Gpu;
+use crate::kept::write_json;
 use crate::model::Model;
 use crate::scheme::Scheme;
 
@@ -57,20 +58,26 @@ const KEEP_EVERY: usize = 25;
 
 impl Run {
     /// Goes on with the run that `directory` keeps, if it is of the same recipe; else begins with `model`.
-    pub fn open(directory: &Path, recipe: &Recipe, model: impl FnOnce() -> Result<Model>) -> Result<Self> {
+    pub fn open(
+        directory: &Path,
+        recipe: &Recipe,
+        model: impl FnOnce() -> Result<Model>,
+    ) -> Result<Self> {
         let state = directory.join("progress.json");
         let directory = directory.to_path_buf();
         if let Ok(text) = std::fs::read_to_string(&state) {
-            let progress: Progress = serde_json::from_str(&text)
-                .with_context(|| format!("{} is damaged; remove it to begin anew", state.display()))?;
+            let progress: Progress = serde_json::from_str(&text).with_context(|| {
+                format!("{} is damaged; remove it to begin anew", state.display())
+            })?;
             ensure!(
                 progress.recipe.as_ref() == Some(recipe),
                 "{} keeps a run of another recipe; remove it, or go on with that one",
                 directory.display()
             );
+            let [weights, moments] = files(&directory, progress.losses.len());
             return Ok(Self {
-                model: Model::load(&directory.join("weights.safetensors"))?,
-                adam: Adam::load(&directory.join("moments.safetensors"))?,
+                model: Model::load(&weights)?,
+                adam: Adam::load(&moments)?,
                 progress,
                 directory,
             });
@@ -87,11 +94,29 @@ impl Run {
     }
 
     /// Trains to the recipe's end.
-    pub fn train(&mut self, gpu: &Arc<Gpu>, scheme: &Scheme, text: &[u8], recipe: &Recipe) -> Result<()> {
+    pub fn train(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        scheme: &Scheme,
+        text: &[u8],
+        recipe: &Recipe,
+    ) -> Result<()> {
+        self.train_until(gpu, scheme, text, recipe, recipe.steps)
+    }
+
+    /// Trains until so many steps are done, and keeps that.
+    pub fn train_until(
+        &mut self,
+        gpu: &Arc<Gpu>,
+        scheme: &Scheme,
+        text: &[u8],
+        recipe: &Recipe,
+        until: usize,
+    ) -> Result<()> {
         let attend = scheme.attend(gpu, recipe.len);
         let first = self.progress.losses.len();
         let bar = bar(recipe.steps, first)?;
-        for step in first..recipe.steps {
+        for step in first..until {
             let (start, spent) = (Instant::now(), gpu.spent());
             let (inputs, targets) = batch(text, recipe, step)?;
             let logits = self.model.logits(&*attend, &inputs)?;
@@ -105,7 +130,7 @@ impl Run {
             self.progress.attention_seconds += (gpu.spent() - spent).as_secs_f64();
             bar.inc(1);
             bar.set_message(format!("{bits:.3} bits per byte"));
-            if (step + 1) % KEEP_EVERY == 0 || step + 1 == recipe.steps {
+            if (step + 1) % KEEP_EVERY == 0 || step + 1 == until {
                 self.keep()?;
             }
         }
@@ -113,19 +138,29 @@ impl Run {
         Ok(())
     }
 
-    /// Written aside first: an interrupt leaves the last state whole.
+    /// The files of a step stand beside those of the last one until `progress.json` names it: an interrupt leaves one
+    /// state whole.
     fn keep(&self) -> Result<()> {
         std::fs::create_dir_all(&self.directory)?;
-        let replace = |name: &str, write: &dyn Fn(&Path) -> Result<()>| -> Result<()> {
-            let aside = self.directory.join(format!("{name}.new"));
-            write(&aside)?;
-            Ok(std::fs::rename(aside, self.directory.join(name))?)
-        };
-        replace("weights.safetensors", &|path| self.model.save_as(path, DType::F32))?;
-        replace("moments.safetensors", &|path| self.adam.save(path))?;
-        let text = serde_json::to_string(&self.progress)?;
-        replace("progress.json", &|path| Ok(std::fs::write(path, &text)?))
+        let step = self.progress.losses.len();
+        let [weights, moments] = files(&self.directory, step);
+        self.model.save_as(&weights, DType::F32)?;
+        self.adam.save(&moments)?;
+        write_json(&self.directory.join("progress.json"), &self.progress)?;
+        for entry in std::fs::read_dir(&self.directory)? {
+            let path = entry?.path();
+            let is_old = path.extension().is_some_and(|end| end == "safetensors");
+            if is_old && path != weights && path != moments {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
     }
+}
+
+/// Weights and moments after so many steps.
+fn files(directory: &Path, step: usize) -> [PathBuf; 2] {
+    ["weights", "moments"].map(|name| directory.join(format!("{name}-{step}.safetensors")))
 }
 
 impl Recipe {
@@ -148,7 +183,8 @@ fn batch(text: &[u8], recipe: &Recipe, step: usize) -> Result<(Tensor, Tensor)> 
         text.len(),
         n + 1
     );
-    let mut rng = StdRng::seed_from_u64(recipe.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let mut rng =
+        StdRng::seed_from_u64(recipe.seed ^ (step as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     let (mut inputs, mut targets) = (Vec::new(), Vec::new());
     for _ in 0..recipe.batch {
         let start = rng.random_range(0..text.len() - n);

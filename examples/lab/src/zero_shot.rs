@@ -64,7 +64,13 @@ pub struct Asked<'a> {
 }
 
 pub fn measure(gpu: &Arc<Gpu>, asked: Asked<'_>) -> Result<Record> {
-    let Asked { models, text: held_out, lengths, bytes, mut longrope } = asked;
+    let Asked {
+        models,
+        text: held_out,
+        lengths,
+        bytes,
+        mut longrope,
+    } = asked;
     let longest = lengths.iter().copied().max().unwrap_or(TRAINED);
     let learned = text::train()?;
     let windows = text::windows(held_out, longest, (bytes / longest).max(1))?;
@@ -72,11 +78,16 @@ pub fn measure(gpu: &Arc<Gpu>, asked: Asked<'_>) -> Result<Record> {
     let effort = Effort::measure(gpu, &models[0].model, held_out)?;
     let mut seconds = 0.0;
     for Kept { story, .. } in models {
-        let schemes = Scheme::all(story.position).len() + usize::from(story.position == Learned::Rope);
+        let schemes =
+            Scheme::all(story.position).len() + usize::from(story.position == Learned::Rope);
         let row = |&len: &usize| effort.seconds(bytes, len) * schemes as f64;
         seconds += lengths.iter().map(row).sum::<f64>();
     }
-    let searched: Vec<usize> = lengths.iter().copied().filter(|&len| len > TRAINED && !longrope.contains_key(&len)).collect();
+    let searched: Vec<usize> = lengths
+        .iter()
+        .copied()
+        .filter(|&len| len > TRAINED && !longrope.contains_key(&len))
+        .collect();
     let search_windows = |len: usize| text::windows(&learned, len, (2048 / len).max(1));
     for &len in &searched {
         seconds += effort.seconds(len.max(2048), len) * longrope::TRIALS as f64;
@@ -89,7 +100,8 @@ pub fn measure(gpu: &Arc<Gpu>, asked: Asked<'_>) -> Result<Record> {
             for &len in &searched {
                 bar.set_message(format!("searching factors for {len}"));
                 let done = (effort.seconds(len.max(2048), len) * 1000.0) as u64;
-                let found = longrope::search(gpu, model, &search_windows(len)?, 1, || bar.inc(done))?;
+                let found =
+                    longrope::search(gpu, model, &search_windows(len)?, 1, || bar.inc(done))?;
                 longrope.insert(len, found);
             }
         }
@@ -129,7 +141,9 @@ pub fn measure(gpu: &Arc<Gpu>, asked: Asked<'_>) -> Result<Record> {
 
 impl Record {
     pub fn find(&self, scheme: &str, len: usize) -> Option<&Row> {
-        self.rows.iter().find(|row| row.scheme == scheme && row.len == len)
+        self.rows
+            .iter()
+            .find(|row| row.scheme == scheme && row.len == len)
     }
 
     fn schemes(&self) -> Vec<&str> {
@@ -159,16 +173,20 @@ impl Record {
                 Some(row) => format!("{:7.3} ({:4.1})", row.bits, row.perplexity),
                 None => String::new(),
             };
-            let cells: Vec<_> = lengths.iter().map(|len| format!("{:>14}", cell(len))).collect();
+            let cells: Vec<_> = lengths
+                .iter()
+                .map(|len| format!("{:>14}", cell(len)))
+                .collect();
             table += &format!("{scheme:20}{}\n", cells.join(""));
         }
-        table + &format!(
-            "{} bytes each on {}; {:.0} s, of these {:.0} % in attention\n",
-            self.bytes,
-            self.adapter,
-            self.seconds,
-            100.0 * self.attention_seconds / self.seconds.max(1e-9)
-        )
+        table
+            + &format!(
+                "{} bytes each on {}; {:.0} s, of these {:.0} % in attention\n",
+                self.bytes,
+                self.adapter,
+                self.seconds,
+                100.0 * self.attention_seconds / self.seconds.max(1e-9)
+            )
     }
 
     /// `zero-shot.json` and a picture for each question.
@@ -184,7 +202,10 @@ impl Record {
         };
         let picture = |title: &str, x: &str, series| Picture {
             title: title.into(),
-            below: format!("bits per byte of {} bytes of a novel that was not learned; trained at {TRAINED}", self.bytes),
+            below: format!(
+                "bits per byte of {} bytes of a novel that was not learned; trained at {TRAINED}",
+                self.bytes
+            ),
             x: x.into(),
             least: 2.0,
             most: 5.0,
@@ -196,13 +217,20 @@ impl Record {
             let rows = lengths.iter().filter_map(|&len| self.find(scheme, len));
             rows.map(|row| (row.len as f64, row.bits)).collect()
         });
-        picture("Zero-shot: bits per byte against the context's length", "bytes of context", by_length)
-            .write(&pictures.join("lab-length.svg"))?;
+        picture(
+            "Zero-shot: bits per byte against the context's length",
+            "bytes of context",
+            by_length,
+        )
+        .write(&pictures.join("lab-length.svg"))?;
         let longest = lengths.last().copied().unwrap_or(TRAINED);
         let by_position = series(&|scheme| {
-            let bits = self.find(scheme, longest).map(|row| row.by_position.as_slice());
+            let bits = self
+                .find(scheme, longest)
+                .map(|row| row.by_position.as_slice());
             let bits = bits.unwrap_or_default().iter().enumerate();
-            bits.map(|(n, &bits)| (((n + 1) * SIDE) as f64, bits)).collect()
+            bits.map(|(n, &bits)| (((n + 1) * SIDE) as f64, bits))
+                .collect()
         });
         picture(
             &format!("Zero-shot: bits per byte against position, stretched for {longest}"),
@@ -221,6 +249,7 @@ impl Bits {
         let differences: Vec<f64> = a.iter().zip(&b).map(|(a, b)| a - b).collect();
         let middle = mean(&differences);
         let squares: Vec<f64> = differences.iter().map(|x| (x - middle).powi(2)).collect();
-        (squares.iter().sum::<f64>() / (squares.len().max(2) - 1) as f64 / squares.len() as f64).sqrt()
+        (squares.iter().sum::<f64>() / (squares.len().max(2) - 1) as f64 / squares.len() as f64)
+            .sqrt()
     }
 }

@@ -1,0 +1,7 @@
+//! The lab on the suites' adapter, with the repository's weights.
+
+mod bad_input;
+mod gradients;
+mod results;
+mod tool;
+mod training;
