@@ -229,7 +229,9 @@ pub fn perplexity(
             len + 1
         );
         for scheme in schemes {
-            if record
+            // Within the trained context nothing is stretched.
+            let same = len <= real.model.config.context && scheme != "none";
+            if same || record
                 .rows
                 .iter()
                 .any(|row| row.scheme == *scheme && row.len == len)
