@@ -231,10 +231,11 @@ pub fn perplexity(
         for scheme in schemes {
             // Within the trained context nothing is stretched.
             let same = len <= real.model.config.context && scheme != "none";
-            if same || record
-                .rows
-                .iter()
-                .any(|row| row.scheme == *scheme && row.len == len)
+            if same
+                || record
+                    .rows
+                    .iter()
+                    .any(|row| row.scheme == *scheme && row.len == len)
             {
                 continue;
             }
