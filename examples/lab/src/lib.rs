@@ -12,6 +12,7 @@ pub mod kept;
 pub mod longrope;
 pub mod measure;
 pub mod model;
+pub mod passkey;
 pub mod picture;
 pub mod real;
 pub mod scheme;

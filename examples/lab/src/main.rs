@@ -18,7 +18,7 @@ use lab::model::{Model, TRAINED};
 use lab::scheme::{Learned, Scheme};
 use lab::train::{Recipe, Run};
 use lab::zero_shot::Factors;
-use lab::{approximate, fine_tune, real, text, zero_shot};
+use lab::{approximate, fine_tune, passkey, real, text, zero_shot};
 
 use cli::{Command, Lab};
 
@@ -84,7 +84,7 @@ fn run(lab: &Lab) -> Result<()> {
         }
         Command::Passkey(asked) => {
             let real = real::Real::read(&asked.model)?;
-            let found = real::passkey(
+            let found = passkey::measure(
                 &gpu()?,
                 &real,
                 &asked.scheme,

@@ -64,6 +64,7 @@ impl Picture {
             self.title, self.below
         );
         let mut line = |text: String| svg += &(text + "\n");
+        let digits = if self.most - self.least < 1.0 { 2 } else { 1 };
         for n in 0..=5 {
             let value = self.least + (self.most - self.least) * f64::from(n) / 5.0;
             let y = y_at(value);
@@ -71,7 +72,7 @@ impl Picture {
                 "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#e3e6ea\"/>"
             ));
             line(format!(
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{FAINT}\">{value:.1}</text>",
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{FAINT}\">{value:.digits$}</text>",
                 LEFT - 8.0,
                 y + 4.0
             ));

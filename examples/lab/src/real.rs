@@ -1,6 +1,5 @@
 //! A pretrained model at long contexts: its attention in one call a layer and part of the text, under any scheme.
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,8 +10,6 @@ use chat::config::Config;
 use chat::gguf::Gguf;
 use chat::model::{Model, Wanted};
 use chat::tokenizer::Tokenizer;
-use rand::rngs::StdRng;
-use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use wgpu_attention::problem::position::{RopeKind, Rotary, RotaryLayout, Yarn};
 use wgpu_attention::problem::{Operand, Position};
@@ -23,7 +20,7 @@ use crate::kept::write_json;
 use crate::text;
 
 /// Tokens of a pass: the logits of more would not fit memory.
-const PART: usize = 512;
+pub const PART: usize = 512;
 
 /// A model and its tokenizer.
 pub struct Real {
@@ -79,7 +76,7 @@ impl Real {
     }
 
     /// Keys and values of nothing yet, to be read as `scheme` has it in a context of `len`.
-    fn cache<'a>(&self, gpu: &'a Gpu, scheme: &str, len: usize) -> Result<Whole<'a>> {
+    pub fn cache<'a>(&self, gpu: &'a Gpu, scheme: &str, len: usize) -> Result<Whole<'a>> {
         let config = self.model.config.clone();
         Ok(Whole {
             gpu,
@@ -93,7 +90,7 @@ impl Real {
 }
 
 /// Keys, not rotated, and values of every layer in host memory, `[n, Hkv, D]`.
-struct Whole<'a> {
+pub struct Whole<'a> {
     gpu: &'a Gpu,
     config: Config,
     rotary: Rotary,
@@ -305,118 +302,5 @@ impl Record {
             );
         }
         table + &format!("{} on {}\n", self.model, self.adapter)
-    }
-}
-
-/// The share of numbers that were told right, by tokens of text and depth (0 begin, 1 end).
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub struct Passkeys {
-    pub model: String,
-    pub adapter: String,
-    pub scheme: String,
-    pub tries: usize,
-    /// By length, the share at each depth.
-    pub right: BTreeMap<usize, Vec<f64>>,
-}
-
-/// Digits of the number.
-const DIGITS: usize = 5;
-
-pub fn passkey(
-    gpu: &Arc<Gpu>,
-    real: &Real,
-    scheme: &str,
-    lengths: &[usize],
-    depths: usize,
-    tries: usize,
-) -> Result<Passkeys> {
-    let novel = String::from_utf8_lossy(&text::held_out()?).into_owned();
-    let filler = real.tokenizer.encode(&novel)?;
-    let mut rng = StdRng::seed_from_u64(1);
-    let mut right = BTreeMap::new();
-    let bar = indicatif::ProgressBar::new((lengths.iter().sum::<usize>() * depths * tries) as u64);
-    bar.set_style(indicatif::ProgressStyle::with_template(
-        "{elapsed_precise} {wide_bar} {pos}/{len} tokens, {eta} left",
-    )?);
-    for &len in lengths {
-        ensure!(
-            filler.len() > len,
-            "the text has {} tokens; give --lengths below that",
-            filler.len()
-        );
-        let mut shares = Vec::new();
-        for depth in 0..depths {
-            let at = len * depth / depths.saturating_sub(1).max(1);
-            let mut found = 0;
-            for _ in 0..tries {
-                let number: String = (0..DIGITS)
-                    .map(|_| rng.random_range(b'0'..=b'9') as char)
-                    .collect();
-                found += usize::from(tells(gpu, real, scheme, &filler[..len], at, &number)?);
-                bar.inc(len as u64);
-            }
-            shares.push(found as f64 / tries as f64);
-        }
-        right.insert(len, shares);
-    }
-    bar.finish_and_clear();
-    Ok(Passkeys {
-        model: real.name.clone(),
-        adapter: gpu.name.clone(),
-        scheme: scheme.into(),
-        tries,
-        right,
-    })
-}
-
-/// Whether the likeliest tokens after the question are the number's digits.
-fn tells(
-    gpu: &Gpu,
-    real: &Real,
-    scheme: &str,
-    filler: &[u32],
-    at: usize,
-    number: &str,
-) -> Result<bool> {
-    let encode = |text: &str| real.tokenizer.encode(text);
-    let mut tokens = filler[..at].to_vec();
-    tokens.extend(encode(&format!(
-        "\nThe pass key is {number}. Remember it. {number} is the pass key.\n"
-    ))?);
-    tokens.extend(&filler[at..]);
-    let question = encode("\nWhat is the pass key? The pass key is ")?;
-    let digits = encode(number)?;
-    tokens.extend(question);
-    let asked = tokens.len();
-    tokens.extend(&digits[..digits.len() - 1]);
-    let mut cache = real.cache(gpu, scheme, tokens.len())?;
-    for part in tokens[..asked - 1].chunks(PART) {
-        real.model.forward(part, &mut cache, Wanted::None)?;
-    }
-    let logits = real
-        .model
-        .forward(&tokens[asked - 1..], &mut cache, Wanted::All)?;
-    let likeliest = |row: &[f32]| (0..row.len()).max_by(|&a, &b| row[a].total_cmp(&row[b]));
-    let told = logits
-        .chunks_exact(real.model.config.vocabulary)
-        .map(likeliest);
-    Ok(told.eq(digits.iter().map(|&digit| Some(digit as usize))))
-}
-
-impl Passkeys {
-    pub fn table(&self) -> String {
-        let mut table = String::from("tokens    told right at depths from the begin to the end\n");
-        for (len, shares) in &self.right {
-            let cells: Vec<_> = shares
-                .iter()
-                .map(|share| format!("{:>5.0} %", 100.0 * share))
-                .collect();
-            table += &format!("{len:<8}{}\n", cells.join(""));
-        }
-        table
-            + &format!(
-                "{}, {}, {} tries each, on {}\n",
-                self.model, self.scheme, self.tries, self.adapter
-            )
     }
 }

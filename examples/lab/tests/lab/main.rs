@@ -2,6 +2,7 @@
 
 mod bad_input;
 mod gradients;
+mod pictures;
 mod results;
 mod tool;
 mod training;
