@@ -159,7 +159,11 @@ pub fn measure(gpu: &Arc<Gpu>, kept: &Kept, len: usize, bytes: usize) -> Result<
     bar.finish_and_clear();
     Ok(Record {
         adapter: gpu.name.clone(),
-        model: format!("{}, {}", kept.story.position.name(), scheme.name()),
+        model: format!(
+            "positions {}, scheme {}",
+            kept.story.position.name(),
+            scheme.name()
+        ),
         len,
         bytes: windows.len() * len,
         rows,

@@ -7,7 +7,9 @@ use serde::de::DeserializeOwned;
 use super::tool::folder;
 
 fn record<T: DeserializeOwned>(name: &str) -> T {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("records").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("records")
+        .join(name);
     serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
 }
 
