@@ -26,7 +26,7 @@ pub struct Series {
     pub dots: bool,
 }
 
-/// A picture of some curves: x by powers of two, y from `least` to `most`, what is above is drawn at the edge.
+/// A picture of some curves: x by powers of two, y from `least` to `most`; what is above is drawn at the edge, whose number says so.
 pub struct Picture {
     pub title: String,
     pub below: String,
@@ -65,14 +65,17 @@ impl Picture {
         );
         let mut line = |text: String| svg += &(text + "\n");
         let digits = if self.most - self.least < 1.0 { 2 } else { 1 };
+        let mut all = self.series.iter().flat_map(|s| &s.points);
+        let beyond = all.any(|p| p.1 > self.most);
         for n in 0..=5 {
             let value = self.least + (self.most - self.least) * f64::from(n) / 5.0;
             let y = y_at(value);
+            let sign = if n == 5 && beyond { "≥ " } else { "" };
             line(format!(
                 "<path d=\"M{LEFT} {y:.1}H{RIGHT}\" stroke=\"#e3e6ea\"/>"
             ));
             line(format!(
-                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{FAINT}\">{value:.digits$}</text>",
+                "<text x=\"{}\" y=\"{:.1}\" text-anchor=\"end\" fill=\"{FAINT}\">{sign}{value:.digits$}</text>",
                 LEFT - 8.0,
                 y + 4.0
             ));
