@@ -130,6 +130,18 @@ impl Run {
             self.progress.attention_seconds += (gpu.spent() - spent).as_secs_f64();
             bar.inc(1);
             bar.set_message(format!("{bits:.3} bits per byte"));
+            // The first compiles.
+            if step == first + 1 {
+                let rest = (until - step - 1) as f64 * start.elapsed().as_secs_f64();
+                bar.suspend(|| {
+                    eprintln!(
+                        "the other {} steps on {} take about {:.0} s; what is done is kept every {KEEP_EVERY} steps",
+                        until - step - 1,
+                        gpu.name,
+                        rest
+                    );
+                });
+            }
             if (step + 1) % KEEP_EVERY == 0 || step + 1 == until {
                 self.keep()?;
             }

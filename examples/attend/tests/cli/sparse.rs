@@ -255,13 +255,13 @@ fn bad_trees() {
         &directory,
         "in.safetensors",
         &[
-            Tensor::normal("q", Element::F32, &[1, 1, 65, 4], 1),
-            Tensor::normal("k", Element::F32, &[1, 1, 65, 4], 2),
-            Tensor::normal("v", Element::F32, &[1, 1, 65, 4], 3),
-            Tensor::integers("tree", &[-1; 65]).shaped(&[1, 65]),
+            Tensor::normal("q", Element::F32, &[1, 1, 129, 4], 1),
+            Tensor::normal("k", Element::F32, &[1, 1, 129, 4], 2),
+            Tensor::normal("v", Element::F32, &[1, 1, 129, 4], 3),
+            Tensor::integers("tree", &[-1; 129]).shaped(&[1, 129]),
         ],
     );
-    attend(&[&input]).refused(1, &["q_len beneath a tree is 65", "at most 64"]);
+    attend(&[&input]).refused(1, &["q_len beneath a tree is 129", "at most 128"]);
 }
 
 fn mask(dtype: Dtype, shape: &[usize]) -> Tensor {
