@@ -2,7 +2,7 @@
 
 pub mod kinds;
 mod pipeline_cache;
-mod spans;
+pub mod spans;
 
 use std::future::Future;
 use std::pin::Pin;

@@ -35,6 +35,7 @@ pub fn gpu() -> &'static Gpu {
 
 impl Gpu {
     pub fn request(adapter: wgpu::Adapter, features: wgpu::Features, limits: wgpu::Limits) -> Self {
+        crate::compile::spans::listen();
         let (device, queue) = pollster::block_on(adapter.request_device(&wgpu::DeviceDescriptor {
             required_features: features,
             required_limits: limits,
