@@ -40,17 +40,23 @@ fn pool() -> MutexGuard<'static, Pool> {
 }
 
 impl Pool {
-    /// The first of the most urgent ones.
+    /// The first of the most urgent ones, of which there are as many threads as may be at work.
     fn next(&mut self) -> Option<Job> {
         let first = (0..self.jobs.len()).min_by_key(|&n| self.jobs[n].urgency)?;
-        self.jobs.remove(first)
+        let is_allowed = self.threads <= most_threads(self.jobs[first].urgency);
+        is_allowed.then(|| self.jobs.remove(first))?
     }
 }
 
-/// Half of the processor's threads: the others are the application's.
-fn most_threads() -> usize {
+/// Ahead of calls half of the processor's threads, for the others are the application's; all of them where it waits. The
+/// suite of two threads on SwiftShader, whose time is the compiler's, takes almost twice as long with one.
+fn most_threads(urgency: Urgency) -> usize {
     let all = std::thread::available_parallelism().map_or(1, usize::from);
-    (all / 2).clamp(1, MOST_THREADS)
+    let most = match urgency {
+        Urgency::Now => all,
+        Urgency::Begun | Urgency::Ahead => all / 2,
+    };
+    most.clamp(1, MOST_THREADS)
 }
 
 /// The number of a job that is to be started.
@@ -67,7 +73,7 @@ pub(super) fn start(number: u64, urgency: Urgency, work: impl FnOnce() + Send + 
         urgency,
         work: Box::new(work),
     });
-    if pool.threads < most_threads() {
+    if pool.threads < most_threads(urgency) {
         let thread = std::thread::Builder::new().name("compile attention".into());
         match thread.spawn(work_off) {
             Ok(_) => pool.threads += 1,
