@@ -235,14 +235,20 @@ fn what_a_warm_up_refuses() {
     assert!(matches!(claimed, Err(Error::Claim { .. })), "{claimed:?}");
 }
 
+/// One that has computed a case, and its plan.
+fn used(case: &Case, inputs: &Inputs) -> (Attention, Plan) {
+    let attention = cold();
+    let plan = attention.plan(&case.problem).expect("a plan");
+    let buffers = Buffers::new(&gpu().device, case, inputs);
+    execute(gpu(), &attention, &plan, &buffers);
+    (attention, plan)
+}
+
 /// Another device in place of this one: what was compiled here is compiled there.
 #[test]
 fn a_rebuilt_attention() {
     let (case, inputs) = case(16, 33);
-    let old = cold();
-    let plan = old.plan(&case.problem).expect("a plan");
-    let buffers = Buffers::new(&gpu().device, &case, &inputs);
-    execute(gpu(), &old, &plan, &buffers);
+    let (old, plan) = used(&case, &inputs);
     let new = Gpu::another();
     let (attention, warm_up) = old.rebuild(&new.device, &new.queue);
     assert_eq!(attention.compiled_variants(), 0);
@@ -260,10 +266,7 @@ fn a_rebuilt_attention() {
 #[test]
 fn a_rebuilt_attention_on_a_lesser_device() {
     let (case, inputs) = case(16, 33);
-    let old = cold();
-    let plan = old.plan(&case.problem).expect("a plan");
-    let buffers = Buffers::new(&gpu().device, &case, &inputs);
-    execute(gpu(), &old, &plan, &buffers);
+    let (old, _) = used(&case, &inputs);
     let least = Gpu::least();
     let (attention, warm_up) = old.rebuild(&least.device, &least.queue);
     pollster::block_on(warm_up).expect("warm");
