@@ -2,6 +2,8 @@
 
 mod cascade;
 mod decode;
+mod fused_rotation;
+mod partials;
 mod prefill;
 pub(super) mod splits;
 mod tiled;

@@ -6,11 +6,12 @@ pub(super) mod hadamard;
 pub(in crate::plan) mod max_scores;
 pub(super) mod merge;
 mod quantize;
+pub(super) mod rotary_table;
 pub(super) mod rotate;
 
 pub(super) use append::plan as append;
 pub(super) use embed::plan as embed;
 pub(super) use merge::plan as merge;
 pub(super) use quantize::plan as quantize;
+pub use rotary_table::{TableNeed, TableRows};
 pub(super) use rotate::plan as rotate;
-pub use rotate::{TableNeed, TableRows};

@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::kernel::{MaskKey, Params, Strides, whole_vec8s};
 use crate::plan::Binding;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::operation::{hadamard, rotate};
+use crate::plan::operation::{hadamard, rotary_table, rotate};
 use crate::plan::parts::{Part, Parts, RowsOf};
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
     pub fn make_inputs(&mut self, builder: &mut PlanBuilder<'_>) -> Result<()> {
         let (problem, slice) = (self.problem, self.problem.slice());
         if let Some(rotary) = problem.position.rotation() {
-            rotate::plan_table(builder, problem, rotary, &mut self.params)?;
+            rotary_table::plan_table(builder, problem, rotary, &mut self.params)?;
             if !self.fused && slice.has_pairs() {
                 rotate_inputs(builder, problem, &self.params, &mut self.q, &mut self.k)?;
                 self.place_inputs();

@@ -7,7 +7,8 @@ use crate::plan::limits::product;
 use crate::plan::tiles;
 use crate::problem::Slice;
 
-use super::tiled::{PARTIAL_BYTES, Tiled};
+use super::partials::PARTIAL_BYTES;
+use super::tiled::Tiled;
 
 impl Tiled<'_> {
     /// Parts of a run of keys: as many as the caller asks for, else as a software adapter's cap on loop iterations, the

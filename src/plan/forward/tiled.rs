@@ -2,102 +2,32 @@
 
 use std::ops::Range;
 
-use crate::error::{Error, Result};
-use crate::kernel::{Decode, Input, NOTHING, Output, Params, Prefill, Strides, Variant};
+use crate::error::Result;
+use crate::kernel::{Decode, Input, Output, Params, Prefill, Variant};
 use crate::plan::attention::context::Context;
 use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{TileCounts, WorkHeads, cut, tile_steps};
 use crate::plan::limits::{check_steps, product};
-use crate::plan::operation::max_scores::LseScratch;
 use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
-use crate::plan::operation::rotate;
 use crate::plan::parts::{Axis, Lengths, Part, Parts};
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice};
 use crate::plan::view::Rows;
-use crate::plan::{Binding, Cost, RotateWhere};
+use crate::plan::{Binding, Cost};
 use crate::problem::Problem;
 
 use super::Call;
+use super::fused_rotation::fuses_rotation;
 use super::splits::MOST_SPLITS;
-
-/// Bytes of partial results at a time; more rows than these hold are computed slice by slice.
-pub(super) const PARTIAL_BYTES: u64 = 32 << 20;
 
 /// Whose tiles they are.
 #[derive(Clone, Copy)]
 pub(super) enum Family {
     Prefill,
     Decode,
-}
-
-/// Whether the kernel rotates q and k as it loads them. Each tile of queries then rotates every key anew, which pays
-/// only where there are few: a pass before reads and writes each row once.
-fn fuses_rotation(
-    problem: &Problem,
-    (chosen, packed): (&TileChoice, u32),
-    builder: &mut PlanBuilder<'_>,
-) -> Result<bool> {
-    let Some(rotary) = problem.position.rotation() else {
-        return Ok(false);
-    };
-    let shape = &problem.shape;
-    let slice = problem.slice();
-    let rows = (slice.q.end - slice.q.start) * packed;
-    let reads = rows.div_ceil(chosen.tiling.tile_rows()) * (shape.group() / packed);
-    let aligned = [&problem.q, &problem.k]
-        .iter()
-        .all(|x| Input::of(&[x], &[shape.head_dim]).aligned);
-    let whole = rotate::whole_chunks(rotary, 4);
-    let able = whole && !problem.position.k_rotated;
-    let selects = problem.mask.selected_blocks().is_some();
-    let within = problem.position.within_cache;
-    if within && (!able || builder.options.rotate == Some(RotateWhere::Pass)) {
-        let reason = "positions within a ring are known as keys are loaded, so keys are rotated then: leave \
-                      PlanOptions::rotate out, and rotate whole 4-vectors of channels"
-            .into();
-        return Err(Error::Strategy {
-            strategy: "a rotation pass",
-            reason,
-        });
-    }
-    let fused = match builder.options.rotate {
-        Some(RotateWhere::Fused) if selects => {
-            let reason =
-                "blocks are chosen from rotated q and k, before the kernel loads them".into();
-            return Err(Error::Strategy {
-                strategy: "fused rotation",
-                reason,
-            });
-        }
-        Some(RotateWhere::Fused) if !able => {
-            let reason = if whole {
-                "kernels that rotate as they load rotate keys too, and k holds rotated keys".into()
-            } else {
-                format!(
-                    "a rotary dimension of {} from channel {} on does not fall into whole 4-vectors",
-                    rotary.dim, rotary.start
-                )
-            };
-            return Err(Error::Strategy {
-                strategy: "fused rotation",
-                reason,
-            });
-        }
-        Some(asked) => asked == RotateWhere::Fused,
-        None => within || (able && reads == 1 && !selects),
-    };
-    let how = if aligned { "" } else { ", unaligned" };
-    let rows = rotate::rotated_rows(&problem.position);
-    builder.note(if fused {
-        format!("{rows} as they are loaded: each key is read {reads} times{how}")
-    } else {
-        format!("{rows} in a pass before: each key is read {reads} times{how}")
-    });
-    Ok(fused)
 }
 
 /// What all steps of a forward call share.
@@ -182,34 +112,8 @@ impl<'a> Tiled<'a> {
         self.parts.count(Axis::Keys)
     }
 
-    /// Partial results of each row.
-    fn partials(&self) -> u32 {
-        self.splits * self.key_runs()
-    }
-
-    /// Partial results must fit in a binding, too.
-    fn fit_partials(&mut self) -> Result<()> {
-        if self.partials() == 1 {
-            return Ok(());
-        }
-        let row = self.row_bytes();
-        let ragged = self.ragged_rows();
-        let rows = |n: &Lengths| match ragged {
-            Some(rows) => u64::from(n.heads) * u64::from(rows),
-            None => n.rows(),
-        };
-        let bytes = |n: &Lengths| rows(n).saturating_mul(row);
-        let all = bytes(&self.parts.lengths());
-        let axes: &[Axis] = match ragged {
-            Some(_) => &[Axis::Heads],
-            None => &[Axis::Queries, Axis::Batches, Axis::Heads],
-        };
-        self.parts
-            .fit_by("scratch for partial o", (all, bytes), axes)
-    }
-
     /// Rows per head of a ragged batch, all sequences together.
-    fn ragged_rows(&self) -> Option<u32> {
+    pub(super) fn ragged_rows(&self) -> Option<u32> {
         let problem = self.context.problem;
         problem.queries().is_ragged().then(|| problem.q_sizes()[2])
     }
@@ -326,67 +230,6 @@ impl<'a> Tiled<'a> {
         let of = (&params, rows);
         combine(builder, of, self.partials(), Some((o, lse.lse)), target)?;
         lse.join(builder, of, self.partials(), target)
-    }
-
-    /// Query rows of a slice: what the caller asks for, and no more than the partial results may take.
-    fn rows_per_slice(&self, builder: &PlanBuilder<'_>) -> u32 {
-        let asked = builder.options.slice_rows.unwrap_or(u32::MAX).max(1);
-        if self.partials() == 1 || self.ragged_rows().is_some() {
-            return asked;
-        }
-        let n = self.parts.lengths();
-        let row = self.row_bytes() * u64::from(n.batches) * u64::from(n.heads);
-        let most = PARTIAL_BYTES.min(builder.binding_limit()) / row.max(1);
-        asked.min(most.clamp(1, u64::from(u32::MAX)) as u32)
-    }
-
-    /// Bytes of one row of o in all partials, or of its lse where these and largest scores take more.
-    fn row_bytes(&self) -> u64 {
-        let dim = u64::from(self.context.problem.shape.value_dim) * 4;
-        let lse = self
-            .context
-            .problem
-            .max_score
-            .map_or(0, |_| LseScratch::ROW_BYTES);
-        u64::from(self.partials()) * dim.max(lse)
-    }
-
-    fn partial_scratch(
-        &self,
-        builder: &mut PlanBuilder<'_>,
-        rows: &Rows,
-    ) -> Result<(Binding, LseScratch)> {
-        let partials = u64::from(self.partials());
-        let o = builder.scratch("scratch for partial o", rows.count() * self.row_bytes())?;
-        let with_largest = self.context.problem.max_score.is_some();
-        let rows = rows.count() * partials;
-        let lse = LseScratch::new(builder, "scratch for partial lse", rows, with_largest)?;
-        Ok((o, lse))
-    }
-
-    /// Of the partial results from `first` on, contiguous rows each.
-    fn partial_params(&self, params: Params, rows: &Rows, first: u32) -> Params {
-        let (dim, count) = (params.sizes.value_dim, rows.count() as u32);
-        let [_, heads, queries] = rows.sizes();
-        let strides = |dim: u32| {
-            let mut strides = Strides::contiguous(heads, queries, dim, rows.rows.start);
-            let before = rows.renumber_strides(Strides {
-                start: 0,
-                ..strides
-            });
-            let skipped = first.wrapping_mul(count).wrapping_mul(dim);
-            strides.start = strides
-                .start
-                .wrapping_sub(before.start)
-                .wrapping_add(skipped);
-            strides
-        };
-        params.with(|p| {
-            p.work.splits = self.splits;
-            p.sinks.at = NOTHING;
-            (p.o, p.lse) = (strides(dim), strides(1));
-            (p.partial.o, p.partial.lse) = (count.wrapping_mul(dim), count);
-        })
     }
 
     /// Dispatches of bounded cost over the query tiles of one part, and a run of keys.

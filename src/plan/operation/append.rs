@@ -13,7 +13,8 @@ use crate::problem::{Element, Layout, Operand, Positions, Role};
 use crate::task::{KvAppend, Task};
 
 use super::hadamard;
-use super::rotate::{RotateStep, TableRows, bind_given_rows, bind_table};
+use super::rotary_table::{TableRows, bind_given_rows, bind_table};
+use super::rotate::RotateStep;
 
 pub(in crate::plan) fn plan(
     request: &KvAppend,
