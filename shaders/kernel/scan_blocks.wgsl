@@ -8,6 +8,7 @@ import mask::interval;
 import mask::dense_bits;
 import mask::tree_bits;
 import mask::user;
+@if(segments) import part::tokens;
 
 @bind var<uniform> params: Params;
 @bind var<storage, read_write> states: array<u32>;
@@ -46,7 +47,7 @@ fn main(
 fn is_visible_pair(b: u32, h: u32, i: u32, j: u32) -> bool {
     var visible = true;
     @if(intervals) visible = is_visible(visible_keys(b, i), j);
-    @if(segments) visible = visible && aux[params.documents.q_at + b * params.sizes.q_len + i] == aux[params.documents.k_at + b * params.sizes.kv_len + j];
+    @if(segments) visible = visible && aux[params.documents.q_at + query_token(b, i)] == aux[params.documents.k_at + key_token(b, j)];
     @if(dense_mask) visible = visible && dense_sees(b, h, i, j);
     @if(tree) visible = visible && tree_sees(tree_branch(b, i), tree_node(b, j));
     @if(mask_mod) visible = visible && user_mask_mod(b, h, i, j);
