@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
-use crate::plan::{Binding, Plan, Requirement, Slot};
+use crate::plan::{Binding, Plan, Slot};
 use crate::problem::Role;
 use crate::task::Task;
 
@@ -115,11 +115,9 @@ impl<'a> Operands<'a> {
     /// the gradients of the score's numbers and the operands, which are read when the first of those are written.
     fn check_overlap(&self, plan: &Plan) -> Result<()> {
         let needs = plan.requirements();
-        let is_early =
-            |need: &Requirement| matches!(need.role, Role::DSlopes | Role::DT5 | Role::DSinks);
         for (n, a) in needs.iter().enumerate().filter(|(_, a)| a.output) {
             let others = needs.iter().enumerate();
-            let others = others.filter(|&(m, b)| if b.output { m > n } else { is_early(a) });
+            let others = others.filter(|&(m, b)| if b.output { m > n } else { a.role.is_early() });
             for (_, b) in others {
                 let shared = self.buffers.get(&a.role) == self.buffers.get(&b.role);
                 let meet = a.start.max(b.start) < a.bytes.min(b.bytes);

@@ -150,26 +150,101 @@ impl Role {
 
     /// True for small values that the encoder copies into the call's own buffer.
     pub fn is_copied(self) -> bool {
-        matches!(
-            self,
+        match self {
             Self::KvLens
-                | Self::QOffset
-                | Self::Prefix
-                | Self::CuSeqlensQ
-                | Self::CuSeqlensK
-                | Self::Slopes
-                | Self::Sinks
-                | Self::T5
-                | Self::QPositions
-                | Self::KPositions
-                | Self::SegmentsQ
-                | Self::SegmentsK
-                | Self::Mask
-                | Self::PageTable
-                | Self::Tree
-                | Self::ModData
-                | Self::BlockLists
-        )
+            | Self::QOffset
+            | Self::Prefix
+            | Self::CuSeqlensQ
+            | Self::CuSeqlensK
+            | Self::Slopes
+            | Self::Sinks
+            | Self::T5
+            | Self::QPositions
+            | Self::KPositions
+            | Self::SegmentsQ
+            | Self::SegmentsK
+            | Self::Mask
+            | Self::PageTable
+            | Self::Tree
+            | Self::ModData
+            | Self::BlockLists => true,
+            Self::Q
+            | Self::K
+            | Self::V
+            | Self::O
+            | Self::Lse
+            | Self::MaxScore
+            | Self::MaxScorePerHead
+            | Self::Bias
+            | Self::Rotations
+            | Self::KCache
+            | Self::VCache
+            | Self::Rows
+            | Self::Rotated
+            | Self::Stored
+            | Self::Table
+            | Self::Embeddings
+            | Self::PartialO
+            | Self::PartialLse
+            | Self::DO
+            | Self::DLse
+            | Self::DQ
+            | Self::DK
+            | Self::DV
+            | Self::DBias
+            | Self::DSlopes
+            | Self::DSinks
+            | Self::DT5 => false,
+        }
+    }
+
+    /// True for outputs that a backward pass writes while operands are still to be read.
+    #[cfg(feature = "wgpu")]
+    pub(crate) fn is_early(self) -> bool {
+        match self {
+            Self::DSlopes | Self::DSinks | Self::DT5 => true,
+            Self::Q
+            | Self::K
+            | Self::V
+            | Self::O
+            | Self::Lse
+            | Self::MaxScore
+            | Self::MaxScorePerHead
+            | Self::KvLens
+            | Self::QOffset
+            | Self::Prefix
+            | Self::CuSeqlensQ
+            | Self::CuSeqlensK
+            | Self::Bias
+            | Self::Slopes
+            | Self::Sinks
+            | Self::T5
+            | Self::QPositions
+            | Self::KPositions
+            | Self::SegmentsQ
+            | Self::SegmentsK
+            | Self::Mask
+            | Self::PageTable
+            | Self::Rotations
+            | Self::Tree
+            | Self::ModData
+            | Self::BlockLists
+            | Self::KCache
+            | Self::VCache
+            | Self::Rows
+            | Self::Rotated
+            | Self::Stored
+            | Self::Table
+            | Self::Embeddings
+            | Self::PartialO
+            | Self::PartialLse
+            | Self::DO
+            | Self::DLse
+            | Self::DQ
+            | Self::DK
+            | Self::DV
+            | Self::DBias => false,
+        }
     }
 }
 
