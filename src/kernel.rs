@@ -134,9 +134,17 @@ macro_rules! variants {
         pub enum Variant { $($(#[$doc])* $name($name),)* }
 
         impl Variant {
+            /// The names of all families.
+            pub const FAMILIES: &[&str] = &[$(stringify!($name),)*];
+
             /// The kernel of this key.
             pub fn kernel(&self) -> &dyn Kernel {
                 match self { $(Self::$name(key) => key,)* }
+            }
+
+            /// Which of [`Self::FAMILIES`] it is of.
+            pub fn family(&self) -> &'static str {
+                match self { $(Self::$name(_) => stringify!($name),)* }
             }
         }
 

@@ -264,6 +264,23 @@ fn every_variant_fits_the_least_device() {
     }
 }
 
+/// A kernel family that no array has is composed, checked and run by no suite.
+#[test]
+fn every_family_is_in_an_array() {
+    let forward = crate::support::covering::forward();
+    let backward = crate::support::covering::backward::all();
+    let covered: BTreeSet<_> = forward
+        .iter()
+        .chain(&backward)
+        .map(Variant::family)
+        .collect();
+    let missing = Variant::FAMILIES
+        .iter()
+        .filter(|name| !covered.contains(*name));
+    let missing: Vec<_> = missing.collect();
+    assert!(missing.is_empty(), "in no covering array: {missing:?}");
+}
+
 /// The array of the backward pass: each once, small enough for the least device, and every kernel of it.
 #[test]
 fn the_backward_array_is_small_and_fits_the_least_device() {
