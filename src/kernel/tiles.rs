@@ -224,10 +224,10 @@ impl fmt::Display for Tiling {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} rows x {} keys ({} invocations, {} per row, {} per invocation)",
-            self.tile_rows(),
-            self.tile,
-            self.invocations,
+            "{} x {} ({}, {} per row, {} per invocation)",
+            plural(self.tile_rows(), "row"),
+            plural(self.tile, "key"),
+            plural(self.invocations, "invocation"),
             plural(self.lanes_per_row, "lane"),
             plural(self.rows, "row"),
         )

@@ -157,18 +157,23 @@ impl Plan {
             ),
             Task::Scan(s) => writeln!(
                 f,
-                "scan of {} x {} pairs, batch {}, {} heads, in blocks of {} on a {} adapter",
+                "scan of {} x {} pairs, batch {}, {}, in blocks of {} on a {} adapter",
                 s.grid.q_len,
                 s.grid.kv_len,
                 s.grid.batch,
-                s.grid.heads,
+                Counted(s.grid.heads.into(), "head"),
                 s.grid.side,
                 self.caps.class,
             ),
             Task::Merge(m) => writeln!(
                 f,
-                "merge of {} partials of o [{}, {}, {}, {}] on a {} adapter",
-                m.parts, m.batch, m.heads, m.q_len, m.value_dim, self.caps.class,
+                "merge of {} of o [{}, {}, {}, {}] on a {} adapter",
+                Counted(m.parts.into(), "partial"),
+                m.batch,
+                m.heads,
+                m.q_len,
+                m.value_dim,
+                self.caps.class,
             ),
         }
     }
@@ -230,7 +235,8 @@ impl fmt::Display for Bytes {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = ["B", "KiB", "MiB", "GiB", "TiB"];
         let (mut x, mut unit) = (self.0 as f64, 0);
-        while x >= 1024.0 && unit + 1 < units.len() {
+        // What would round to 1024.0 of a unit is 1.0 of the next.
+        while x >= 1023.95 && unit + 1 < units.len() {
             x /= 1024.0;
             unit += 1;
         }
@@ -256,7 +262,7 @@ impl fmt::Display for Flops {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let units = ["FLOP", "kFLOP", "MFLOP", "GFLOP", "TFLOP", "PFLOP"];
         let (mut x, mut unit) = (self.0 as f64, 0);
-        while x >= 1000.0 && unit + 1 < units.len() {
+        while x >= 999.995 && unit + 1 < units.len() {
             x /= 1000.0;
             unit += 1;
         }
@@ -271,9 +277,11 @@ pub(super) struct Time(pub f64);
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
-            s if s >= 1.0 => write!(f, "{s:.2} s"),
-            s if s >= 1e-3 => write!(f, "{:.1} ms", s * 1e3),
-            s => write!(f, "{:.0} us", s * 1e6),
+            // What would round to 1000 of a unit is 1 of the next.
+            s if s >= 0.99995 => write!(f, "{s:.2} s"),
+            s if s >= 0.9995e-3 => write!(f, "{:.1} ms", s * 1e3),
+            s if s >= 0.9995e-6 => write!(f, "{:.0} us", s * 1e6),
+            s => write!(f, "{:.0} ns", s * 1e9),
         }
     }
 }

@@ -14,6 +14,7 @@ mod composition;
 mod covering;
 mod dense_mask;
 mod drawn;
+mod explain;
 mod extremes;
 mod forced;
 #[cfg(feature = "wgpu")]

@@ -66,10 +66,13 @@ pub(super) fn fuses_rotation(
     };
     let how = if aligned { "" } else { ", unaligned" };
     let rows = rotate::rotated_rows(&problem.position);
-    builder.note(if fused {
-        format!("{rows} as they are loaded: each key is read {reads} times{how}")
-    } else {
-        format!("{rows} in a pass before: each key is read {reads} times{how}")
-    });
+    let when = match fused {
+        true => "as they are loaded",
+        false => "in a pass before",
+    };
+    let times = if reads == 1 { "time" } else { "times" };
+    builder.note(format!(
+        "{rows} {when}: each key is read {reads} {times}{how}"
+    ));
     Ok(fused)
 }
