@@ -45,7 +45,7 @@ fn main() -> Result<()> {
         ..grid
     };
     let mixture = BlockMask::from_patterns(grid, &heads)?;
-    println!("a pattern a head ({names}): {mixture}");
+    println!("a pattern per head ({names}): {mixture}");
 
     font::register()?;
     let head = |h: usize| draw::Panel::of_head(heads[h].name(), &mixture, h as u32);

@@ -50,7 +50,7 @@ impl Scheme {
         })
     }
 
-    /// Positions of one full turn, for each pair that turns.
+    /// Positions of one full turn, for each pair that rotates.
     pub fn wavelengths(&self) -> impl Iterator<Item = (f64, f64)> {
         let pairs = self.inv_freq.iter().enumerate();
         let rotating = pairs.filter(|(_, theta)| **theta > 0.0);

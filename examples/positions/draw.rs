@@ -59,7 +59,7 @@ fn wavelengths(study: &Study, area: &Area) -> Result<()> {
     let mut chart = panel(area, title, 0.0..pairs.max(1.0), 2.0..longest + 0.5)?;
     let axes = Axes {
         x: "pair",
-        y: "positions a turn",
+        y: "positions per turn",
         x_label: &|pair| format!("{pair:.0}"),
         y_label: &|log| tokens(log.exp2()),
     };

@@ -1,4 +1,4 @@
-// Rows of half bytes, by groups of 32 channels of five words each: scale and minimum as f16, then eight channels a word.
+// Rows of half bytes, by groups of 32 channels of five words each: scale and minimum as f16, then eight channels per word.
 
 // The word where the group of `channel` begins in the row that begins at element `row`.
 fn tensor_group(row: u32, channel: u32) -> u32 {

@@ -1,4 +1,4 @@
-// Rows of signed bytes: a word with the row's scale, then four channels a word.
+// Rows of signed bytes: a word with the row's scale, then four channels per word.
 
 // Of the row that begins at element `row`.
 fn tensor_scale(row: u32) -> f32 {

@@ -20,7 +20,7 @@ fn item_of(own: ItemInvocation) -> u32 {
 // A batch and head, and the number of an item there.
 struct HeadItem { b: u32, h: u32, n: u32 }
 
-// Item n of `each` items a head.
+// Item n of `each` items per head.
 fn head_item(n: u32, each: u32) -> HeadItem {
     return HeadItem(n / each / params.sizes.q_heads, n / each % params.sizes.q_heads, n % each);
 }

@@ -1,4 +1,4 @@
-// T5's relative bias (1910.10683): one learned number a head for each bucket of distances.
+// T5's relative bias (1910.10683): one learned number per head for each bucket of distances.
 
 @if(t5) fn t5_bucket(relative: i32) -> u32 {
     let far = i32(params.score.t5_distance);

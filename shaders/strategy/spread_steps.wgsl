@@ -3,8 +3,9 @@
 import strategy::cluster;
 
 // The columns from `first` on. `marks`: bit c, column c is no finite number in the invocation's channels, in a step of
-// which pairs may be hidden. Where rows are looked up (`looked_up`) an invocation does that for its own column, once a step. Of rows whose chunks come without their scale (`bare`) an invocation reads that of its own column:
-// once a step in place of once a chunk.
+// which pairs may be hidden. Where rows are looked up (`looked_up`) an invocation does that for its own column, once per step.
+// Of rows whose chunks come without their scale (`bare`) an invocation reads that of its own column: once per
+// step in place of once per chunk.
 struct Step {
     stream: Stream,
     first: u32,
@@ -84,7 +85,7 @@ fn columns_marks(x: u32) -> u32 {
     return marks;
 }
 
-// The sum over the cluster of what its invocations have of the own column: in each turn an invocation gives half of its
+// The sum over the cluster of what its invocations have of the own column: in each round an invocation gives half of its
 // columns away and takes the other's part of those that it keeps.
 fn sum_of_own(parts: array<f32, KEYS>) -> f32 {
     @if(lanes_32) let of_16 = half_of_32(parts);

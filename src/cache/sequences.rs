@@ -229,8 +229,8 @@ impl Sequences {
         let CacheKind::Ring { first, window } = self.options.kind else {
             return Ok(());
         };
-        let seen = (len + 1).saturating_sub(window).max(first);
-        if seen >= held.lost.min(len) {
+        let first_visible = (len + 1).saturating_sub(window).max(first);
+        if first_visible >= held.lost.min(len) {
             return Ok(());
         }
         let least = held.lost.saturating_add(window - 1);

@@ -24,7 +24,7 @@ use super::rotary_tables::Tables;
 use super::staging::Staging;
 
 pub(super) const FEWER_BYTES: &str = "free what is kept (Attention::trim), drop calls that are not needed, or plan parts of it: fewer \
-                           batches, heads or queries a call, and PlanOptions with fewer splits";
+                           batches, heads or queries per call, and PlanOptions with fewer splits";
 
 /// A check and the buffer of its operand.
 pub(super) type Checked = (Check, wgpu::Buffer);

@@ -7,7 +7,7 @@ use crate::shader::Source;
 /// The parts of a mask that need code.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct MaskKey {
-    /// Walks lists of blocks; else intervals.
+    /// Visits lists of blocks; else intervals.
     pub list: bool,
     /// Some of the listed blocks are partial and have bits.
     pub bits: bool,

@@ -64,7 +64,7 @@ struct Pass<'a> {
     d_o: View,
     /// (lse, Δ)
     stats: View,
-    /// What a pass over keys walks, once one is planned.
+    /// What a pass over keys visits, once one is planned.
     by_keys: OnceCell<Params>,
 }
 

@@ -37,7 +37,7 @@ impl std::ops::AddAssign for Cost {
     }
 }
 
-/// The cost of a tile, the same for every head unless these have lists of their own: computed once a batch, differing
+/// The cost of a tile, the same for every head unless these have lists of their own: computed once per batch, differing
 /// head and tile.
 pub(super) struct PerHead<'a, F> {
     tiles: &'a TileCounts,

@@ -159,6 +159,6 @@ fn bind_target(
         operand: problem.o,
         o,
         lse,
-        max_scores: largest.waiting,
+        max_scores: largest.deferred,
     })
 }

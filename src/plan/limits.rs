@@ -168,11 +168,11 @@ pub(super) fn check_steps(steps: u64) -> Result<()> {
 }
 
 /// Refuses a loop that a software adapter would leave without a word.
-pub(super) fn check_iterations(caps: &Caps, what: &'static str, turns: u32) -> Result<()> {
-    match caps.iterations.filter(|&cap| u64::from(turns) >= cap) {
+pub(super) fn check_iterations(caps: &Caps, what: &'static str, iterations: u32) -> Result<()> {
+    match caps.iterations.filter(|&cap| u64::from(iterations) >= cap) {
         Some(allowed) => Err(Error::Limit {
             what,
-            actual: turns.into(),
+            actual: iterations.into(),
             limit: "loop iterations of an invocation",
             allowed,
             way_out: "call it with fewer sequences, or give cu_seqlens by the host",

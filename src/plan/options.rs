@@ -125,7 +125,7 @@ impl PlanOptions {
     /// The same of a `task` without tiles, which uses `vec8` alone, and that not always.
     pub(super) fn validate_without_tiles(&self, task: &'static str, vec8: bool) -> Result<()> {
         self.validate()?;
-        let stated = [
+        let asked = [
             ("strategy", self.strategy.is_some()),
             ("width", self.width.is_some()),
             ("tiling", self.tiling.is_some()),
@@ -138,7 +138,7 @@ impl PlanOptions {
             ("key_loop", self.key_loop.is_some()),
             ("count_tiles", self.count_tiles),
         ];
-        match stated.into_iter().find(|(_, stated)| *stated) {
+        match asked.into_iter().find(|(_, asked)| *asked) {
             Some((option, _)) => Err(Error::UnusedOption { option, task }),
             None => Ok(()),
         }

@@ -236,8 +236,8 @@ impl<'a> Schedule<'a> {
                 None => row.within(&(start..end)).pairs(),
                 Some(tile) => {
                     let bits = mask.tile(tile)[(i % side) as usize];
-                    let seen = |j: i64| row.contains(j) && bits >> (j - start) & 1 == 1;
-                    (start..end).filter(|&j| seen(j)).count() as u64
+                    let visible = |j: i64| row.contains(j) && bits >> (j - start) & 1 == 1;
+                    (start..end).filter(|&j| visible(j)).count() as u64
                 }
             };
             (i0..).zip(&rows).map(of_row).sum()
@@ -271,7 +271,7 @@ impl Transposed<'_> {
     }
 
     /// The queries of the slice that see key `j` of batch `b`; none where the range ends before it begins.
-    fn seen_by(&self, b: u32, j: u32) -> Range<i64> {
+    fn visible_to(&self, b: u32, j: u32) -> Range<i64> {
         let (shape, mask) = (&self.by_query.problem.shape, &self.by_query.problem.mask);
         let slice = &self.by_query.slice;
         let bottom_right = i64::from(shape.kv_len) - i64::from(shape.q_len);
@@ -301,8 +301,8 @@ impl Transposed<'_> {
         begin..end
     }
 
-    /// Query tiles that keys `j0 ..= j1` of batch `b` are seen by, as queries of head `h`.
-    pub fn seen_by_tiles(&self, b: u32, h: u32, j0: u32, j1: u32, tile: u32) -> u64 {
+    /// Query tiles that keys `j0 ..= j1` of batch `b` are visible to, as queries of head `h`.
+    pub fn tiles_visible_to(&self, b: u32, h: u32, j0: u32, j1: u32, tile: u32) -> u64 {
         let len = self
             .by_query
             .problem
@@ -312,7 +312,7 @@ impl Transposed<'_> {
         if j0 >= last {
             return 0;
         }
-        let (low, high) = (self.seen_by(b, j0), self.seen_by(b, j1.min(last - 1)));
+        let (low, high) = (self.visible_to(b, j0), self.visible_to(b, j1.min(last - 1)));
         let (begin, end) = (low.start, low.end.max(high.end));
         if end <= begin {
             return 0;
@@ -331,23 +331,25 @@ impl Transposed<'_> {
     }
 
     /// Visible pairs of keys `j0 ..= j1`, of one block where there are any.
-    pub fn seen_by_pairs(&self, b: u32, h: u32, j0: u32, j1: u32) -> u64 {
-        let keys = (j0..=j1).map(|j| (j, self.seen_by(b, j)));
+    pub fn pairs_visible_to(&self, b: u32, h: u32, j0: u32, j1: u32) -> u64 {
+        let keys = (j0..=j1).map(|j| (j, self.visible_to(b, j)));
         let Some(mask) = &self.blocks else {
-            return keys.map(|(_, seen)| length(&seen)).sum();
+            return keys.map(|(_, visible)| length(&visible)).sum();
         };
         let side = mask.grid().side;
         let list = mask.list(b, h, j0 / side);
-        let of_block = |block: &Block, j: u32, seen: &Range<i64>| -> u64 {
+        let of_block = |block: &Block, j: u32, visible: &Range<i64>| -> u64 {
             let start = i64::from(block.index * side);
-            let range = seen.start.max(start)..seen.end.min(start + i64::from(side));
+            let range = visible.start.max(start)..visible.end.min(start + i64::from(side));
             let Some(tile) = block.tile else {
                 return length(&range);
             };
             let bits = mask.tile(tile)[(j % side) as usize];
             range.filter(|&i| bits >> (i - start) & 1 == 1).count() as u64
         };
-        keys.map(|(j, seen)| -> u64 { list.iter().map(|block| of_block(block, j, &seen)).sum() })
-            .sum()
+        keys.map(|(j, visible)| -> u64 {
+            list.iter().map(|block| of_block(block, j, &visible)).sum()
+        })
+        .sum()
     }
 }

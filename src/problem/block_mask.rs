@@ -1,5 +1,5 @@
 //! Which pairs are visible, by blocks: for each block of queries a sorted list of the blocks of keys that it sees,
-//! each *full* (every pair is visible) or *partial* (a bit a pair). FlexAttention's `BlockMask` (2412.05496), with
+//! each *full* (every pair is visible) or *partial* (a bit per pair). FlexAttention's `BlockMask` (2412.05496), with
 //! bits where that has a function.
 
 mod algebra;

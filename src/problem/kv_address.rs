@@ -125,8 +125,8 @@ impl Ring {
         if known.is_none() {
             return u64::from(left) + u64::from(shape.q_len);
         }
-        let seen = offset + i64::from(first_query) - i64::from(left);
-        (i64::from(len) - seen.max(self.first.into())).max(0) as u64
+        let first_visible = offset + i64::from(first_query) - i64::from(left);
+        (i64::from(len) - first_visible.max(self.first.into())).max(0) as u64
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Lengths {
     /// All `kv_len` keys.
     #[default]
     All,
-    /// One length a batch, each at most `kv_len`.
+    /// One length per batch, each at most `kv_len`.
     Host(Vec<u32>),
     /// `u32 [B]` in the buffer `kv_lens` of the operands; clamped to `kv_len` in the shader.
     Device,
@@ -33,7 +33,7 @@ pub enum Offsets {
     /// `kv_len − q_len`: the last query stands at the last key.
     #[default]
     BottomRight,
-    /// One offset a batch; 0 is top-left, a cache uses `len − q_len`.
+    /// One offset per batch; 0 is top-left, a cache uses `len − q_len`.
     Host(Vec<i32>),
     /// `i32 [B]` in the buffer `q_offset` of the operands.
     Device,
@@ -44,7 +44,7 @@ pub enum Offsets {
 pub enum Prefix {
     /// As many in every batch.
     Same(u32),
-    /// One number a batch; one past the keys stands for all of them.
+    /// One number per batch; one past the keys stands for all of them.
     Host(Vec<u32>),
     /// `u32 [B]` in the buffer `prefix` of the operands.
     Device,

@@ -1,6 +1,6 @@
 //! How a position enters the score.
 //!
-//! [`Rotary`] says how q and k turn with their positions and [`Table`] holds the cosines and sines a shader reads;
+//! [`Rotary`] says how q and k rotate with their positions and [`Table`] holds the cosines and sines a shader reads;
 //! [`absolute`] has the schemes that are added to embeddings instead. Biases by distance are parts of the score:
 //! [`alibi_slopes`](super::alibi_slopes) and [`T5`](super::T5).
 
@@ -41,7 +41,7 @@ pub enum Positions {
     Device,
 }
 
-/// How positions enter: which they are, and whether q and k turn with them.
+/// How positions enter: which they are, and whether q and k rotate with them.
 #[derive(Clone, Debug, Default, PartialEq)]
 #[non_exhaustive]
 pub struct Position {

@@ -22,11 +22,11 @@ impl Problem {
             if let Some(len) = len.filter(|&len| len < shared) {
                 return refuse(format!("at most {len}, the keys of batch {b} (kv_lens)"));
             }
-            let seen = known.least_seen(b);
-            if let Some(seen) = seen.filter(|&seen| seen < i64::from(shared)) {
+            let visible = known.least_visible(b);
+            if let Some(visible) = visible.filter(|&visible| visible < i64::from(shared)) {
                 return refuse(format!(
                     "at most {}, the keys that the first query of batch {b} sees (q_offset)",
-                    seen.max(0)
+                    visible.max(0)
                 ));
             }
         }
@@ -46,7 +46,7 @@ impl Problem {
 
     /// Keys from the beginning on that a causal mask shows to the first query of batch `b`, and a tree to every draft, where
     /// the host knows it.
-    fn least_seen(&self, b: u32) -> Option<i64> {
+    fn least_visible(&self, b: u32) -> Option<i64> {
         if !self.mask.ends_at_own() {
             return None;
         }

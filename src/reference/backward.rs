@@ -46,7 +46,7 @@ pub fn backward(
         };
         backward_row(problem, rotated, (b, h, i), given, &mut out);
     }
-    position::turn_back(problem, tensors, &mut out.dq, &mut out.dk);
+    position::rotate_back(problem, tensors, &mut out.dq, &mut out.dk);
     out
 }
 

@@ -45,15 +45,15 @@ pub(super) struct Rotated(Option<(Vec<f64>, Vec<f64>)>);
 
 impl Rotated {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
-        let turner = Turner::new(problem, tensors);
-        let turned = turner.map(|turner| {
-            let q = turner.queries(tensors.q, 1.0);
-            (q, turner.keys(tensors.k, 1.0))
+        let rotator = Rotator::new(problem, tensors);
+        let rotated = rotator.map(|rotator| {
+            let q = rotator.queries(tensors.q, 1.0);
+            (q, rotator.keys(tensors.k, 1.0))
         });
         if !problem.k_hadamard {
-            return Self(turned);
+            return Self(rotated);
         }
-        let (q, k) = turned.unwrap_or((tensors.q.to_vec(), tensors.k.to_vec()));
+        let (q, k) = rotated.unwrap_or((tensors.q.to_vec(), tensors.k.to_vec()));
         Self(Some((hadamard(&q, problem.shape.head_dim), k)))
     }
 
@@ -67,26 +67,26 @@ impl Rotated {
 }
 
 /// Gradients by rotated q and k brought back to q and k: the transpose of the rotation.
-pub(super) fn turn_back(
+pub(super) fn rotate_back(
     problem: &Problem,
     tensors: &Tensors,
     dq: &mut Vec<f64>,
     dk: &mut Vec<f64>,
 ) {
-    if let Some(turner) = Turner::new(problem, tensors) {
-        *dq = turner.queries(dq, -1.0);
-        *dk = turner.keys(dk, -1.0);
+    if let Some(rotator) = Rotator::new(problem, tensors) {
+        *dq = rotator.queries(dq, -1.0);
+        *dk = rotator.keys(dk, -1.0);
     }
 }
 
-struct Turner<'a> {
+struct Rotator<'a> {
     problem: &'a Problem,
     tensors: &'a Tensors<'a>,
     rotary: &'a Rotary,
     frequencies: Vec<f64>,
 }
 
-impl<'a> Turner<'a> {
+impl<'a> Rotator<'a> {
     fn new(problem: &'a Problem, tensors: &'a Tensors<'a>) -> Option<Self> {
         let rotary = problem.position.rotary.as_ref()?;
         let frequencies = rotary
@@ -100,10 +100,10 @@ impl<'a> Turner<'a> {
         })
     }
 
-    /// `direction` −1 turns back: the transpose, every factor kept.
+    /// `direction` −1 rotates back: the transpose, every factor kept.
     fn queries(&self, q: &[f64], direction: f64) -> Vec<f64> {
         let (shape, heads) = (&self.problem.shape, self.problem.shape.q_heads);
-        let turn = |(n, row): (usize, &[f64])| {
+        let rotate = |(n, row): (usize, &[f64])| {
             let (b, i) = (n as u32 / shape.q_len / heads, n as u32 % shape.q_len);
             let p = query_position(self.problem, self.tensors, b, i);
             let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32));
@@ -114,7 +114,7 @@ impl<'a> Turner<'a> {
         };
         q.chunks_exact(shape.head_dim as usize)
             .enumerate()
-            .flat_map(turn)
+            .flat_map(rotate)
             .collect()
     }
 
@@ -124,7 +124,7 @@ impl<'a> Turner<'a> {
             return k.to_vec();
         }
         let (shape, heads) = (&self.problem.shape, self.problem.shape.kv_heads);
-        let turn = |(n, row): (usize, &[f64])| {
+        let rotate = |(n, row): (usize, &[f64])| {
             let (b, j) = (n as u32 / shape.kv_len / heads, n as u32 % shape.kv_len);
             self.row(
                 row,
@@ -135,7 +135,7 @@ impl<'a> Turner<'a> {
         };
         k.chunks_exact(shape.head_dim as usize)
             .enumerate()
-            .flat_map(turn)
+            .flat_map(rotate)
             .collect()
     }
 

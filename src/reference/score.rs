@@ -82,8 +82,8 @@ pub(super) fn sink(problem: &Problem, tensors: &Tensors, h: u32) -> Option<f64> 
     Some(f64::from(values(sinks, tensors.sinks)[h as usize]))
 }
 
-fn values<'a>(stated: &'a Values, device: Option<&'a [f32]>) -> &'a [f32] {
-    match stated {
+fn values<'a>(given: &'a Values, device: Option<&'a [f32]>) -> &'a [f32] {
+    match given {
         Values::Host(values) => values,
         Values::Device => device.expect("values that live on the device are given as tensors"),
     }

@@ -28,7 +28,7 @@ pub struct Rotation {
     pub start: i32,
     /// Which side's table: it matters under xPos only.
     pub side: Side,
-    /// Turns back by the same angles, keeping the attention factor: the transpose, as gradients need it.
+    /// Rotates back by the same angles, keeping the attention factor: the transpose, as gradients need it.
     pub transposed: bool,
     /// As in [`crate::problem::Position`].
     pub length: Option<u32>,

@@ -190,10 +190,10 @@ fn forked_pages() {
     let offsets = lens.map(|len| len as i32 - 1);
     // The page before the last is nobody's.
     let pages = 5 + batch * (per_sequence - 5) + 1;
-    let spoilt = pages - 1;
+    let with_nonfinite = pages - 1;
     let table_of = |b: u32, n: u32, forked: bool| match n {
         0..5 if b == 0 || forked => (n * 3) % 5,
-        0..5 => spoilt,
+        0..5 => with_nonfinite,
         _ => 5 + b * (per_sequence - 5) + n - 5,
     };
     // All rows, whoever sees them.

@@ -100,7 +100,7 @@ fn g2_window_with_softcap() -> Result<()> {
 }
 
 #[test]
-fn g4_dead_rows() -> Result<()> {
+fn g4_fully_masked_rows() -> Result<()> {
     compare("g4", |p| p.mask = Mask::causal())
 }
 

@@ -86,17 +86,17 @@ fn it_is_the_answer_without() {
         .with(|p| (p.k_hadamard, p.v_hadamard) = (false, false));
     let full = plain.clone().with(|p| p.mask = Mask::default());
     let inputs = Inputs::new(&full, Data::Normal(1.0), 3);
-    let mut turned = inputs.clone();
+    let mut transformed = inputs.clone();
     for (slot, dim) in [(1, 64), (2, 48)] {
         let values = [&inputs.k, &inputs.v][slot - 1];
         let mut rows: Vec<f32> = values.iter().map(|&x| x as f32).collect();
         hadamard(&mut rows, dim).expect("even rows");
         let rows: Vec<f64> = rows.into_iter().map(f64::from).collect();
-        turned.buffers[slot] = encode(F32, &rows);
+        transformed.buffers[slot] = encode(F32, &rows);
     }
     let options = PlanOptions::default();
     let (_, want) = run(gpu(), &gpu().attention, &plain, &inputs, &options);
-    let (plan, got) = run(gpu(), &gpu().attention, &rotated, &turned, &options);
+    let (plan, got) = run(gpu(), &gpu().attention, &rotated, &transformed, &options);
     let (want, got) = (want.forward(&plain), got.forward(&rotated));
     for (x, y) in want
         .o

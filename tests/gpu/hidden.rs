@@ -327,8 +327,8 @@ fn the_hidden_key_is_hidden() {
         let tensors = way.inputs.tensors(&way.case);
         let mask = &way.case.problem;
         let by_score = mask.score.bias.is_some() || mask.mods.is_some();
-        let seen = (0..QUERIES).any(|i| visible(mask, &tensors, 0, 0, i, HIDDEN));
-        assert!(by_score || !seen, "{}", way.case.name);
+        let is_visible = (0..QUERIES).any(|i| visible(mask, &tensors, 0, 0, i, HIDDEN));
+        assert!(by_score || !is_visible, "{}", way.case.name);
         let others = (0..QUERIES).any(|i| {
             visible(mask, &tensors, 0, 0, i, KEYS - 1) || visible(mask, &tensors, 0, 0, i, 1)
         });

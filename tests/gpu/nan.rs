@@ -47,7 +47,7 @@ fn masked(setting: Setting) -> Vec<Case> {
 }
 
 /// The inputs with one NaN in key or value `j`.
-fn spoilt(case: &Case, inputs: &Inputs, input: Input, j: usize) -> Inputs {
+fn with_nonfinite(case: &Case, inputs: &Inputs, input: Input, j: usize) -> Inputs {
     let mut inputs = inputs.clone();
     let (values, dim, slot) = match input {
         Input::Key => (&mut inputs.k, case.problem.shape.head_dim, 1),
@@ -71,7 +71,7 @@ fn keeps_nan(choice: &PlanOptions, input: Input) -> bool {
         &Setting::new(20, 12, Element::F32),
         Sizes::one(1, 1),
     );
-    let inputs = spoilt(&case, &clean(&case), input, 0);
+    let inputs = with_nonfinite(&case, &clean(&case), input, 0);
     let (_, out) = run(gpu(), &gpu().attention, &case, &inputs, choice);
     let got = out.forward(&case);
     // Some drivers' logarithm of NaN is a number.
@@ -95,7 +95,7 @@ fn hold(case: &Case, choice: &PlanOptions, input: Input, j: usize, shows: bool) 
         gpu,
         &gpu.attention,
         case,
-        &spoilt(case, &inputs, input, j),
+        &with_nonfinite(case, &inputs, input, j),
         choice,
     );
     let forward = with_nan.forward(case);

@@ -211,14 +211,14 @@ fn a_visible_nan_stays_in_the_rows_that_see_it() {
         )
         .with(|p| p.mask = Mask::causal());
         let clean = Inputs::new(&case, Data::Normal(1.0), 6);
-        let mut spoilt = clean.clone();
+        let mut with_nonfinite = clean.clone();
         let (operand, dim) = [(case.problem.k, 40), (case.problem.v, 24)][slot - 1];
         let start = operand.layout.index(0, 0, 11) as usize;
         let row = vec![f64::NAN; dim];
-        scatter_row(&mut spoilt.buffers[slot], element, start, &row);
+        scatter_row(&mut with_nonfinite.buffers[slot], element, start, &row);
         for choice in forward_strategies(gpu()) {
             let (_, whole) = run(gpu(), &gpu().attention, &case, &clean, &choice);
-            let (plan, got) = run(gpu(), &gpu().attention, &case, &spoilt, &choice);
+            let (plan, got) = run(gpu(), &gpu().attention, &case, &with_nonfinite, &choice);
             let (whole, got) = (whole.forward(&case), got.forward(&case));
             for n in 0..20 * 24 {
                 match n / 24 < 11 {

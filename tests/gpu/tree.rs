@@ -155,7 +155,7 @@ fn a_nan_stays_in_its_branch() {
                 assert!(same || sees, "{poison} in {slot}, row {row}\n{plan}");
                 assert!(
                     !(same && sees),
-                    "{poison} in {slot} is unseen by row {row}\n{plan}"
+                    "{poison} in {slot} is hidden from row {row}\n{plan}"
                 );
             }
         }

@@ -103,7 +103,7 @@ fn gradients() {
     }
 }
 
-/// The gradients of the score's own numbers, each a kernel of its own.
+/// The gradients of the score's own numbers, each with a kernel of its own.
 #[test]
 fn gradients_of_the_score() {
     let gpu = gpu();

@@ -137,7 +137,7 @@ fn strategy(key: &Prefill) -> String {
 }
 
 /// The pairs that cannot meet, by the beginning of their words: no bias comes before a softcap that is not there, (33, 17) and (1, 1) are never aligned nor is their
-/// 16-bit output written in place, one channel does not turn, a row of the workgroup strategy is shared in variants of its own only and has no key loop, two rows
+/// 16-bit output written in place, one channel does not rotate, a row of the workgroup strategy is shared in variants of its own only and has no key loop, two rows
 /// of many channels would take long to compile, and what a rotation pass leaves is f32 and not rotated again.
 const IMPOSSIBLE: [(&str, &str); 24] = [
     ("softcap false", "bias before"),

@@ -159,7 +159,7 @@ fn a_plan_holds_a_bounded_number_of_steps() {
     for gradient in [false, true] {
         let options = PlanOptions::default().with_slice_rows(1);
         let mut problem = problem.clone();
-        // One key a row: the steps alone are many.
+        // One key per row: the steps alone are many.
         problem.mask = wgpu_attention::Mask::window(0, 0);
         let planned = match gradient {
             false => Plan::attention(&problem, &endless(), &options),

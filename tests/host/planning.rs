@@ -439,7 +439,7 @@ proptest! {
     }
 }
 
-/// A text with loops is taken to need 64 iterations a call, unless more or fewer are stated.
+/// A text with loops is taken to need 64 iterations per call, unless more or fewer are stated.
 #[test]
 fn loops_of_users_are_counted_before_a_software_adapter_stops_them() {
     let text = "fn mask_mod(b: u32, h: u32, i: u32, j: u32) -> bool {
@@ -488,8 +488,8 @@ fn a_bias_that_many_batches_share_is_refused_before_a_software_adapter_stops() {
         let caps = software().with_int64(true).with_lanes(8);
         Plan::backward(&backward, &caps, &PlanOptions::default())
     };
-    plan(4096).expect("16 iterations a batch are left");
-    let error = plan(8192).expect_err("8 iterations a batch are not enough");
+    plan(4096).expect("16 iterations per batch are left");
+    let error = plan(8192).expect_err("8 iterations per batch are not enough");
     assert!(matches!(error, Error::Limit { .. }), "{error}");
 }
 

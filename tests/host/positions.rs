@@ -47,8 +47,8 @@ fn rotaries(centre: i32) -> Vec<(String, Rotary)> {
     all
 }
 
-/// Turns x by a table's row with a shader's arithmetic, f32 throughout; `back` transposes the rotation.
-fn turn_f32(rotary: &Rotary, x: &[f32], row: &[[f32; 2]], back: bool) -> Vec<f32> {
+/// Rotates x by a table's row with a shader's arithmetic, f32 throughout; `back` transposes the rotation.
+fn rotate_f32(rotary: &Rotary, x: &[f32], row: &[[f32; 2]], back: bool) -> Vec<f32> {
     let mut y = x.to_vec();
     for (i, &[cos, sin]) in (0u32..).zip(row) {
         let (a, b) = rotary.channels(i);
@@ -61,8 +61,8 @@ fn turn_f32(rotary: &Rotary, x: &[f32], row: &[[f32; 2]], back: bool) -> Vec<f32
 }
 
 /// The definition, for a context of [`LENGTH`].
-fn turn_f64(rotary: &Rotary, x: &[f32], p: i32, side: Side) -> Vec<f64> {
-    rotary::turn(rotary, x, p, side, LENGTH)
+fn rotate_f64(rotary: &Rotary, x: &[f32], p: i32, side: Side) -> Vec<f64> {
+    rotary::rotate(rotary, x, p, side, LENGTH)
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f64 {

@@ -111,12 +111,16 @@ fn what_is_no_finite_number_makes_its_row_nan() {
             rows[45] = bad;
             let got = through(element, &rows, 40);
             assert_eq!(got[..40], [1.0; 40], "{element}");
-            let spoilt = match element {
+            let nonfinite = match element {
                 Element::Int4 => 40..72,
                 _ => 40..80,
             };
             for (n, x) in got.iter().enumerate().skip(40) {
-                assert_eq!(x.is_nan(), spoilt.contains(&n), "{element} {bad} {n}: {x}");
+                assert_eq!(
+                    x.is_nan(),
+                    nonfinite.contains(&n),
+                    "{element} {bad} {n}: {x}"
+                );
             }
         }
     }

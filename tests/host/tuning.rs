@@ -246,7 +246,7 @@ fn tiles_that_do_not_fit_the_device_are_left_out_with_a_note() {
         (|tiles| tiles.tiling.tile = 3, "does not fit clusters"),
         (
             |tiles| tiles.tiling.invocations = 512,
-            "invocations a workgroup",
+            "invocations per workgroup",
         ),
         (|tiles| tiles.width = Some(64), "does not fit subgroups"),
         (

@@ -6,7 +6,7 @@ use wgpu_attention::problem::{Element, Problem};
 use wgpu_attention::reference::{self, Forward, Gradients, Tensors};
 
 use super::cases::Case;
-use super::inputs::seen_keys;
+use super::inputs::visible_keys;
 use super::plain;
 
 /// What an error may be beside twice that of a plain f32 program, in units of the answer's RMS.
@@ -31,7 +31,7 @@ pub struct Check<'a> {
     /// The magnitude of what was rounded to make each number, half a unit of which is allowed for; none where an
     /// output is as large as its terms.
     pub terms: Option<&'a [f64]>,
-    /// Elements that must be exactly zero: fully masked rows, unseen keys.
+    /// Elements that must be exactly zero: fully masked rows, hidden keys.
     pub zero: &'a dyn Fn(usize) -> bool,
 }
 
@@ -228,14 +228,14 @@ pub fn gradients(
     let kept = kept(problem, tensors);
     let plain = plain::backward(problem, tensors, &kept.o, d_o, dlse);
     let lse = reference::forward(problem, tensors).lse;
-    let seen = seen_keys(case);
+    let visible = visible_keys(case);
     let (d, dv) = (
         problem.shape.head_dim as usize,
         problem.shape.value_dim as usize,
     );
     let fully_masked = |n: usize| lse[n / d] == f64::NEG_INFINITY;
-    let unseen_k = |n: usize| !seen[n / d];
-    let unseen_v = |n: usize| !seen[n / dv];
+    let hidden_k = |n: usize| !visible[n / d];
+    let hidden_v = |n: usize| !visible[n / dv];
     let check = |name, of: fn(&Gradients) -> &[f64], zero| Check {
         name,
         element,
@@ -248,8 +248,8 @@ pub fn gradients(
     };
     let checks = [
         check("dq", |x| &x.dq, &fully_masked as &dyn Fn(usize) -> bool),
-        check("dk", |x| &x.dk, &unseen_k),
-        check("dv", |x| &x.dv, &unseen_v),
+        check("dk", |x| &x.dk, &hidden_k),
+        check("dv", |x| &x.dv, &hidden_v),
     ];
     all(&checks)
 }

@@ -183,9 +183,9 @@ fn excludes(a: Level, b: Level) -> bool {
         // Two rows of so many channels take seconds to compile and add nothing.
         (Level::Dims(d, dv), Level::Rows(rows)) => rows > 1 && d + dv > 256,
         (Level::Softcap(softcap), Level::BiasFirst) => !softcap,
-        // No pair of channels to turn.
+        // No pair of channels to rotate.
         (Level::Dims(d, _), Level::Scheme(Scheme::Fused { .. } | Scheme::Temperature)) => d < 8,
-        // Only a pass makes f32 of other q and k, and no kernel turns them again.
+        // Only a pass makes f32 of other q and k, and no kernel rotates them again.
         (Level::Dims(d, _), Level::Elements(q, v, _)) if q != v => d < 8,
         (Level::Elements(q, v, _), Level::Scheme(Scheme::Fused { .. })) => q != v,
         (Level::Elements(q, ..), Level::Scheme(Scheme::Temperature)) => q != Element::F32,
@@ -194,7 +194,7 @@ fn excludes(a: Level, b: Level) -> bool {
 }
 
 /// Levels that are fine two by two, but not all together: a driver of 4 lanes (SwiftShader) takes minutes and
-/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it turns them. A
+/// gigabytes to compile a lane that holds much more than 160 words of q and o, or half of that when it rotates them. A
 /// gradient's lane holds twice as much, and takes the better part of a minute anywhere.
 fn is_too_long(row: &[Level]) -> bool {
     let (mut narrow, mut gradient) = (false, false);
@@ -458,7 +458,7 @@ fn prefill(levels: Vec<Level>) -> Prefill {
     key
 }
 
-/// Keys and invocations: two clusters a workgroup, or the largest tile that WebGPU's least memory holds.
+/// Keys and invocations: two clusters per workgroup, or the largest tile that WebGPU's least memory holds.
 fn fit_tile(key: &mut Prefill) {
     let tiling = &mut key.tiling;
     if let Strategy::Subgroup { width, .. } = key.strategy {

@@ -62,12 +62,12 @@ impl Inputs {
         let slots = if case.packed { [0; 3] } else { [0, 1, 2] };
         let operands = operands(&case.problem);
         let mut buffers = poisoned_buffers(&operands, slots);
-        let seen = seen_keys(case);
+        let visible = visible_keys(case);
         for (n, (operand, sizes, dim)) in operands.into_iter().enumerate() {
             let values = data.fill(3 * seed + n as u64, count(sizes, dim), dim as usize);
             let rows = row_starts(&operand.layout, sizes).zip(values.chunks_exact(dim as usize));
             for (row, (start, values)) in rows.enumerate() {
-                if n == 0 || seen[row] {
+                if n == 0 || visible[row] {
                     scatter_row(&mut buffers[slots[n]], operand.element, start, values);
                 }
             }
@@ -137,7 +137,7 @@ fn bias(case: &Case, layout: &Layout, seed: u64) -> DenseBias {
 }
 
 /// `[B, Hkv, Nk]`: whether any query of the whole problem sees the key.
-pub fn seen_keys(case: &Case) -> Vec<bool> {
+pub fn visible_keys(case: &Case) -> Vec<bool> {
     let shape = case.problem.shape;
     let group = shape.group();
     let tensors = case.tensors(&[], &[], &[]);

@@ -78,16 +78,16 @@ pub fn backward(
         let row = row_index(problem, (b, h, i));
         let operands = load(&whole, tensors, &rotated, (b, h, i));
         let given = Given::new(&operands, (problem, o), row, d_o, dlse);
-        for seen in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
-            let pair = given.weigh(problem, &operands.q, seen);
-            let key = key_index(problem, b, h, seen.j);
+        for of_key in operands.keys.iter().filter(|key| slice.contains(&key.j)) {
+            let pair = given.weigh(problem, &operands.q, of_key);
+            let key = key_index(problem, b, h, of_key.j);
             let factor = problem.scale() * pair.slope;
             let mut add = |n: usize, at: usize, (p, terms_of_p): (f32, f32), x: &[f32]| {
                 add_scaled(&mut value[n][at..][..x.len()], p, x);
                 add_scaled(&mut terms[n][at..][..x.len()], terms_of_p, &absolute(x));
             };
             let dx = (factor * pair.ds, factor * pair.ds_terms);
-            add(0, row * d, dx, &seen.k);
+            add(0, row * d, dx, &of_key.k);
             add(1, key * d, dx, &operands.q);
             add(2, key * dv, (pair.p, pair.p_terms), &given.d_o);
         }

@@ -7,7 +7,7 @@ use wgpu_attention::problem::{CuSeqlens, Layout, Operand, Shape};
 use wgpu_attention::reference::{Forward, Gradients};
 
 use super::cases::{Case, Setting, Sizes};
-use super::inputs::{Data, Inputs, seen_keys};
+use super::inputs::{Data, Inputs, visible_keys};
 use super::tensor::{POISON, row_starts};
 
 /// Which tokens a problem is of: those of one sequence, or of all.
@@ -85,7 +85,7 @@ impl Ragged {
             (part, case, own)
         };
         let sequences: Vec<_> = parts.map(sequence).collect();
-        hide_unseen(&memory, &mut inputs, &sequences);
+        hide_invisible(&memory, &mut inputs, &sequences);
         let case = memory.with(|p| {
             let all = Part {
                 batches: 0..count as u32,
@@ -204,13 +204,13 @@ fn cut_inputs(shape: &Shape, all: &Inputs, part: &Part) -> Inputs {
 }
 
 /// NaN in the keys that no query of their sequence sees.
-fn hide_unseen(memory: &Case, inputs: &mut Inputs, sequences: &[(Part, Case, Inputs)]) {
+fn hide_invisible(memory: &Case, inputs: &mut Inputs, sequences: &[(Part, Case, Inputs)]) {
     let p = &memory.problem;
     let [_, heads, rows] = p.kv_sizes();
     for (part, case, _) in sequences {
-        let seen = seen_keys(case);
-        let unseen = (0..heads).flat_map(|h| part.k.clone().map(move |j| (h, j)));
-        for ((h, j), _) in unseen.zip(seen).filter(|(_, seen)| !seen) {
+        let visible = visible_keys(case);
+        let hidden = (0..heads).flat_map(|h| part.k.clone().map(move |j| (h, j)));
+        for ((h, j), _) in hidden.zip(visible).filter(|(_, visible)| !visible) {
             for (n, (operand, dim)) in [(&p.k, p.shape.head_dim), (&p.v, p.shape.value_dim)]
                 .into_iter()
                 .enumerate()

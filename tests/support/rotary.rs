@@ -68,8 +68,8 @@ pub fn vector(len: u32, seed: u32) -> Vec<f32> {
     (0..len).map(value).collect()
 }
 
-/// The definition in f64: pair i turns by p·θ_i, times m and xPos's power, in a context of `length` tokens.
-pub fn turn(rotary: &Rotary, x: &[f32], p: i32, side: Side, length: u32) -> Vec<f64> {
+/// The definition in f64: pair i rotates by p·θ_i, times m and xPos's power, in a context of `length` tokens.
+pub fn rotate(rotary: &Rotary, x: &[f32], p: i32, side: Side, length: u32) -> Vec<f64> {
     let mut y: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
     for (i, theta) in (0u32..).zip(rotary.inv_freq(length).unwrap()) {
         let (a, b) = rotary.layout.channels(i, rotary.dim);

@@ -96,7 +96,7 @@ pub mod forward {
             bias_element: score.bias_element,
             bias_first: score.bias_first,
             distance: distance(&score),
-            rotation: turns(key).then_some(RotaryCase {
+            rotation: rotates(key).then_some(RotaryCase {
                 layout: key.rotary.unwrap_or_default(),
                 temperature: score.temperature,
             }),
@@ -121,7 +121,7 @@ pub mod forward {
     }
 
     /// As they are loaded, or in a pass that makes f32 of q and k.
-    fn turns(key: &Prefill) -> bool {
+    fn rotates(key: &Prefill) -> bool {
         let passed = stored(key).is_none() && key.q.element != key.v.element;
         key.rotary.is_some() || key.score.temperature || passed
     }
@@ -149,8 +149,8 @@ pub mod forward {
 
     /// A ramp's scores grow with D, and f32's rounding with them; rotated by positions they cancel besides.
     pub fn data(n: usize, key: &Prefill) -> Data {
-        let turns = key.rotary.is_some() || key.score.temperature || key.q != key.v;
-        if n % 2 == 1 && key.chunks < 16 && !turns {
+        let rotates = key.rotary.is_some() || key.score.temperature || key.q != key.v;
+        if n % 2 == 1 && key.chunks < 16 && !rotates {
             Data::Ramp
         } else {
             Data::Normal(1.0)
@@ -191,14 +191,14 @@ pub mod backward {
 
     fn setting(key: &Gradient) -> Setting {
         let score = key.score;
-        let turns = score.temperature || key.input.element != key.value.element;
+        let rotates = score.temperature || key.input.element != key.value.element;
         Setting {
             softcap: score.softcap.then_some(SOFTCAP),
             bias: score.bias,
             bias_element: score.bias_element,
             bias_first: score.bias_first,
             distance: distance(&score),
-            rotation: turns.then_some(RotaryCase {
+            rotation: rotates.then_some(RotaryCase {
                 layout: Default::default(),
                 temperature: score.temperature,
             }),

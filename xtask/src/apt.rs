@@ -39,7 +39,7 @@ fn privilege() -> Option<&'static [&'static str]> {
     }
 }
 
-/// Package lists are fetched once a run. An old list may still serve: `install` will tell.
+/// Package lists are fetched once per run. An old list may still serve: `install` will tell.
 fn update(prefix: &[&str]) -> Result<()> {
     static FRESH: Once = Once::new();
     let mut outcome = Ok(());

@@ -143,7 +143,7 @@ fn problem(file: &TensorFile, args: &Args) -> Result<Problem> {
     let mut problem = ragged::configure(problem, file)?;
     let shape = problem.shape;
     let batches =
-        |file, name, allowed| integers(file, name, "value a batch", &[shape.batch], allowed);
+        |file, name, allowed| integers(file, name, "value per batch", &[shape.batch], allowed);
     if let Some(lens) = batches(file, "kv_lens", 0..=shape.kv_len.into())? {
         problem.mask.kv_lens = Lengths::Host(lens.into_iter().map(|x| x as u32).collect());
     }

@@ -85,7 +85,7 @@ fn t5(file: &TensorFile, args: &PositionArgs, shape: &Shape) -> Result<Option<T5
     let (heads, sizes) = (shape.q_heads as usize, tensor.shape);
     ensure!(
         sizes.len() == 2 && sizes[1] == heads,
-        "t5 has shape {sizes:?}; give it one row a bucket, [buckets, {heads}]"
+        "t5 has shape {sizes:?}; give it one row per bucket, [buckets, {heads}]"
     );
     let buckets = args.buckets(u32::try_from(sizes[0]).unwrap_or(u32::MAX))?;
     let table = values(&tensor)?;
@@ -101,7 +101,7 @@ fn values(tensor: &Tensor) -> Result<Values> {
 
 fn positions(file: &TensorFile, name: &str, sizes: [u32; 2]) -> Result<Positions> {
     let reach = i64::from(MAX_POSITION);
-    let numbers = integers(file, name, "position a token", &sizes, -reach..=reach)?;
+    let numbers = integers(file, name, "position per token", &sizes, -reach..=reach)?;
     Ok(numbers.map_or(Positions::Index, |numbers| {
         Positions::Host(numbers.into_iter().map(|x| x as i32).collect())
     }))

@@ -209,7 +209,7 @@ fn segments(file: &TensorFile, [q, k]: [[u32; 2]; 2]) -> Result<Option<Segments>
 }
 
 fn documents(file: &TensorFile, name: &str, sizes: [u32; 2]) -> Result<Option<Vec<i32>>> {
-    narrow(file, name, "document a token", sizes)
+    narrow(file, name, "document per token", sizes)
 }
 
 /// Parents; that they come before their children is the library's to check.

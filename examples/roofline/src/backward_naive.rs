@@ -1,7 +1,7 @@
 //! The backward pass as a framework without a fused kernel computes it: S, P, dP and dS go through memory between five
 //! products and one elementwise kernel.
 //!
-//! For f32, nothing masked, lengths and head sizes that are multiples of 32, one KV head a query head.
+//! For f32, nothing masked, lengths and head sizes that are multiples of 32, one KV head per query head.
 
 use anyhow::{Result, ensure};
 use wgpu::{BindGroup, Buffer, CommandEncoder, ComputePipeline};
@@ -28,7 +28,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let sizes = [s.q_len, s.kv_len, s.head_dim, s.value_dim];
     ensure!(
         problem.q.element == Element::F32 && problem.mask == Mask::default() && s.group() == 1,
-        "the naive backward pass takes f32, no mask, and one KV head a query head"
+        "the naive backward pass takes f32, no mask, and one KV head per query head"
     );
     ensure!(
         sizes.iter().all(|n| n.is_multiple_of(UNIT)),

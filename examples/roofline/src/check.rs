@@ -169,7 +169,7 @@ impl Saved {
             .map(|(got, want)| Accuracy::of_gradient(s.q_len, &got, &want))
     }
 
-    /// P = e^{s − lse} and dS = P·(dP − Δ), for one batch, one KV head a query head and plain scores.
+    /// P = e^{s − lse} and dS = P·(dP − Δ), for one batch, one KV head per query head and plain scores.
     fn pair(
         &self,
         problem: &Problem,

@@ -2,7 +2,7 @@
 //! hand the Nq × Nk matrix on through memory. Both products use register tiles, so the distance to the fused kernels
 //! is the matrix's traffic and the hidden pairs (a mask saves nothing here), not a slow product.
 //!
-//! For f32, lengths that are multiples of 256, head sizes that are multiples of 64, one KV head a query head.
+//! For f32, lengths that are multiples of 256, head sizes that are multiples of 64, one KV head per query head.
 
 mod blocks;
 
@@ -52,7 +52,7 @@ pub fn case(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let shape = problem.shape;
     let per_head = u64::from(shape.q_len) * u64::from(shape.kv_len) * 4;
     ensure!(problem.q.element == Element::F32, "naive takes f32 only");
-    ensure!(shape.group() == 1, "naive takes one KV head a query head");
+    ensure!(shape.group() == 1, "naive takes one KV head per query head");
     ensure!(
         is_simple(&problem.mask),
         "naive knows causal and window only"

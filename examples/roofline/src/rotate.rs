@@ -87,14 +87,18 @@ impl Case for Rotate {
         let (mut actual, mut expected) = (Vec::new(), Vec::new());
         for row in (0..rows).step_by(997) {
             actual.extend_from_slice(&rotated[row * dim..][..dim]);
-            expected.extend(turn(rotary, &self.inputs.q[row * dim..][..dim], row % len));
+            expected.extend(rotate(
+                rotary,
+                &self.inputs.q[row * dim..][..dim],
+                row % len,
+            ));
         }
         Accuracy::of(self.rotation.rotated.element, 2, &actual, &expected)
     }
 }
 
 /// One row at position p, by the formula.
-fn turn(rotary: &Rotary, x: &[f64], p: usize) -> Vec<f64> {
+fn rotate(rotary: &Rotary, x: &[f64], p: usize) -> Vec<f64> {
     let mut y = x.to_vec();
     for (n, theta) in rotary.inv_freq(1).unwrap_or_default().iter().enumerate() {
         let (a, b) = rotary.layout.channels(n as u32, rotary.dim);

@@ -114,12 +114,12 @@ impl Pass<'_> {
             }
         }
         // A workgroup has one tile of keys; it loads its rows anew for each that shares the bias.
-        let turn = tiles::iterations(&chosen, self.problem(), builder.caps)?
+        let of_tile = tiles::iterations(&chosen, self.problem(), builder.caps)?
             + tiles::row_loads(&chosen, shape)
             + tiles::searches(self.problem())
             + 2;
         let shares = product(shares.map(u64::from));
-        within_iterations(builder, shares.saturating_mul(turn))?;
+        within_iterations(builder, shares.saturating_mul(of_tile))?;
         if builder.options.shared_outputs {
             let (params, rows) = (self.params(), sizes.rows(slice.q));
             last.push(Box::new(move |builder| {
@@ -331,11 +331,14 @@ impl Pass<'_> {
         let mut costs = PerHead::new(&counts, schedule.heads(), |b, h, tile| {
             let start = (k.start / rows + tile) * rows;
             let (j0, j1) = (start.max(k.start), (start + rows).min(k.end) - 1);
-            let visited = schedule.seen_by_tiles(b, h, j0, j1, chosen.tiling.tile);
+            let visited = schedule.tiles_visible_to(b, h, j0, j1, chosen.tiling.tile);
             Cost {
                 visited,
                 of,
-                flops: product([schedule.seen_by_pairs(b, h, j0, j1), self.recompute_flops()]),
+                flops: product([
+                    schedule.pairs_visible_to(b, h, j0, j1),
+                    self.recompute_flops(),
+                ]),
                 read_bytes: self.read_bytes(chosen, visited),
                 written_bytes: u64::from(j1 - j0 + 1) * 4,
             }

@@ -269,8 +269,8 @@ impl Pass<'_> {
         };
         let of_head = |h| {
             (
-                schedule.seen_by_tiles(b, h, j0, j1, columns),
-                schedule.seen_by_pairs(b, h, j0, j1),
+                schedule.tiles_visible_to(b, h, j0, j1, columns),
+                schedule.pairs_visible_to(b, h, j0, j1),
             )
         };
         let (visited, pairs) = visits.map(of_head).fold((0u64, 0u64), |sum, x| {

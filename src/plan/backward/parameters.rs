@@ -162,10 +162,10 @@ impl Pass<'_> {
             }
         }
         let tile = tiles::iterations(chosen, self.problem(), builder.caps)?;
-        let walked = most.saturating_mul(tile);
+        let visited = most.saturating_mul(tile);
         within_iterations(
             builder,
-            walked.saturating_add(tiles::searches(self.problem())),
+            visited.saturating_add(tiles::searches(self.problem())),
         )
     }
 
@@ -267,14 +267,14 @@ pub(super) fn reduce(
 ) -> Result<()> {
     let (sizes, sharing) = (params.sizes, params.sharing);
     let shares = u64::from(sharing.batches) * u64::from(sharing.heads);
-    let turns = match counts {
+    let iterations = match counts {
         TileCounts::Same(tiles) => product([shares, u64::from(*tiles).max(1)]),
         TileCounts::Each(_) => shares + product([counts.sum(sizes.batch), sharing.heads.into()]),
     };
-    if let Some(allowed) = builder.caps.iterations.filter(|&cap| turns >= cap) {
+    if let Some(allowed) = builder.caps.iterations.filter(|&cap| iterations >= cap) {
         return Err(Error::Limit {
             what: "the partial sums of a parameter's gradient",
-            actual: turns,
+            actual: iterations,
             limit: "loop iterations of an invocation",
             allowed,
             way_out: "call it by slices of the queries and add the gradients",
@@ -296,8 +296,8 @@ pub(super) fn reduce(
 }
 
 /// Refuses visits in which a software adapter would stop a workgroup on the way.
-pub(super) fn within_iterations(builder: &PlanBuilder<'_>, walked: u64) -> Result<()> {
-    let actual = walked.saturating_add(ITERATION_MARGIN);
+pub(super) fn within_iterations(builder: &PlanBuilder<'_>, visited: u64) -> Result<()> {
+    let actual = visited.saturating_add(ITERATION_MARGIN);
     match builder.caps.iterations.filter(|&cap| actual > cap) {
         Some(allowed) => Err(Error::Limit {
             what: "the loops in which a gradient of the score's parameters is summed",

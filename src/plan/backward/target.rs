@@ -20,7 +20,7 @@ use super::{Last, Pass};
 #[derive(Clone)]
 pub(super) struct Tensor {
     pub role: Role,
-    /// `None` for what never turns.
+    /// `None` for what never rotates.
     pub side: Option<Side>,
     /// Batches, heads and rows in memory.
     pub sizes: [u32; 3],
@@ -77,8 +77,8 @@ impl Target {
     ) -> Result<Self> {
         let output = output(builder, tensor, operand)?;
         let rows = tensor.all();
-        let turns = tensor.side.is_some() && pass.problem().position.rotation().is_some();
-        if operand.element == Element::F32 && !builder.options.shared_outputs && !turns {
+        let rotates = tensor.side.is_some() && pass.problem().position.rotation().is_some();
+        if operand.element == Element::F32 && !builder.options.shared_outputs && !rotates {
             return Ok(Self {
                 output,
                 in_place: true,

@@ -50,7 +50,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
     if request.rotates() {
         k = rotated(builder, request, &mut params, k.1)?;
     }
-    for (role, mut new, cache, dim, turned) in [
+    for (role, mut new, cache, dim, by_hadamard) in [
         (
             Role::KCache,
             k,
@@ -66,7 +66,7 @@ fn steps(builder: &mut PlanBuilder<'_>, request: &KvAppend) -> Result<()> {
             request.v_hadamard,
         ),
     ] {
-        if turned {
+        if by_hadamard {
             new = hadamard::new_rows(builder, &params, &new, dim)?;
         }
         let kept = request.kv_address.sizes(shape);

@@ -117,7 +117,7 @@ pub(in crate::plan) struct Tensors {
     rows: Option<View>,
     heads: Option<View>,
     /// The rows' scores until the last of them is there: what they are written over may be read until then.
-    pub waiting: Option<View>,
+    pub deferred: Option<View>,
 }
 
 impl Tensors {
@@ -127,7 +127,7 @@ impl Tensors {
         let mut tensors = Self {
             rows: None,
             heads: None,
-            waiting: None,
+            deferred: None,
         };
         let Some(asked) = &problem.max_score else {
             return Ok(tensors);
@@ -145,19 +145,19 @@ impl Tensors {
         if rows.count() > 0 {
             let sizes = [shape.batch, shape.q_heads, shape.q_len];
             tensors.rows = Some(builder.output(Role::MaxScore, &asked.operand(), sizes, 1)?);
-            let waiting = builder.scratch_rows("scratch for the largest scores", 4, &rows, 1);
-            tensors.waiting = Some(waiting);
+            let deferred = builder.scratch_rows("scratch for the largest scores", 4, &rows, 1);
+            tensors.deferred = Some(deferred);
         }
         Ok(tensors)
     }
 
     /// Brings them there.
     pub fn bring(&self, builder: &mut PlanBuilder<'_>, params: &Params) -> Result<()> {
-        if let (Some(rows), Some(waiting)) = (&self.rows, &self.waiting) {
+        if let (Some(rows), Some(deferred)) = (&self.rows, &self.deferred) {
             pack(
                 builder,
                 (params, &Rows::of(params)),
-                waiting,
+                deferred,
                 rows,
                 Element::F32,
             )?;
@@ -171,22 +171,22 @@ impl Tensors {
     /// Run by run the rows of each batch and head, then the batches.
     fn per_head(&self, builder: &mut PlanBuilder<'_>, params: &Params, to: &Bound) -> Result<()> {
         let (heads, mut rows) = (params.sizes.q_heads, params.rows());
-        let mut from = match &self.waiting {
-            Some(waiting) => {
-                builder.check_binding("the largest scores of all rows", waiting.bytes())?;
-                waiting.whole().binding
+        let mut from = match &self.deferred {
+            Some(deferred) => {
+                builder.check_binding("the largest scores of all rows", deferred.bytes())?;
+                deferred.whole().binding
             }
             None => builder.nothing(),
         };
-        let mut batches = match self.waiting {
+        let mut batches = match self.deferred {
             Some(_) => params.sizes.batch,
             None => 0,
         };
-        let mut turn = 0;
+        let mut round = 0;
         while rows > 1 && batches > 0 {
             let runs = rows.div_ceil(MAX_SCORES_RUN);
             let items = product([batches, heads, runs].map(u64::from));
-            let runs_to = scratch(builder, turn, items)?;
+            let runs_to = scratch(builder, round, items)?;
             let params = in_runs(
                 params,
                 (rows, 1),
@@ -194,7 +194,7 @@ impl Tensors {
                 runs,
             );
             step(builder, params, from, runs_to, items)?;
-            (from, rows, turn) = (runs_to, runs, turn + 1);
+            (from, rows, round) = (runs_to, runs, round + 1);
         }
         loop {
             let runs = batches.div_ceil(MAX_SCORES_RUN).max(1);
@@ -202,7 +202,7 @@ impl Tensors {
             let (binding, strides) = match runs {
                 1 => (to.binding, to.rows),
                 _ => (
-                    scratch(builder, turn, items)?,
+                    scratch(builder, round, items)?,
                     Strides::contiguous(heads, 1, 1, 0),
                 ),
             };
@@ -211,18 +211,18 @@ impl Tensors {
             if runs == 1 {
                 return Ok(());
             }
-            (from, batches, turn) = (binding, runs, turn + 1);
+            (from, batches, round) = (binding, runs, round + 1);
         }
     }
 }
 
-/// Two by turns: a step reads what the one before has written.
-fn scratch(builder: &mut PlanBuilder<'_>, turn: usize, numbers: u64) -> Result<Binding> {
+/// Two, in alternation: a step reads what the one before has written.
+fn scratch(builder: &mut PlanBuilder<'_>, round: usize, numbers: u64) -> Result<Binding> {
     let what = [
         "scratch for the largest scores of runs",
         "scratch for the largest scores of their runs",
     ];
-    builder.scratch(what[turn % 2], numbers * 4)
+    builder.scratch(what[round % 2], numbers * 4)
 }
 
 /// Of `count` scores that lie `stride` apart, into `each` numbers per batch and head.

@@ -58,7 +58,7 @@ pub(in crate::plan) fn list(
     let mut bindings = vec![("lists", builder.nothing())];
     bindings.extend(matrix.map(|states| ("states", states)));
     let key = ListBlocks { from, invocations };
-    let looks = u64::from(params.listing.columns) * rounds * turns(from, params);
+    let looks = u64::from(params.listing.columns) * rounds * reads_per_look(from, params);
     let per_step = (STEP_LOOKS / looks.max(1)).max(1);
     for begin in (0..rows).step_by(per_step as usize) {
         let work = begin..rows.min(begin + per_step);
@@ -77,7 +77,7 @@ pub(in crate::plan) fn list(
 const STEP_LOOKS: u64 = 1 << 27;
 
 /// Reads for a look at a block: a list of the other axis is searched by halves.
-fn turns(from: ListFrom, params: &Params) -> u64 {
+fn reads_per_look(from: ListFrom, params: &Params) -> u64 {
     match from {
         ListFrom::Lists => u64::from(34 - params.lists.capacity.leading_zeros()),
         ListFrom::Scores | ListFrom::Scan => 1,
@@ -85,17 +85,17 @@ fn turns(from: ListFrom, params: &Params) -> u64 {
 }
 
 /// Invocations that share a list. On lavapipe every barrier and every atomic of an invocation takes its time: 1024 lists
-/// of 128 blocks take 145 ms with 64 invocations a list and 35 ms with 8.
+/// of 128 blocks take 145 ms with 64 invocations per list and 35 ms with 8.
 fn list_invocations(
     builder: &PlanBuilder<'_>,
     from: ListFrom,
     params: &Params,
     rounds: u64,
 ) -> Result<u32> {
-    let turns = turns(from, params);
+    let reads = reads_per_look(from, params);
     let iterations = |invocations: u32| {
         let run = u64::from(params.listing.columns.div_ceil(invocations));
-        rounds * (run * turns + 5) + 2 * u64::from(invocations)
+        rounds * (run * reads + 5) + 2 * u64::from(invocations)
     };
     let few = builder.caps.class == AdapterClass::Cpu;
     let cap = builder.caps.iterations.unwrap_or(u64::MAX);

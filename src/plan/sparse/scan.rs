@@ -80,8 +80,8 @@ pub(in crate::plan) fn scan(
         u64::from(params.lists.side).pow(2),
     );
     // An invocation asks about so many, one after the other.
-    let turns = pairs / u64::from(ROW_KERNEL_INVOCATIONS);
-    let actual = turns * (1 + mods.map_or(0, Mods::iterations_of_pair)) + 1;
+    let pairs_asked = pairs / u64::from(ROW_KERNEL_INVOCATIONS);
+    let actual = pairs_asked * (1 + mods.map_or(0, Mods::iterations_of_pair)) + 1;
     if let Some(allowed) = builder.caps.iterations.filter(|&cap| actual > cap) {
         return Err(Error::Limit {
             what: "loop iterations of mask_mod over a block's pairs",

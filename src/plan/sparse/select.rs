@@ -159,7 +159,7 @@ impl Chooser<'_> {
         Ok(())
     }
 
-    /// One pool a block and head: f32 rows of whole 4-vectors.
+    /// One pool per block and head: f32 rows of whole 4-vectors.
     fn pool(&self, builder: &mut PlanBuilder<'_>, source: &Source, of: &Pooled) -> Result<Binding> {
         let dim = self.problem.shape.head_dim;
         let blocks = u64::from(of.blocks.end - of.blocks.start);

@@ -65,7 +65,7 @@ fn check_invocations(tiling: &Tiling, caps: &Caps) -> Result<(), String> {
         .min(MOST_INVOCATIONS);
     if !(1..=most).contains(&tiling.invocations) {
         return Err(format!(
-            "{tiling} needs {} invocations a workgroup; the device grants 1 to {most} \
+            "{tiling} needs {} invocations per workgroup; the device grants 1 to {most} \
              (max_compute_invocations_per_workgroup, max_compute_workgroup_size_x)",
             tiling.invocations
         ));
@@ -114,7 +114,7 @@ fn check_steps(tiling: &Tiling) -> Result<(), String> {
         return Ok(());
     }
     Err(format!(
-        "{tiling}, {} keys a step, is no tile of the workgroup strategy; invocations must be a multiple of lanes per row, \
+        "{tiling}, {} keys per step, is no tile of the workgroup strategy; invocations must be a multiple of lanes per row, \
          and keys per tile a multiple of keys per step",
         tiling.keys
     ))

@@ -6,7 +6,7 @@ use super::TileRequest;
 use super::choose::MOST_WORDS;
 use super::gpu::WorkgroupTable;
 
-/// Below this work a call takes the variant that compiles fastest. On lavapipe 4 rows a lane compile for 2 s (D = 64),
+/// Below this work a call takes the variant that compiles fastest. On lavapipe 4 rows per lane compile for 2 s (D = 64),
 /// 1 row for 0.5 s, at about half the speed: a call of 0.3 GFLOP lasts 5 to 11 ms either way.
 pub(super) const SMALL_WORK: u64 = 300_000_000;
 
@@ -85,7 +85,7 @@ pub(super) fn workgroup(tile_request: TileRequest, lanes: u32) -> WorkgroupTable
     let rows = if small {
         1
     } else if (1..8).contains(&lanes) {
-        // SwiftShader's compiler takes 2 s for 256 words of q and o an invocation, 10 s for 512 and minutes beyond.
+        // SwiftShader's compiler takes 2 s for 256 words of q and o per invocation, 10 s for 512 and minutes beyond.
         if channels <= 128 { 2 } else { 1 }
     } else if tile_request.gradient {
         (1024 / channels).next_power_of_two().clamp(2, 4)

@@ -87,7 +87,7 @@ impl DeviceBlocks {
         BlockMask::from_lists(self.grid, &indices)
     }
 
-    /// One byte a block, `[batch, heads, ⌈Nq/side⌉, ⌈Nk/side⌉]`: 1 where it is listed.
+    /// One byte per block, `[batch, heads, ⌈Nq/side⌉, ⌈Nk/side⌉]`: 1 where it is listed.
     pub fn matrix(&self, words: &[u32]) -> Vec<u8> {
         let blocks = self.grid.kv_blocks() as usize;
         let mut matrix = vec![0; self.grid.lists().saturating_mul(blocks)];

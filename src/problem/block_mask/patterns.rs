@@ -119,7 +119,7 @@ impl Pattern {
     }
 
     /// BigBird (2007.14062), in blocks: `window` blocks on either side of the one that the query stands in, `global` first
-    /// blocks that see and are seen by all, and `random` more a list, drawn by `seed`.
+    /// blocks that see and are seen by all, and `random` more per list, drawn by `seed`.
     pub fn big_bird(window: u32, global: u32, random: u32, seed: u64) -> Self {
         let name = format!("BigBird {window}, {global} global, {random} random");
         let count = random;
@@ -158,7 +158,7 @@ impl Pattern {
         Self::new(name, true, rules)
     }
 
-    /// Packed documents: a pair is visible when its tokens' ids are equal. One id a query, one a key.
+    /// Packed documents: a pair is visible when its tokens' ids are equal. One id per query, one per key.
     pub fn document(q: Vec<i32>, k: Vec<i32>) -> Self {
         Self::new("documents".into(), false, vec![Rule::Documents { q, k }])
     }

@@ -43,15 +43,15 @@ pub enum RopeKind {
     LongRope(LongRope),
     /// Llama 3.1's ramp between kept and interpolated pairs.
     Llama3(Llama3),
-    /// Partial rotary with the exponents of the full dimension: the first ⌊fraction·d/2⌋ pairs turn at θ_i / s, the
-    /// others stand still. The rotary dimension stays the whole head.
+    /// Partial rotary with the exponents of the full dimension: the first ⌊fraction·d/2⌋ pairs rotate at θ_i / s,
+    /// the others stand still. The rotary dimension stays the whole head.
     Proportional {
         /// s, the extension of the context, at least 1.
         factor: f64,
         /// The share of pairs that rotate.
         fraction: f64,
     },
-    /// No pair turns: layers without positions (NoPE), whose queries may still have a temperature.
+    /// No pair rotates: layers without positions (NoPE), whose queries may still have a temperature.
     Nope,
     /// The caller's own list, one θ per pair, with a factor on cosine and sine (1 for none).
     Custom {
@@ -78,9 +78,9 @@ impl RopeKind {
             Self::LongRope(long) => long.inv_freq(&plain, length),
             Self::Llama3(llama) => llama.inv_freq(&plain),
             Self::Proportional { factor, fraction } => {
-                let turning = (fraction * f64::from(rotary.dim) / 2.0) as usize;
+                let rotating = (fraction * f64::from(rotary.dim) / 2.0) as usize;
                 let mut inv_freq = divided(plain.inverses(), *factor, precision);
-                inv_freq[turning..].fill(0.0);
+                inv_freq[rotating..].fill(0.0);
                 inv_freq
             }
             Self::Nope => vec![0.0; rotary.pairs() as usize],

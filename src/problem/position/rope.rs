@@ -1,4 +1,4 @@
-//! Rotary position embedding (RoPE, arXiv 2104.09864): which channels turn together, and how fast.
+//! Rotary position embedding (RoPE, arXiv 2104.09864): which channels rotate together, and how fast.
 
 use crate::error::{Error, Result};
 use crate::problem::MAX_DIM;
@@ -47,7 +47,7 @@ impl Precision {
     }
 }
 
-/// A rotation of q and k by their positions: pair i of a row at position p turns by the angle p·θ_i.
+/// A rotation of q and k by their positions: pair i of a row at position p rotates by the angle p·θ_i.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Rotary {
@@ -109,7 +109,7 @@ impl Rotary {
         Self { kind, ..self }
     }
 
-    /// Partial rotary: the leading ⌊`fraction` · `head_dim`⌋ channels turn.
+    /// Partial rotary: the leading ⌊`fraction` · `head_dim`⌋ channels rotate.
     pub fn with_fraction(self, fraction: f64) -> Result<Self> {
         check_fraction(fraction)?;
         let dim = (f64::from(self.head_dim) * fraction) as u32;
@@ -145,7 +145,7 @@ impl Rotary {
         self.kind.softmax_factor()
     }
 
-    /// True where a longer context turns old positions differently: a cache then keeps its keys unrotated.
+    /// True where a longer context rotates old positions differently: a cache then keeps its keys unrotated.
     pub fn depends_on_length(&self) -> bool {
         self.kind.depends_on_length()
     }

@@ -5,7 +5,7 @@ use std::ops::{Range, RangeInclusive};
 use super::Rotary;
 use crate::error::{Error, Result};
 
-/// Whose rows a table turns: they differ with xPos only.
+/// Whose rows a table rotates: they differ with xPos only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Side {
     /// The rows of queries.
@@ -35,7 +35,7 @@ pub struct Table {
     inv_freq: Vec<f64>,
     positions: RangeInclusive<i32>,
     query: Vec<[f32; 2]>,
-    /// Only where keys turn differently from queries (xPos).
+    /// Only where keys rotate differently from queries (xPos).
     key: Option<Vec<[f32; 2]>>,
 }
 

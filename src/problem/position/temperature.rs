@@ -16,7 +16,7 @@ const MAX_SCALE: f64 = 1e6;
 pub struct Temperature {
     /// a, 0.1 in the published models.
     pub scale: f64,
-    /// F, positions a step; 8192 in Llama 4.
+    /// F, positions per step; 8192 in Llama 4.
     pub floor: u32,
     /// 1 in Llama 4, 0 in Mistral's models.
     pub offset: u32,

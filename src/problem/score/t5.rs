@@ -1,4 +1,4 @@
-//! T5's relative bias (arXiv 1910.10683, section 2.1): one learned number a head for each bucket of distances.
+//! T5's relative bias (arXiv 1910.10683, section 2.1): one learned number per head for each bucket of distances.
 
 use crate::error::{Error, Result};
 

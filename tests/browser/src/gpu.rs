@@ -46,7 +46,7 @@ impl Gpu {
             None => "no subgroups".into(),
         };
         format!(
-            "{} ({}), {} invocations and {} bytes a workgroup, {} storage buffers, {subgroups}",
+            "{} ({}), {} invocations and {} bytes per workgroup, {} storage buffers, {subgroups}",
             [&info.name, &info.driver, &info.driver_info]
                 .into_iter()
                 .find(|name| !name.is_empty())

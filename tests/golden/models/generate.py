@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 HERE = Path(__file__).parent
 TOKENS = 17
 VOCABULARY = 50
-# 16 channels a head, two query heads on one of keys where the family has groups.
+# 16 channels per head, two query heads on one of keys where the family has groups.
 SIZES = dict(vocab_size=VOCABULARY, hidden_size=32, intermediate_size=16, num_hidden_layers=2, num_attention_heads=2,
              head_dim=16, pad_token_id=0, bos_token_id=1, eos_token_id=2)
 GROUPED = dict(num_key_value_heads=1)

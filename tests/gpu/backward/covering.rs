@@ -40,7 +40,7 @@ fn run_variant(gpu: &Gpu, number: usize, variant: &Variant, key: &Gradient) -> u
     count
 }
 
-/// SwiftShader's compiler takes a minute and gigabytes for a gradient kernel that keeps so many words an invocation.
+/// SwiftShader's compiler takes a minute and gigabytes for a gradient kernel that keeps so many words per invocation.
 fn is_too_long(key: &Gradient, caps: &Caps) -> bool {
     let words = 8 * (key.chunks + key.value_chunks) * key.tiling.rows / key.tiling.lanes_per_row;
     (1..8).contains(&caps.lanes) && words > 256

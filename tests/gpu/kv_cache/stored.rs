@@ -8,7 +8,7 @@ use wgpu_attention::{CacheKind, Element, KvCache, KvCacheOptions, Problem, Seque
 
 use super::harness::{DIM, HEADS, KV_HEADS, Rows, heads_first, token, tokens_first};
 use crate::device::Gpu;
-use crate::support::rotary::turn;
+use crate::support::rotary::rotate;
 use crate::support::tensor::{gather, round};
 
 /// What a cache holds of a sequence, `[Hkv, len, D]`; what a ring has lost is NaN.
@@ -137,7 +137,7 @@ pub fn check_stored(
         (&stored.k, 1, options.k, options.k_hadamard, rotary),
         (&stored.v, 2, options.v, options.v_hadamard, None),
     ];
-    for (rows, which, storage, turned, rotary) in tensors {
+    for (rows, which, storage, by_hadamard, rotary) in tensors {
         for (n, got) in rows.chunks(DIM as usize).enumerate() {
             let (h, j) = (n / ids.len(), n % ids.len());
             if got[0].is_nan() {
@@ -148,10 +148,10 @@ pub fn check_stored(
             let mut row: Vec<f32> = given.collect();
             if let Some(rotary) = rotary {
                 let length = j as u32 + 1;
-                let turned = turn(rotary, &row, j as i32, Side::Key, length);
-                row = turned.into_iter().map(|x| x as f32).collect();
+                let rotated = rotate(rotary, &row, j as i32, Side::Key, length);
+                row = rotated.into_iter().map(|x| x as f32).collect();
             }
-            if turned {
+            if by_hadamard {
                 hadamard(&mut row, DIM).expect("an even row");
             }
             let most = half_step(storage, &row);

@@ -15,7 +15,7 @@ use crate::run::{check, run, run_and_check, strategies, variants};
 use crate::support::cases::{Case, Setting, Sizes};
 use crate::support::compare::error;
 use crate::support::inputs::{Data, Inputs};
-use crate::support::rotary::{kinds, turn};
+use crate::support::rotary::{kinds, rotate};
 use crate::support::tensor::scatter;
 
 fn grouped(name: impl Into<String>, dim: u32, element: Element) -> Case {
@@ -206,7 +206,7 @@ fn keys_that_are_rotated_already() {
 fn rotated_rows(rotary: &Rotary, rows: &[f64], tokens: usize) -> Vec<f64> {
     let row = |(n, row): (usize, &[f64])| {
         let row: Vec<f32> = row.iter().map(|&x| x as f32).collect();
-        let rotated = turn(rotary, &row, (n % tokens) as i32, Side::Key, 64);
+        let rotated = rotate(rotary, &row, (n % tokens) as i32, Side::Key, 64);
         rotated.into_iter().map(|x| f64::from(x as f32))
     };
     rows.chunks_exact(16).enumerate().flat_map(row).collect()

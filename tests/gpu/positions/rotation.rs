@@ -55,7 +55,7 @@ impl Rows {
     }
 
     /// The rotated rows, and the variants that took part. `in_place` writes to the buffer that is read.
-    fn turn(&self, in_place: bool) -> (Vec<f64>, Vec<Variant>) {
+    fn rotate(&self, in_place: bool) -> (Vec<f64>, Vec<Variant>) {
         let (gpu, rotated) = (gpu(), self.rotation.rotated);
         let plan = gpu
             .attention
@@ -94,7 +94,7 @@ impl Rows {
         let row = |(x, n): (&[f64], u32)| {
             let (b, i) = (n / r.len / r.heads, n % r.len);
             let x: Vec<f32> = x.iter().map(|&x| x as f32).collect();
-            rotary::turn(&r.rotary, &x, position(b, i), r.side, length)
+            rotary::rotate(&r.rotary, &x, position(b, i), r.side, length)
         };
         self.values
             .chunks_exact(dim)
@@ -131,7 +131,7 @@ fn large_positions() {
                             .with_side(side),
                     );
                     let expected = rows.expected(|_, i| p + i as i32);
-                    let error = off(&rows.turn(false).0, &expected);
+                    let error = off(&rows.rotate(false).0, &expected);
                     assert!(
                         error <= 2e-7,
                         "{name} {layout:?} {xpos:?} {side:?} at {p}: {error:e}"
@@ -153,14 +153,14 @@ fn there_and_back() {
                 rotation(rotary.clone(), [2, 3, 7], Element::F32).with_positions(positions),
             );
             let values = rows.values.clone();
-            let (elsewhere, _) = rows.turn(false);
-            let (in_place, _) = rows.turn(true);
+            let (elsewhere, _) = rows.rotate(false);
+            let (in_place, _) = rows.rotate(true);
             assert!(elsewhere == in_place, "{name} {layout:?}");
             rows.values = elsewhere;
             rows.rotation.transposed = true;
             let factor = rotary.attention_factor().powi(2);
             let expected: Vec<f64> = values.iter().map(|x| factor * x).collect();
-            let error = off(&rows.turn(true).0, &expected);
+            let error = off(&rows.rotate(true).0, &expected);
             assert!(error < 4e-7, "{name} {layout:?}: {error:e}");
         }
     }
@@ -190,9 +190,9 @@ fn channels_from_any_on() {
                 let rows = Rows::new(rotation);
                 let expected = rows.expected(|_, i| i as i32);
                 let what = format!("{dim} of {head_dim} from {start} on, {layout:?}, {element}");
-                assert_stored(&rows.turn(false).0, &expected, Element::F32, &what);
+                assert_stored(&rows.rotate(false).0, &expected, Element::F32, &what);
                 if element == Element::F32 {
-                    assert_stored(&rows.turn(true).0, &expected, Element::F32, &what);
+                    assert_stored(&rows.rotate(true).0, &expected, Element::F32, &what);
                 }
             }
         }
@@ -222,12 +222,12 @@ fn every_element_and_layout() {
             let rows = Rows::new(rotation.clone());
             let expected = rows.expected(|_, i| i as i32 - 4);
             let what = format!("{element} -> {output}, {rotating} of {dim}");
-            assert_stored(&rows.turn(false).0, &expected, output, &what);
+            assert_stored(&rows.rotate(false).0, &expected, output, &what);
             if element == output {
                 rotation.rotated = rotation.rows;
                 let rows = Rows::new(rotation);
                 assert_stored(
-                    &rows.turn(true).0,
+                    &rows.rotate(true).0,
                     &expected,
                     output,
                     &format!("{what} in place"),
@@ -267,7 +267,7 @@ fn positions_on_the_device() {
     let positions = vec![-5, 6, 0, 7, 3, i32::MIN + 5, i32::MAX, 1, -6, 2];
     let expected = rows.expected(|b, i| positions[(5 * b + i) as usize].clamp(-5, 6));
     rows.positions = Some(positions);
-    let error = off(&rows.turn(false).0, &expected);
+    let error = off(&rows.rotate(false).0, &expected);
     assert!(error <= 2e-7, "{error:e}");
 }
 
@@ -297,7 +297,7 @@ fn every_rotate_variant() {
             Positions::Host(p) => p[(rows.rotation.len * b + i) as usize],
             _ => i as i32,
         });
-        let (got, used) = rows.turn(false);
+        let (got, used) = rows.rotate(false);
         assert_stored(
             &got,
             &expected,

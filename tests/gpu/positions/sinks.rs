@@ -23,7 +23,7 @@ fn case(output: Element) -> Case {
 }
 
 #[test]
-fn dead_rows_splits_and_slices_of_rows() {
+fn fully_masked_rows_splits_and_slices_of_rows() {
     let cuts = [
         (None, None),
         (Some(3), None),

@@ -30,7 +30,7 @@ fn every_pattern_by_both_strategies() {
     }
 }
 
-/// A list a batch and head, some of them empty, bits in every other block.
+/// A list per batch and head, some of them empty, bits in every other block.
 fn mixed(side: u32, sizes: Sizes) -> Blocks {
     let grid = BlockGrid {
         batch: sizes.batch,
@@ -145,9 +145,9 @@ fn a_sixteenth_of_the_blocks_costs_a_sixteenth_of_the_tiles() {
     let sizes = Sizes::one(512, 512);
     let lists: Vec<Vec<u32>> = (0..16).map(|i| vec![i * 5 % 16]).collect();
     let grid = BlockGrid::new(32, 512, 512);
-    let mask = BlockMask::from_lists(grid, &lists).expect("a block a list");
+    let mask = BlockMask::from_lists(grid, &lists).expect("a block per list");
     let case = case(
-        "one block a list",
+        "one block per list",
         sizes,
         with_blocks(mask.into(), Mask::default()),
     );

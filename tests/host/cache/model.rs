@@ -85,7 +85,7 @@ impl Model {
     }
 
     /// What token `at` sees before it, were the sequence that long.
-    fn seen(&self, at: u32) -> Vec<u32> {
+    fn visible(&self, at: u32) -> Vec<u32> {
         let is_seen = |j: &u32| match self.kind {
             CacheKind::Ring { first, window } => *j < first || *j + window > at,
             _ => true,
@@ -186,7 +186,7 @@ impl Model {
             return;
         };
         let fits = len as usize <= of.tokens.len();
-        let there = fits && self.are_there(&of, &self.seen(len));
+        let there = fits && self.are_there(&of, &self.visible(len));
         let all = len as usize == of.tokens.len();
         let answer = self.sequences.truncate(of.sequence, len);
         assert_eq!(answer.is_ok(), fits && (there || all), "{len}: {answer:?}");
@@ -213,14 +213,14 @@ impl Model {
         let kept: Vec<usize> = (0..last).filter(|n| bits >> n & 1 == 1).collect();
         let Ok(moves) = self.sequences.keep(of.sequence, from as u32, &kept) else {
             // Of pages too few are free; a ring may have lost what the next token would see, or what is to move.
-            let seen = self.seen((from + kept.len()) as u32).into_iter();
-            let seen: Vec<u32> = seen.filter(|&at| (at as usize) < from).collect();
+            let visible = self.visible((from + kept.len()) as u32).into_iter();
+            let visible: Vec<u32> = visible.filter(|&at| (at as usize) < from).collect();
             let last: Vec<u32> = (from as u32..of.tokens.len() as u32).collect();
             let others = self.live.iter().filter(|x| x.sequence != of.sequence);
             let others: BTreeSet<u32> = others.flat_map(|x| x.blocks.clone()).collect();
             let shared = of.blocks.iter().filter(|&page| others.contains(page));
             let pages = self.is_paged() && shared.count() as u32 > self.free();
-            assert!(pages || !self.are_there(&of, &seen) || !self.are_there(&of, &last));
+            assert!(pages || !self.are_there(&of, &visible) || !self.are_there(&of, &last));
             assert_eq!(self.sequences.len(of.sequence), Ok(of.tokens.len() as u32));
             return;
         };
@@ -240,7 +240,10 @@ impl Model {
         let len = self.live[n].tokens.len() as u32;
         self.cut(n, len);
         let of = &self.live[n];
-        assert!(self.are_there(of, &self.seen(len)), "what is kept is there");
+        assert!(
+            self.are_there(of, &self.visible(len)),
+            "what is kept is there"
+        );
     }
 
     /// What an append of these must answer, where it cannot be done.
@@ -324,8 +327,8 @@ impl Model {
             let of = &self.live[n];
             assert_eq!(update.kv_lens[row as usize], before + count);
             for at in before..before + count {
-                let seen = [self.seen(at), vec![at]].concat();
-                assert!(self.are_there(of, &seen), "{at} of {:?}", of.tokens);
+                let visible = [self.visible(at), vec![at]].concat();
+                assert!(self.are_there(of, &visible), "{at} of {:?}", of.tokens);
             }
         }
     }

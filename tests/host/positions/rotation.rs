@@ -9,8 +9,8 @@ fn large_positions_are_exact_for_every_kind() {
             let table = Table::new(&rotary, p..=p, LENGTH).unwrap();
             let x = vector(DIM, 1);
             for side in [Side::Query, Side::Key] {
-                let y = turn_f32(&rotary, &x, table.row(p, side).unwrap(), false);
-                let error = relative_error(&y, &turn_f64(&rotary, &x, p, side));
+                let y = rotate_f32(&rotary, &x, table.row(p, side).unwrap(), false);
+                let error = relative_error(&y, &rotate_f64(&rotary, &x, p, side));
                 assert!(error <= 2e-7, "{name} at {p}, {side:?}: {error}");
             }
         }
@@ -22,14 +22,14 @@ fn there_and_back_is_the_identity_times_the_factor_squared() {
     for (name, rotary) in rotaries(0).into_iter().filter(|(_, r)| r.xpos.is_none()) {
         let table = Table::new(&rotary, -777..=777, LENGTH).unwrap();
         let x = vector(DIM, 2);
-        let there = turn_f32(&rotary, &x, table.row(777, Side::Query).unwrap(), false);
-        let by_negative = turn_f32(
+        let there = rotate_f32(&rotary, &x, table.row(777, Side::Query).unwrap(), false);
+        let by_negative = rotate_f32(
             &rotary,
             &there,
             table.row(-777, Side::Query).unwrap(),
             false,
         );
-        let by_transpose = turn_f32(&rotary, &there, table.row(777, Side::Query).unwrap(), true);
+        let by_transpose = rotate_f32(&rotary, &there, table.row(777, Side::Query).unwrap(), true);
         let m2 = rotary.attention_factor().powi(2);
         let expected: Vec<f64> = x.iter().map(|&x| m2 * f64::from(x)).collect();
         for back in [by_negative, by_transpose] {
@@ -46,8 +46,8 @@ fn scores_depend_on_differences_only() {
         let table = Table::new(&rotary, 0..=1000, LENGTH).unwrap();
         let (q, k) = (vector(DIM, 3), vector(DIM, 4));
         let score = |p: i32, distance: i32| {
-            let q = turn_f32(&rotary, &q, table.row(p, Side::Query).unwrap(), false);
-            let k = turn_f32(
+            let q = rotate_f32(&rotary, &q, table.row(p, Side::Query).unwrap(), false);
+            let k = rotate_f32(
                 &rotary,
                 &k,
                 table.row(p - distance, Side::Key).unwrap(),
@@ -111,7 +111,7 @@ fn partial_rotary_leaves_the_other_channels() {
     assert_eq!((rotary.dim, rotary.pairs()), (24, 12));
     let table = Table::new(&rotary, 5..=5, 6).unwrap();
     let x = vector(96, 5);
-    let y = turn_f32(&rotary, &x, table.row(5, Side::Query).unwrap(), false);
+    let y = rotate_f32(&rotary, &x, table.row(5, Side::Query).unwrap(), false);
     assert_eq!(x[24..], y[24..]);
     assert_ne!(x[..24], y[..24]);
 }

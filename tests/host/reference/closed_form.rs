@@ -94,7 +94,7 @@ fn query_heads_read_the_kv_head_of_their_group() {
 }
 
 #[test]
-fn dead_rows_are_zero_and_minus_infinity() {
+fn fully_masked_rows_are_zero_and_minus_infinity() {
     let mut p = problem(5, 2, 1, 2);
     p.mask = Mask::causal();
     let out = forward(&p, &Tensors::new(&[1.0; 5], &[1.0; 2], &[3.0; 4]));

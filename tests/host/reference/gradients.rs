@@ -272,7 +272,7 @@ fn dlse_alone_gives_the_gradient_of_a_log_sum() {
 }
 
 #[test]
-fn dead_rows_and_hidden_keys_have_no_gradient() {
+fn fully_masked_rows_and_hidden_keys_have_no_gradient() {
     let mut p = problem(4, 3, 1, 1);
     p.mask = Mask::causal().with_kv_lens(Lengths::Host(vec![2]));
     let k = [0.5, 1.0, f64::NAN];

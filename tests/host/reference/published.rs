@@ -111,7 +111,7 @@ fn window_and_softcap() -> Result<()> {
 }
 
 #[test]
-fn causal_with_dead_rows() -> Result<()> {
+fn causal_with_fully_masked_rows() -> Result<()> {
     check("g4", |p| p.mask = Mask::causal())
 }
 

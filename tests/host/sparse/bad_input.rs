@@ -88,7 +88,7 @@ fn segments_of_other_sizes() {
         });
         problem(Mask::default().with_segments(segments)).validate()
     };
-    with(200, 200).expect("one a token");
+    with(200, 200).expect("one per token");
     refused(with(100, 200), &["segments_q", "100", "200"]);
     refused(with(200, 201), &["segments_k", "201", "200"]);
 }

@@ -72,7 +72,7 @@ fn documents() {
     let ids = |n: usize, step: usize| (0..n).map(|i| (i / step) as i32).collect::<Vec<_>>();
     let (q, k) = (ids(60, 12), ids(100, 20));
     let pattern = Pattern::document(q.clone(), k.clone());
-    let mask = BlockMask::from_pattern(grid, &pattern).expect("one id a token");
+    let mask = BlockMask::from_pattern(grid, &pattern).expect("one id per token");
     for (b, h, i, j) in pairs(&grid) {
         assert_eq!(mask.sees(b, h, i, j), q[i as usize] == k[j as usize]);
     }
@@ -125,7 +125,7 @@ fn a_pattern_a_head() {
         ..BlockGrid::new(16, 40, 40)
     };
     let patterns = [Pattern::sliding_window(3, 3), Pattern::strided(8)];
-    let mask = BlockMask::from_patterns(grid, &patterns).expect("one a head");
+    let mask = BlockMask::from_patterns(grid, &patterns).expect("one per head");
     for (n, pattern) in patterns.iter().enumerate() {
         let alone =
             BlockMask::from_pattern(BlockGrid { heads: 1, ..grid }, pattern).expect("legal");

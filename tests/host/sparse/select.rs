@@ -13,8 +13,11 @@ fn coverage_is_over_rows_that_see_something() {
     );
     assert_eq!((coverage.rows, coverage.least), (3, 0.0));
     assert!((coverage.mean - 0.5).abs() < 1e-7, "{coverage:?}");
-    let spoilt = of(&[half, f32::NAN, 0.0], &[0.0; 3]);
-    assert!(spoilt.mean.is_nan() && spoilt.least.is_nan(), "{spoilt:?}");
+    let with_nonfinite = of(&[half, f32::NAN, 0.0], &[0.0; 3]);
+    assert!(
+        with_nonfinite.mean.is_nan() && with_nonfinite.least.is_nan(),
+        "{with_nonfinite:?}"
+    );
     assert!(Coverage::of(&[0.0], &[]).is_err());
 }
 

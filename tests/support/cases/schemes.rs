@@ -14,7 +14,7 @@ pub enum Distance {
     T5,
 }
 
-/// How q and k turn.
+/// How q and k rotate.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RotaryCase {
     pub layout: RotaryLayout,
@@ -67,7 +67,7 @@ fn t5(heads: u32) -> T5Bias {
 
 fn rotary(rotation: &RotaryCase, head_dim: u32) -> Rotary {
     Rotary::new(head_dim)
-        // Whole 4-vectors, as a kernel needs them that turns what it loads.
+        // Whole 4-vectors, as a kernel needs them that rotates what it loads.
         .with_dim(head_dim / 8 * 8)
         .with_layout(rotation.layout)
         .with_temperature(rotation.temperature.then_some(Temperature {

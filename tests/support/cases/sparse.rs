@@ -74,7 +74,7 @@ fn dense(case: &mut Case) {
     });
 }
 
-/// Some blocks full, some empty, the others partial where there are to be bits; a list a head where heads are even.
+/// Some blocks full, some empty, the others partial where there are to be bits; a list per head where heads are even.
 fn blocks(side: u32, bits: bool, problem: &Problem) -> BlockMask {
     let mut grid = BlockGrid::of(side, &problem.shape);
     if grid.heads % 2 == 1 {

@@ -35,7 +35,7 @@ fn offset(problem: &Problem, tensors: &Tensors, b: u32) -> i64 {
     }
 }
 
-/// q and k in f32, rotated where a scheme turns them: `τ·R q` and `R k`.
+/// q and k in f32, rotated where a scheme rotates them: `τ·R q` and `R k`.
 pub struct Rotated {
     pub q: Vec<f32>,
     pub k: Vec<f32>,
@@ -45,8 +45,8 @@ impl Rotated {
     pub fn new(problem: &Problem, tensors: &Tensors) -> Self {
         let narrow = |x: &[f64]| x.iter().map(|&x| x as f32).collect::<Vec<_>>();
         let (mut q, mut k) = (narrow(tensors.q), narrow(tensors.k));
-        if let Some(turner) = Turner::new(problem) {
-            turner.turn(tensors, (&mut q, &mut k), Way::There);
+        if let Some(rotator) = Rotator::new(problem) {
+            rotator.rotate(tensors, (&mut q, &mut k), Way::There);
         }
         if problem.k_hadamard {
             hadamard(&mut q, problem.shape.head_dim);
@@ -66,8 +66,8 @@ impl Rotated {
             true => Way::BackMagnitudes,
             false => Way::Back,
         };
-        if let Some(turner) = Turner::new(problem) {
-            turner.turn(tensors, (dq, dk), way);
+        if let Some(rotator) = Rotator::new(problem) {
+            rotator.rotate(tensors, (dq, dk), way);
         }
     }
 }
@@ -89,7 +89,7 @@ pub fn hadamard(rows: &mut [f32], dim: u32) {
     }
 }
 
-/// How a row turns.
+/// How a row rotates.
 #[derive(Clone, Copy, PartialEq)]
 enum Way {
     There,
@@ -99,13 +99,13 @@ enum Way {
 }
 
 /// The rotation of one problem, its frequencies computed once.
-struct Turner<'a> {
+struct Rotator<'a> {
     problem: &'a Problem,
     rotary: &'a Rotary,
     inv_freq: Vec<f64>,
 }
 
-impl<'a> Turner<'a> {
+impl<'a> Rotator<'a> {
     fn new(problem: &'a Problem) -> Option<Self> {
         let (position, rotary) = (&problem.position, problem.position.rotary.as_ref()?);
         let known = position.known_range(&problem.shape, &problem.mask);
@@ -118,13 +118,13 @@ impl<'a> Turner<'a> {
         })
     }
 
-    fn turn(&self, tensors: &Tensors, (q, k): (&mut [f32], &mut [f32]), way: Way) {
+    fn rotate(&self, tensors: &Tensors, (q, k): (&mut [f32], &mut [f32]), way: Way) {
         let s = &self.problem.shape;
         let dim = s.head_dim as usize;
         for (row, n) in q.chunks_exact_mut(dim).zip(0..) {
             let p = query_position(self.problem, tensors, n / s.q_len / s.q_heads, n % s.q_len);
             let tau = self.rotary.temperature.map_or(1.0, |t| t.at(p as i32)) as f32;
-            self.turn_row(row, p, 1.0, way);
+            self.rotate_row(row, p, 1.0, way);
             row.iter_mut().for_each(|x| *x *= tau);
         }
         if self.problem.position.k_rotated {
@@ -132,12 +132,12 @@ impl<'a> Turner<'a> {
         }
         for (row, n) in k.chunks_exact_mut(dim).zip(0..) {
             let (b, j) = (n / s.kv_len / s.kv_heads, n % s.kv_len);
-            self.turn_row(row, key_position(self.problem, tensors, b, j), -1.0, way);
+            self.rotate_row(row, key_position(self.problem, tensors, b, j), -1.0, way);
         }
     }
 
     /// `side` is 1 for a query and −1 for a key, whose xPos factors are each other's inverse.
-    fn turn_row(&self, x: &mut [f32], p: i64, side: f64, way: Way) {
+    fn rotate_row(&self, x: &mut [f32], p: i64, side: f64, way: Way) {
         for (n, theta) in self.inv_freq.iter().enumerate() {
             let (first, second) = self.rotary.layout.channels(n as u32, self.rotary.dim);
             let (first, second) = (first as usize, second as usize);

@@ -78,8 +78,8 @@ pub fn sink(problem: &Problem, tensors: &Tensors, h: u32) -> Option<f32> {
     Some(values(sinks, tensors.sinks)[h as usize])
 }
 
-fn values<'a>(stated: &'a Values, device: Option<&'a [f32]>) -> &'a [f32] {
-    match stated {
+fn values<'a>(given: &'a Values, device: Option<&'a [f32]>) -> &'a [f32] {
+    match given {
         Values::Host(values) => values,
         Values::Device => device.expect("values of the device are given as tensors"),
     }

@@ -66,7 +66,7 @@ fn window_and_softcap() -> Result<()> {
 }
 
 #[test]
-fn dead_rows() -> Result<()> {
+fn fully_masked_rows() -> Result<()> {
     check("g4", &[])?;
     check("g4", &["--strategy", "workgroup"])
 }

@@ -344,7 +344,7 @@ fn bias_layout([batch, heads, rows]: [usize; 3]) -> Layout {
 }
 
 #[test]
-fn sinks_with_dead_rows_and_splits() -> Result<()> {
+fn sinks_with_fully_masked_rows_and_splits() -> Result<()> {
     let sinks = vec![0.5, -3.0, 4.0, 0.0];
     for options in ["", "--splits 3"] {
         Setup::new(&format!("sinks{options}"), options)

@@ -42,7 +42,7 @@ fn json_is_one_object() -> Result<()> {
             assert!(step[name].is_u64(), "{name}: {report}");
         }
     }
-    // 33 rows that see 38 to 70 keys, 4 heads, 2 · (D + Dv) FLOPs a pair.
+    // 33 rows that see 38 to 70 keys, 4 heads, 2 · (D + Dv) FLOPs per pair.
     let flops: u64 = steps.iter().filter_map(|step| step["flops"].as_u64()).sum();
     assert_eq!(flops, (38..=70).sum::<u64>() * 4 * 2 * (16 + 8));
     Ok(())

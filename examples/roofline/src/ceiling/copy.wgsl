@@ -1,4 +1,4 @@
-// The copy ceiling as a kernel: WORDS words an invocation, WORKGROUP apart, so that a workgroup copies one contiguous
+// The copy ceiling as a kernel: WORDS words per invocation, WORKGROUP apart, so that a workgroup copies one contiguous
 // block.
 //
 // The alias `Word`, WORDS and the function `copy(first)` are generated (ceiling/memory.rs).

@@ -1,4 +1,4 @@
-// The read ceiling: every vec4 of a large buffer is added up, one sum an invocation.
+// The read ceiling: every vec4 of a large buffer is added up, one sum per invocation.
 //
 // The function `sum(first)` is generated (ceiling/memory.rs): LOADS loads in a row, WORKGROUP apart, so that a
 // workgroup reads one contiguous block and neighbours read neighbouring words.

@@ -1,4 +1,4 @@
-// C = A·B of one head, an invocation a tile of 4 × 4. Strides tell which of the two is read transposed.
+// C = A·B of one head, an invocation per tile of 4 × 4. Strides tell which of the two is read transposed.
 
 override ROWS: u32;
 override COLUMNS: u32;

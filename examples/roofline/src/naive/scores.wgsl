@@ -26,7 +26,7 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     write(first + {r} * KV_LEN + {c}, s{r}{c});
 }
 
-// Four channels of four rows, a column a row.
+// Four channels of four rows, a column per row.
 fn q_rows(at: u32) -> mat4x4<f32> {
     return mat4x4(q[at], q[at + DIM4], q[at + 2 * DIM4], q[at + 3 * DIM4]);
 }

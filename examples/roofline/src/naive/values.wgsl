@@ -26,12 +26,12 @@ fn main(@builtin(global_invocation_id) id: vec3<u32>) {
     write(first + {r} * 4 * DIM4 + {c}, o{r}{c});
 }
 
-// Four keys of four queries, a column a query.
+// Four keys of four queries, a column per query.
 fn p_rows(at: u32) -> mat4x4<f32> {
     return mat4x4(p[at], p[at + KV_LEN / 4], p[at + 2 * (KV_LEN / 4)], p[at + 3 * (KV_LEN / 4)]);
 }
 
-// Four channels of four keys, a column a key.
+// Four channels of four keys, a column per key.
 fn v_rows(at: u32) -> mat4x4<f32> {
     return mat4x4(v[at], v[at + DIM4], v[at + 2 * DIM4], v[at + 3 * DIM4]);
 }

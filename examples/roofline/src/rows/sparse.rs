@@ -52,7 +52,7 @@ fn density(n: u32) -> String {
     }
 }
 
-/// Every n-th block of keys, another first one a block of queries, so that keys too are seen equally often.
+/// Every n-th block of keys, another first one per block of queries, so that keys too are seen equally often.
 fn one_in(n: u32, shape: &Shape) -> Mask {
     let grid = BlockGrid::new(SIDE, shape.q_len, shape.kv_len);
     let (rows, columns) = (grid.q_blocks(), grid.kv_blocks());

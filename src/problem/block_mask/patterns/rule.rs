@@ -35,7 +35,7 @@ pub(super) enum Rule {
     BlockWindow(u32),
     /// The first blocks of keys and of queries.
     GlobalBlocks(u32),
-    /// So many more blocks a list, drawn by seed.
+    /// So many more blocks per list, drawn by seed.
     RandomBlocks {
         count: u32,
         seed: u64,
@@ -74,9 +74,9 @@ impl Span {
         }
     }
 
-    /// How much is seen where all depends on the block that a query stands in: there are two at the most.
-    fn if_standing(&self, side: u32, seen: impl Fn(i64) -> bool) -> Cover {
-        match self.d.map(|d| seen(d.div_euclid(i64::from(side)))) {
+    /// How much is visible where all depends on the block that a query stands in: there are two at the most.
+    fn if_standing(&self, side: u32, visible: impl Fn(i64) -> bool) -> Cover {
+        match self.d.map(|d| visible(d.div_euclid(i64::from(side)))) {
             [true, true] => Cover::All,
             [false, false] => Cover::None,
             _ => Cover::Some,

@@ -6,9 +6,9 @@ use crate::error::{Error, Result};
 /// The parameters of `rope_type` "longrope".
 #[derive(Clone, Debug, PartialEq)]
 pub struct LongRope {
-    /// λ_i, one a pair, up to `original` tokens.
+    /// λ_i, one per pair, up to `original` tokens.
     pub short_factor: Vec<f64>,
-    /// λ_i, one a pair, beyond `original` tokens.
+    /// λ_i, one per pair, beyond `original` tokens.
     pub long_factor: Vec<f64>,
     /// s, the whole stretch: trained length over original length.
     pub factor: f64,
