@@ -7,7 +7,6 @@ mod address;
 mod append;
 mod check;
 mod codec;
-mod combine;
 mod decode;
 mod delta;
 mod grad_bias;
@@ -21,6 +20,7 @@ mod hadamard;
 mod list_blocks;
 mod mask;
 mod max_scores;
+mod merge;
 mod pack;
 mod pool;
 mod prefill;
@@ -38,7 +38,6 @@ pub use address::Address;
 pub use append::Append;
 pub use check::{CHECK_RUN, Check};
 pub use codec::{Input, Output, whole_vec8s};
-pub use combine::Combine;
 pub use decode::Decode;
 pub use delta::Delta;
 pub use grad_bias::GradBias;
@@ -52,6 +51,7 @@ pub use hadamard::Hadamard;
 pub use list_blocks::{ListBlocks, ListFrom};
 pub use mask::MaskKey;
 pub use max_scores::{MAX_SCORES_RUN, MaxScores};
+pub use merge::Merge;
 pub use pack::{Pack, PackRows};
 pub use params::{NOTHING, Params, Strides};
 pub use pool::Pool;
@@ -162,7 +162,7 @@ variants! {
     /// Attention of few queries, whose tiles pack the heads of one KV head.
     Decode,
     /// Merges partial results; of no partials it makes the result of fully masked rows.
-    Combine,
+    Merge,
     /// Moves f32 rows to where and how they are to be stored.
     Pack,
     /// Writes new rows into a cache.

@@ -21,7 +21,7 @@ use super::attention::score;
 use super::builder::PlanBuilder;
 use super::operation::hadamard;
 use super::operation::max_scores::{self, Tensors};
-use super::operation::merge::{Target, combine};
+use super::operation::merge::{Target, merge_partials};
 use super::parts::Parts;
 use super::view::Rows;
 use super::{Declined, Plan, PlanOptions};
@@ -136,7 +136,7 @@ fn fill(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<Answer> {
     target.fit(builder, &mut parts)?;
     parts.settle(builder)?;
     for rows in parts.rows() {
-        combine(builder, (&params, &rows), 0, None, target)?;
+        merge_partials(builder, (&params, &rows), 0, None, target)?;
         if let Some(to) = &target.max_scores {
             let none = builder.nothing();
             max_scores::join(builder, (&params, &rows), 0, none, to)?;

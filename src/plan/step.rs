@@ -50,7 +50,7 @@ pub struct Step {
 }
 
 impl Step {
-    /// The kind of its kernel: `prefill`, `combine`, …
+    /// The kind of its kernel: `prefill`, `merge`, …
     pub fn kernel(&self) -> &'static str {
         self.variant.entry()
     }

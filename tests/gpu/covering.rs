@@ -96,7 +96,7 @@ fn every_case_with_every_variant_that_can_run_here() {
 
 /// Fill steps, and pack steps by outputs that go through scratch.
 #[test]
-fn every_combine_and_pack_variant() {
+fn every_merge_and_pack_variant() {
     let gpu = gpu();
     let mut seen = BTreeSet::new();
     for element in Element::ALL {
@@ -134,7 +134,7 @@ fn every_combine_and_pack_variant() {
     let others = crate::support::covering::forward()
         .into_iter()
         .filter(|v| match v {
-            Variant::Combine(_) => true,
+            Variant::Merge(_) => true,
             Variant::Pack(key) => key.rows == PackRows::InOrder,
             Variant::Prefill(_)
             | Variant::Decode(_)

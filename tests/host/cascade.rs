@@ -71,10 +71,10 @@ fn a_plan_says_what_was_saved() {
         "{note}"
     );
     let merges = |plan: &Plan| {
-        let combines = |v: &Variant| matches!(v, Variant::Combine(_));
+        let merges = |v: &Variant| matches!(v, Variant::Merge(_));
         plan.steps()
             .iter()
-            .filter(|step| combines(&step.variant()))
+            .filter(|step| merges(&step.variant()))
             .count()
     };
     assert!(merges(&cascade) > 0, "{cascade}");

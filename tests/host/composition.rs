@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use wgpu_attention::Plan;
 use wgpu_attention::caps::{AdapterClass, Subgroups};
-use wgpu_attention::internal::{Combine, Output, Variant};
+use wgpu_attention::internal::{Merge, Output, Variant};
 use wgpu_attention::internal::{Shader, Source};
 use wgpu_attention::{Backward, Caps, Element, Error, PlanOptions, Problem, Shape};
 
@@ -186,7 +186,7 @@ fn what_naga_refuses_is_told_by_module_and_line() {
     for (kernel, line) in [("wrong", 3), ("broken", 3)] {
         let shader = compose(kernel).expect("composed");
         let output = Output::scratch(4);
-        let plain = Variant::from(Combine { output });
+        let plain = Variant::from(Merge { output });
         let error = shader.validate(plain.needs()).expect_err("no valid WGSL");
         let (module, at) = refused(error);
         assert_eq!((module, at), (format!("kernel::{kernel}"), line));

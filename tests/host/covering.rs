@@ -238,9 +238,7 @@ fn there_are_at_most_160_each_once_and_always_the_same() {
         for aligned in [true, false] {
             let element = output;
             let output = Output { element, aligned };
-            assert!(
-                variants.contains(&Variant::from(wgpu_attention::internal::Combine { output }))
-            );
+            assert!(variants.contains(&Variant::from(wgpu_attention::internal::Merge { output })));
         }
         assert!(variants.contains(&Variant::Pack(Pack {
             output,

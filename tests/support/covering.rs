@@ -8,8 +8,8 @@ pub mod ragged;
 pub mod stored;
 
 use wgpu_attention::internal::{
-    Address, Check, Combine, Input, ListBlocks, ListFrom, MaskKey, MaxScores, Output, Pack,
-    PackRows, Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant,
+    Address, Check, Input, ListBlocks, ListFrom, MaskKey, MaxScores, Merge, Output, Pack, PackRows,
+    Pool, Prefill, Rotate, ScanBlocks, ScoreBlocks, ScoreKey, Strategy, Variant,
     workgroup_tile_bytes,
 };
 use wgpu_attention::problem::position::RotaryLayout;
@@ -265,9 +265,9 @@ fn set_scheme(key: &mut Prefill, scheme: Scheme) {
 /// tiles small enough to compile fast: what the portability and GPU suites run.
 pub fn forward() -> Vec<Variant> {
     let outputs = Element::ALL.into_iter();
-    let combine = outputs.clone().flat_map(|element| {
+    let merge = outputs.clone().flat_map(|element| {
         [true, false].map(|aligned| {
-            Variant::from(Combine {
+            Variant::from(Merge {
                 output: Output { element, aligned },
             })
         })
@@ -282,7 +282,7 @@ pub fn forward() -> Vec<Variant> {
         .map(Variant::Prefill)
         .chain(decode::decode())
         .chain(stored::stored())
-        .chain(combine)
+        .chain(merge)
         .chain(pack)
         .chain(rotate)
         .chain(cached::cached())

@@ -67,7 +67,7 @@ fn appended(n: usize, shape: &Shape) -> usize {
 }
 
 /// As many partial results of equal weight as the row has keys.
-pub fn combine(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
+pub fn merge(gpu: &Gpu, row: &Row) -> Result<Box<dyn Case>> {
     let shape = row.problem.shape;
     let (parts, rows) = (shape.kv_len, shape.rows() as usize);
     let merge = Merge::new(

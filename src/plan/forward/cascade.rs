@@ -13,7 +13,7 @@ use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::explain::Bytes;
 use crate::plan::limits::product;
-use crate::plan::operation::merge::{Target, combine};
+use crate::plan::operation::merge::{Target, merge_partials};
 use crate::plan::operation::rotate;
 use crate::plan::view::{Rows, View};
 use crate::problem::{Element, Operand, Position, Problem, Slice};
@@ -92,7 +92,7 @@ fn both(builder: &mut PlanBuilder<'_>, call: &Call<'_>, few: u32) -> Result<()> 
     };
     choose(builder, &rest)?;
     let of = (&call.params, &partials.rows);
-    combine(builder, of, 2, Some(partials.whole), call.target)
+    merge_partials(builder, of, 2, Some(partials.whole), call.target)
 }
 
 /// The steps of the prefix.

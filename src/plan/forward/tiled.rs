@@ -10,7 +10,7 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{TileCounts, WorkHeads, cut, tile_steps};
 use crate::plan::limits::{check_steps, product};
-use crate::plan::operation::merge::{Deferred, Target, combine, into_target};
+use crate::plan::operation::merge::{Deferred, Target, into_target, merge_partials};
 use crate::plan::parts::{Axis, Lengths, Part, Parts};
 use crate::plan::schedule::Schedule;
 use crate::plan::sparse::select;
@@ -101,7 +101,7 @@ impl<'a> Tiled<'a> {
         }
         if self.partials() > 1 {
             builder.note(format!(
-                "the visited key tiles are split in {} parts, merged by combine",
+                "the visited key tiles are split in {} parts, whose results a merge joins",
                 self.partials()
             ));
         }
@@ -228,7 +228,7 @@ impl<'a> Tiled<'a> {
             self.dispatches(builder, (part, keys), partial, (o, lse.whole), output)?;
         }
         let of = (&params, rows);
-        combine(builder, of, self.partials(), Some((o, lse.lse)), target)?;
+        merge_partials(builder, of, self.partials(), Some((o, lse.lse)), target)?;
         lse.join(builder, of, self.partials(), target)
     }
 

@@ -2,7 +2,7 @@
 
 use crate::caps::Caps;
 use crate::error::Result;
-use crate::kernel::{Combine, NOTHING, Output, Pack, PackRows, Params};
+use crate::kernel::{self, NOTHING, Output, Pack, PackRows, Params};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::limits::product;
 use crate::plan::parts::{Axis, Lengths, Parts, RowsOf};
@@ -57,7 +57,7 @@ pub(in crate::plan) fn plan(merge: &Merge, caps: &Caps, options: &PlanOptions) -
             max_scores: None,
         };
         let of = (&params, &Rows::of(&params));
-        combine(&mut builder, of, merge.parts, partials, &target)?;
+        merge_partials(&mut builder, of, merge.parts, partials, &target)?;
     }
     Ok(builder.finish(Task::Merge(merge.clone())))
 }
@@ -135,7 +135,7 @@ impl Deferred {
 }
 
 /// Merges `parts` contiguous partials (none make the result of fully masked rows) into the target's o and lse, in one step.
-pub(in crate::plan) fn combine(
+pub(in crate::plan) fn merge_partials(
     builder: &mut PlanBuilder<'_>,
     (params, of): (&Params, &Rows),
     parts: u32,
@@ -175,7 +175,7 @@ pub(in crate::plan) fn combine(
                 flops: u64::from(parts) * o_bytes / 2,
                 ..Cost::default()
             };
-            builder.item_steps(Combine { output }, params, bindings, items, cost)
+            builder.item_steps(kernel::Merge { output }, params, bindings, items, cost)
         },
     )
 }

@@ -157,10 +157,10 @@ fn steps() -> Group {
     Group(vec![
         row("append", "-", problem(1024), operation::append),
         row(
-            "combine",
+            "merge",
             "-",
             Problem::new(merged, Element::F32),
-            operation::combine,
+            operation::merge,
         ),
         row("empty", "-", problem(1), operation::empty),
     ])

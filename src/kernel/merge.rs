@@ -8,13 +8,13 @@ use super::{Kernel, Output, Workgroup};
 
 /// The key of a merge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Combine {
+pub struct Merge {
     pub output: Output,
 }
 
-impl Kernel for Combine {
+impl Kernel for Merge {
     fn entry(&self) -> &'static str {
-        "combine"
+        "merge"
     }
 
     fn compose(&self, source: &mut Source) {
@@ -30,8 +30,8 @@ impl Kernel for Combine {
     }
 }
 
-impl fmt::Display for Combine {
+impl fmt::Display for Merge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "combine f32->{}", self.output)
+        write!(f, "merge f32->{}", self.output)
     }
 }
