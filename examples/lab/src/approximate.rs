@@ -197,9 +197,8 @@ impl Record {
             match series.iter_mut().find(|series| series.name == row.family) {
                 Some(series) => series.points.push(point),
                 None => series.push(Series {
-                    name: row.family.clone(),
                     points: vec![point],
-                    dots: false,
+                    ..Series::new(&row.family)
                 }),
             }
         }

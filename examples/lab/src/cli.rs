@@ -41,6 +41,8 @@ pub enum Command {
     Perplexity(Perplexity),
     /// A number hidden in a long text, asked for
     Passkey(Passkey),
+    /// Records of several seeds as one: means, and how far apart the models are
+    Spread(Spread),
 }
 
 #[derive(Debug, Args)]
@@ -131,6 +133,13 @@ pub struct Passkey {
     /// As in `lab perplexity`
     #[arg(long, value_name = "NAME", default_value = "none")]
     pub scheme: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Spread {
+    /// Where `lab zero-shot`, and perhaps `lab fine-tune`, wrote for each seed
+    #[arg(value_name = "FOLDER", num_args = 2.., required = true)]
+    pub folders: Vec<PathBuf>,
 }
 
 fn above_zero(text: &str) -> Result<usize, String> {

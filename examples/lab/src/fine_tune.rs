@@ -132,9 +132,8 @@ impl Record {
             |bits: &[(usize, f64)]| bits.iter().map(|&(len, bits)| (len as f64, bits)).collect();
         let series = |when: &str, of: &dyn Fn(&Tuned) -> Vec<(f64, f64)>| -> Vec<Series> {
             let all = self.schemes.iter().map(|tuned| Series {
-                name: format!("{}, {when}", tuned.scheme),
                 points: of(tuned),
-                dots: false,
+                ..Series::new(&format!("{}, {when}", tuned.scheme))
             });
             all.collect()
         };

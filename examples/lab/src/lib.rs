@@ -16,6 +16,7 @@ pub mod passkey;
 pub mod picture;
 pub mod real;
 pub mod scheme;
+pub mod spread;
 pub mod text;
 pub mod train;
 pub mod zero_shot;

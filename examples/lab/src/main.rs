@@ -18,7 +18,7 @@ use lab::model::{Model, TRAINED};
 use lab::scheme::{Learned, Scheme};
 use lab::train::{Recipe, Run};
 use lab::zero_shot::Factors;
-use lab::{approximate, fine_tune, passkey, real, text, zero_shot};
+use lab::{approximate, fine_tune, passkey, real, spread, text, zero_shot};
 
 use cli::{Command, Lab};
 
@@ -75,6 +75,11 @@ fn run(lab: &Lab) -> Result<()> {
             print!("{}", record.table());
             record.write(&out.join("approximate.json"), out)
         }
+        Command::Spread(asked) => {
+            let spread = spread::read(&asked.folders)?;
+            print!("{}", spread.table());
+            spread.write(&out.join("spread.json"), out)
+        }
         Command::Perplexity(asked) => {
             let real = real::Real::read(&asked.model)?;
             let path = out.join("perplexity.json");
@@ -93,7 +98,7 @@ fn run(lab: &Lab) -> Result<()> {
                 asked.tries,
             )?;
             print!("{}", found.table());
-            write_json(&out.join("passkey.json"), &found)
+            found.write(out)
         }
     }
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::attention::Gpu;
 use crate::kept::write_json;
-use crate::real::{PART, Real};
+use crate::real::{Cost, PART, Real};
 use crate::text;
 
 /// The share of numbers that were told right, by tokens of text and depth (0 begin, 1 end).
@@ -40,6 +40,17 @@ pub fn measure(
 ) -> Result<Passkeys> {
     let novel = String::from_utf8_lossy(&text::held_out()?).into_owned();
     let filler = real.tokenizer.encode(&novel)?;
+    for &len in lengths {
+        ensure!(
+            filler.len() > len,
+            "the text has {} tokens; give --lengths below that",
+            filler.len()
+        );
+    }
+    let each = lengths
+        .iter()
+        .flat_map(|&len| std::iter::repeat_n(len, depths * tries));
+    Cost::measure(gpu, real, &filler)?.tell("the pass keys", each, gpu);
     let mut rng = StdRng::seed_from_u64(1);
     let mut right = BTreeMap::new();
     let bar = indicatif::ProgressBar::new((lengths.iter().sum::<usize>() * depths * tries) as u64);
@@ -47,11 +58,6 @@ pub fn measure(
         "{elapsed_precise} {wide_bar} {pos}/{len} tokens, {eta} left",
     )?);
     for &len in lengths {
-        ensure!(
-            filler.len() > len,
-            "the text has {} tokens; give --lengths below that",
-            filler.len()
-        );
         let mut shares = Vec::new();
         for depth in 0..depths {
             let at = len * depth / depths.saturating_sub(1).max(1);

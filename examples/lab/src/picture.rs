@@ -22,8 +22,18 @@ pub struct Series {
     pub name: String,
     /// x and y, x above 0.
     pub points: Vec<(f64, f64)>,
-    /// Points without a line between them.
-    pub dots: bool,
+    /// x, and from where to where a bar stands there.
+    pub bars: Vec<(f64, f64, f64)>,
+}
+
+impl Series {
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.into(),
+            points: Vec::new(),
+            bars: Vec::new(),
+        }
+    }
 }
 
 /// A picture of some curves: x by powers of two, y from `least` to `most`; what is above is drawn at the edge, whose number says so.
@@ -111,17 +121,23 @@ impl Picture {
             } else {
                 " stroke-dasharray=\"6 3\""
             };
+            for &(x, least, most) in &series.bars {
+                line(format!(
+                    "<path d=\"M{:.1} {:.1}V{:.1}\" stroke=\"{color}\" stroke-width=\"6\" stroke-opacity=\"0.35\"/>",
+                    x_at(x),
+                    y_at(least),
+                    y_at(most)
+                ));
+            }
             let points = series.points.iter().map(|&(x, y)| (x_at(x), y_at(y)));
             let path: Vec<_> = points
                 .clone()
                 .map(|(x, y)| format!("{x:.1},{y:.1}"))
                 .collect();
-            if !series.dots {
-                line(format!(
-                    "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"{dash}/>",
-                    path.join(" ")
-                ));
-            }
+            line(format!(
+                "<polyline points=\"{}\" fill=\"none\" stroke=\"{color}\" stroke-width=\"2\"{dash}/>",
+                path.join(" ")
+            ));
             for (x, y) in points {
                 line(format!(
                     "<circle cx=\"{x:.1}\" cy=\"{y:.1}\" r=\"3\" fill=\"{color}\"/>"

@@ -89,6 +89,51 @@ impl Real {
     }
 }
 
+/// What tokens cost on an adapter, measured on a trial.
+pub struct Cost {
+    /// Seconds per token outside of attention.
+    plain: f64,
+    /// Seconds per token and token of context in attention.
+    attention: f64,
+}
+
+impl Cost {
+    /// Reads a part twice; the first time compiles kernels.
+    pub fn measure(gpu: &Gpu, real: &Real, tokens: &[u32]) -> Result<Self> {
+        let tokens = &tokens[..PART.min(tokens.len())];
+        let read = || -> Result<[f64; 2]> {
+            let mut cache = real.cache(gpu, "none", tokens.len())?;
+            let start = Instant::now();
+            real.model.forward(tokens, &mut cache, Wanted::All)?;
+            let attention = cache.spent().as_secs_f64();
+            Ok([start.elapsed().as_secs_f64() - attention, attention])
+        };
+        read()?;
+        let [plain, attention] = read()?;
+        let n = tokens.len() as f64;
+        Ok(Self {
+            plain: plain / n,
+            attention: attention / (n * n),
+        })
+    }
+
+    /// Of reading `len` tokens, each after those before it.
+    fn seconds(&self, len: usize) -> f64 {
+        let n = len as f64;
+        n * (self.plain + self.attention * n)
+    }
+
+    /// Says before it starts how long reading texts of these lengths will take.
+    pub fn tell(&self, what: &str, lengths: impl IntoIterator<Item = usize>, gpu: &Gpu) {
+        let seconds: f64 = lengths.into_iter().map(|len| self.seconds(len)).sum();
+        let time = match seconds {
+            s if s < 120.0 => format!("{s:.0} s"),
+            s => format!("{:.0} minutes", s / 60.0),
+        };
+        eprintln!("{what} on {} takes about {time}", gpu.name);
+    }
+}
+
 /// Keys, not rotated, and values of every layer in host memory, `[n, Hkv, D]`.
 pub struct Whole<'a> {
     gpu: &'a Gpu,
@@ -218,6 +263,7 @@ pub fn perplexity(
     schemes
         .iter()
         .try_for_each(|scheme| real.rotary(scheme, 1).map(drop))?;
+    let mut missing = Vec::new();
     for &len in lengths {
         ensure!(
             tokens.len() > len,
@@ -225,21 +271,28 @@ pub fn perplexity(
             tokens.len(),
             len + 1
         );
-        for scheme in schemes {
-            // Within the trained context nothing is stretched.
-            let same = len <= real.model.config.context && scheme != "none";
-            if same
-                || record
-                    .rows
-                    .iter()
-                    .any(|row| row.scheme == *scheme && row.len == len)
-            {
-                continue;
-            }
-            let row = measured(gpu, real, scheme, &tokens[..=len])?;
-            record.rows.push(row);
-            write_json(path, &record)?;
-        }
+        // Within the trained context nothing is stretched.
+        let differs = |scheme: &String| len > real.model.config.context || scheme == "none";
+        let is_there = |scheme: &String| {
+            let mut rows = record.rows.iter();
+            rows.any(|row| row.scheme == *scheme && row.len == len)
+        };
+        let schemes = schemes.iter().filter(|x| differs(x) && !is_there(x));
+        missing.extend(schemes.map(|scheme| (len, scheme)));
+    }
+    if !missing.is_empty() {
+        let what = format!(
+            "perplexity, {} rows, each kept as it is done,",
+            missing.len()
+        );
+        let lengths = missing.iter().map(|x| x.0);
+        Cost::measure(gpu, real, &tokens)?.tell(&what, lengths, gpu);
+    }
+    for (len, scheme) in missing {
+        record
+            .rows
+            .push(measured(gpu, real, scheme, &tokens[..=len])?);
+        write_json(path, &record)?;
     }
     Ok(record)
 }

@@ -194,9 +194,8 @@ impl Record {
         write_json(json, self)?;
         let series = |points: &dyn Fn(&str) -> Vec<(f64, f64)>| {
             let all = self.schemes().into_iter().map(|scheme| Series {
-                name: scheme.into(),
                 points: points(scheme),
-                dots: false,
+                ..Series::new(scheme)
             });
             all.filter(|series| !series.points.is_empty()).collect()
         };

@@ -4,5 +4,6 @@ mod bad_input;
 mod gradients;
 mod pictures;
 mod results;
+mod spread;
 mod tool;
 mod training;
