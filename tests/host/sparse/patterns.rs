@@ -119,7 +119,7 @@ fn big_bird_stands_bottom_right() {
 }
 
 #[test]
-fn a_pattern_a_head() {
+fn a_pattern_per_head() {
     let grid = BlockGrid {
         heads: 2,
         ..BlockGrid::new(16, 40, 40)
