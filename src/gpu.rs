@@ -6,7 +6,9 @@ mod binding;
 mod buffers;
 pub(crate) mod cache_frame;
 mod call;
+mod caps;
 mod check;
+mod claim;
 mod clock;
 mod compile;
 mod constants;
@@ -35,6 +37,7 @@ mod tune;
 
 pub use attention::Attention;
 pub use call::Call;
+pub use caps::wanted;
 pub use download::download;
 pub use held::Held;
 pub use host::{Host, Outputs};

@@ -84,13 +84,11 @@ pub mod tuning;
 
 pub use cache::{CacheKind, KvCacheOptions, Sequence};
 pub use caps::Caps;
-#[cfg(feature = "wgpu")]
-pub use caps::wanted;
 pub use error::{Error, Result};
 #[cfg(feature = "wgpu")]
 pub use gpu::{
     Attention, Call, Held, Host, KvCache, Operands, Outputs, Progress, RunWithin, Snapshot,
-    StepTime, Timed, WarmUp, download,
+    StepTime, Timed, WarmUp, download, wanted,
 };
 #[cfg(all(feature = "wgpu", not(target_arch = "wasm32")))]
 pub use gpu::{Trial, TrialOutcome};

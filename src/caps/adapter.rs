@@ -45,17 +45,6 @@ impl AdapterId {
             Some([major, minor, numbers.next().flatten().unwrap_or(0)])
         })
     }
-
-    /// What an adapter tells.
-    #[cfg(feature = "wgpu")]
-    pub fn of(info: &wgpu::AdapterInfo) -> Self {
-        Self {
-            name: info.name.clone(),
-            backend: info.backend.to_string(),
-            driver: info.driver.clone(),
-            driver_info: info.driver_info.clone(),
-        }
-    }
 }
 
 impl fmt::Display for AdapterId {

@@ -104,13 +104,6 @@ pub fn of(adapter: &AdapterId, class: AdapterClass, lanes: u32) -> Vec<Quirk> {
     KNOWN.iter().filter(is_its).copied().collect()
 }
 
-/// The known rows of an adapter, before a device is requested of it.
-#[cfg(feature = "wgpu")]
-pub fn of_info(info: &wgpu::AdapterInfo) -> Vec<Quirk> {
-    let (adapter, class) = (AdapterId::of(info), AdapterClass::of(info));
-    of(&adapter, class, info.subgroup_min_size)
-}
-
 impl Quirk {
     /// True for an adapter that has it.
     pub fn is_of(&self, adapter: &AdapterId, class: AdapterClass, lanes: u32) -> bool {

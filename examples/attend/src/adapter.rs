@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use wgpu::{Adapter, AdapterInfo, DeviceType};
-use wgpu_attention::caps::quirks;
+use wgpu_attention::caps::Quirk;
 
 use crate::device::{NO_ADAPTER, adapters};
 
@@ -16,7 +16,7 @@ pub fn list() -> Result<()> {
     for (index, info) in infos.iter().enumerate() {
         let (name, driver, class) = (&info.name, driver(info), class(info.device_type));
         println!("{index}  {name:width$}  {driver}  {class}");
-        for quirk in quirks::of_info(info) {
+        for quirk in Quirk::of_info(info) {
             println!("   known: {quirk}");
         }
     }
