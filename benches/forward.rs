@@ -94,10 +94,10 @@ fn check(gpu: &Gpu, problem: &Problem, plan: &Plan) -> Result<()> {
     let [q_bytes, k_bytes, v_bytes] = [&q, &k, &v].map(|x| encode(Element::F32, x));
     let host = Host::new(&q_bytes, &k_bytes, &v_bytes);
     let out = pollster::block_on(gpu.attention.run(&gpu.queue, plan, &host))?;
-    let got = Forward {
-        o: decode(Element::F32, &out.o),
-        lse: out.lse.iter().map(|&x| f64::from(x)).collect(),
-    };
+    let got = Forward::new(
+        decode(Element::F32, &out.o),
+        out.lse.iter().map(|&x| f64::from(x)).collect(),
+    );
     assert_forward(problem, &Tensors::new(&q, &k, &v), &got, &plan.to_string());
     Ok(())
 }

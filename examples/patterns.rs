@@ -40,10 +40,7 @@ fn main() -> Result<()> {
     }
     let heads = mixture();
     let names = heads.each_ref().map(Pattern::name).join("; ");
-    let grid = BlockGrid {
-        heads: heads.len() as u32,
-        ..grid
-    };
+    let grid = grid.with_heads(heads.len() as u32);
     let mixture = BlockMask::from_patterns(grid, &heads)?;
     println!("a pattern per head ({names}): {mixture}");
 

@@ -138,12 +138,7 @@ fn original(kind: &RopeKind) -> Option<u32> {
 fn schemes(model: &Rotary, original: u32, target: u32) -> Result<Vec<Scheme>> {
     let factor = (f64::from(target) / f64::from(original)).max(1.0);
     let yarn = Yarn::new(factor, original);
-    let llama3 = Llama3 {
-        factor,
-        low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original,
-    };
+    let llama3 = Llama3::new(factor, original);
     let fraction = 0.25;
     let kinds = [
         ("plain RoPE", RopeKind::Default),

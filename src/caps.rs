@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 /// What kind of processor runs the shaders; it selects a row of the tile table and nothing else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub enum AdapterClass {
     /// A software adapter: private memory spills gladly, code size is compile time.
     Cpu,
@@ -33,11 +34,26 @@ impl fmt::Display for AdapterClass {
 
 /// The range of subgroup widths that a device may run a shader with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Subgroups {
     /// `Adapter::get_info().subgroup_min_size`, in lanes.
     pub min: u32,
     /// `subgroup_max_size`, in lanes.
     pub max: u32,
+}
+
+setters! {
+    Subgroups {
+        with_min(min: u32);
+        with_max(max: u32);
+    }
+}
+
+impl Subgroups {
+    /// Widths of `min` to `max` lanes.
+    pub const fn new(min: u32, max: u32) -> Self {
+        Self { min, max }
+    }
 }
 
 impl fmt::Display for Subgroups {

@@ -80,8 +80,7 @@ pub struct Requirement {
 
 /// Where the encoder copies a device-resident operand into the call's own buffer, or out of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct AuxCopy {
+pub(crate) struct AuxCopy {
     /// Whose buffer.
     pub role: Role,
     /// Words from the start of the call's buffer.
@@ -94,8 +93,7 @@ pub struct AuxCopy {
 
 /// When the encoder copies out of the call's own buffer, and where to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CopyOut {
+pub(crate) struct CopyOut {
     /// Steps that are recorded before.
     pub after: usize,
     /// Words from the start of the operand.

@@ -53,7 +53,8 @@ pub const MAX_LEN: u32 = 1 << 28;
 /// Largest head size, for q and k as for v.
 pub const MAX_DIM: u32 = 576;
 
-/// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`.
+/// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`. These seven are
+/// all that there are, so a literal may state them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Shape {
     /// B
@@ -120,7 +121,8 @@ pub(crate) fn check_scale(scale: f32) -> Result<()> {
 /// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole
 /// problem, so a cut changes no mask, position or bias.
 ///
-/// A call with a slice of the keys yields a partial `(o, lse)`; [`crate::Merge`] joins partials.
+/// A call with a slice of the keys yields a partial `(o, lse)`; [`crate::Merge`] joins partials. Two ranges are all that a
+/// slice is, so a literal may state it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Slice {
     /// Queries, as indices of the whole problem.

@@ -25,11 +25,19 @@ use crate::problem::{Problem, Slice};
 
 /// What a forward call yields, or one partial of it: o `[B, Hq, Nq, Dv]` and lse `[B, Hq, Nq]`, natural logarithm.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Forward {
     /// `[B, Hq, Nq, Dv]`
     pub o: Vec<f64>,
     /// `[B, Hq, Nq]`
     pub lse: Vec<f64>,
+}
+
+impl Forward {
+    /// Of o `[B, Hq, Nq, Dv]` and lse `[B, Hq, Nq]`.
+    pub fn new(o: Vec<f64>, lse: Vec<f64>) -> Self {
+        Self { o, lse }
+    }
 }
 
 /// The rows of the problem's slice, over the keys of the slice. Rows outside of it are NaN.

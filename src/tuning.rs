@@ -29,6 +29,7 @@ pub struct Tuning {
 
 /// What was measured for one class of problems.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Row {
     /// Of which problems.
     pub class: Class,
@@ -40,8 +41,30 @@ pub struct Row {
     pub tuned_ns: u64,
 }
 
+setters! {
+    Row {
+        with_class(class: Class);
+        with_tiles(tiles: TunedTiles);
+        with_table_ns(table_ns: u64);
+        with_tuned_ns(tuned_ns: u64);
+    }
+}
+
+impl Row {
+    /// That a call of `class` took `table_ns` nanoseconds with the table's tiles and `tuned_ns` with these.
+    pub const fn new(class: Class, tiles: TunedTiles, table_ns: u64, tuned_ns: u64) -> Self {
+        Self {
+            class,
+            tiles,
+            table_ns,
+            tuned_ns,
+        }
+    }
+}
+
 /// Strategy and tiles of a kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct TunedTiles {
     /// Lanes of a cluster of the subgroup strategies; `None` is the workgroup strategy.
     pub width: Option<u32>,
@@ -51,6 +74,35 @@ pub struct TunedTiles {
     pub tiling: Tiling,
     /// Workgroups that keep the device busy, for which keys are split; `None` leaves it to the table.
     pub busy: Option<u32>,
+}
+
+setters! {
+    TunedTiles {
+        with_width(width?: u32);
+        with_key_loop(key_loop: bool);
+        with_tiling(tiling: Tiling);
+        with_busy(busy?: u32);
+    }
+}
+
+impl TunedTiles {
+    /// Tiles of the workgroup strategy; splits as the table has them.
+    pub const fn workgroup(tiling: Tiling) -> Self {
+        Self {
+            width: None,
+            key_loop: false,
+            tiling,
+            busy: None,
+        }
+    }
+
+    /// Tiles of a subgroup strategy whose clusters have `width` lanes; splits as the table has them.
+    pub const fn subgroup(width: u32, tiling: Tiling) -> Self {
+        Self {
+            width: Some(width),
+            ..Self::workgroup(tiling)
+        }
+    }
 }
 
 impl Tuning {

@@ -11,6 +11,7 @@ use super::{AdapterClass, AdapterId};
 
 /// One thing that is known to be broken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Quirk {
     /// A short name, for messages and searches.
     pub id: &'static str,
@@ -24,8 +25,16 @@ pub struct Quirk {
     pub source: &'static str,
 }
 
+setters! {
+    Quirk {
+        with_adapter(adapter: Which);
+        with_drivers(drivers: Drivers);
+    }
+}
+
 /// Adapters for which all that is stated holds; the default is every one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Which {
     /// A part of the adapter's or its driver's name, in any case; empty for all.
     pub name: &'static str,
@@ -37,13 +46,30 @@ pub struct Which {
     pub lanes: Option<(u32, u32)>,
 }
 
+setters! {
+    Which {
+        with_name(name: &'static str);
+        with_backend(backend: &'static str);
+        with_class(class?: AdapterClass);
+        with_lanes(lanes?: (u32, u32));
+    }
+}
+
 /// A range of driver versions; a driver that tells no version is in every range.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Drivers {
     /// The first version with the fault.
     pub since: Option<[u32; 3]>,
     /// The first version without.
     pub before: Option<[u32; 3]>,
+}
+
+setters! {
+    Drivers {
+        with_since(since?: [u32; 3]);
+        with_before(before?: [u32; 3]);
+    }
 }
 
 /// What is broken.
@@ -105,6 +131,17 @@ pub fn of(adapter: &AdapterId, class: AdapterClass, lanes: u32) -> Vec<Quirk> {
 }
 
 impl Quirk {
+    /// What is broken on every adapter and with every driver, until a setter says on which.
+    pub fn new(id: &'static str, property: Property, source: &'static str) -> Self {
+        Self {
+            id,
+            adapter: Which::default(),
+            drivers: Drivers::default(),
+            property,
+            source,
+        }
+    }
+
     /// True for an adapter that has it.
     pub fn is_of(&self, adapter: &AdapterId, class: AdapterClass, lanes: u32) -> bool {
         self.adapter.holds(adapter, class, lanes) && self.drivers.hold(adapter)

@@ -10,6 +10,7 @@ use super::budget::Budget;
 
 /// The strategies by name, for a caller that wants a certain one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StrategyKind {
     /// Keys live in the lanes of a subgroup and are read by shuffle.
     Subgroup,
@@ -19,6 +20,7 @@ pub enum StrategyKind {
 
 /// Where a rotation happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum RotateWhere {
     /// As the attention kernel loads q and k.
     Fused,

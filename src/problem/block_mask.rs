@@ -26,6 +26,7 @@ const MOST_LISTS: u64 = 1 << 27;
 
 /// How a matrix of pairs is cut into blocks. The last block of either axis may be ragged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct BlockGrid {
     /// The side of a block: a multiple of 16 from 16 to 128, for queries and keys alike.
     pub side: u32,
@@ -37,6 +38,16 @@ pub struct BlockGrid {
     pub q_len: u32,
     /// Nk
     pub kv_len: u32,
+}
+
+setters! {
+    BlockGrid {
+        with_side(side: u32);
+        with_batch(batch: u32);
+        with_heads(heads: u32);
+        with_q_len(q_len: u32);
+        with_kv_len(kv_len: u32);
+    }
 }
 
 impl BlockGrid {

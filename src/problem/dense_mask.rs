@@ -11,6 +11,7 @@ use super::{Layout, Shape};
 ///
 /// Key j of a row is bit `j % 32` of word `j / 32`, the lowest bit first; a row has [`Self::row_words`].
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct DenseMask {
     /// Strides in words; 0 for an axis that is broadcast.
     pub layout: Layout,
@@ -27,7 +28,19 @@ pub enum MaskBits {
     Device,
 }
 
+setters! {
+    DenseMask {
+        with_layout(layout: Layout);
+        with_bits(bits: MaskBits);
+    }
+}
+
 impl DenseMask {
+    /// Of bits that lie by this layout, in words.
+    pub const fn new(layout: Layout, bits: MaskBits) -> Self {
+        Self { layout, bits }
+    }
+
     /// Of a `[batch, heads, rows, kv_len]` of bools, where sizes of 1 are broadcast.
     ///
     /// # Errors

@@ -24,6 +24,7 @@ pub enum KvAddress {
 /// A pool of pages, and how a table in the operand `page_table`, `u32 [B, per_sequence]`, names them: row j of batch b lies
 /// in page `page_table[b, j / page_len]`. A number past the pool is taken for its last page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Pages {
     /// Rows of a page: a power of two.
     pub page_len: u32,
@@ -36,6 +37,7 @@ pub struct Pages {
 /// Rows `0 … first − 1` stay where they are; row j of the others lies in `first + (j − first) mod len`, where the row `len`
 /// before it was.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Ring {
     /// Rows that stay.
     pub first: u32,
@@ -112,7 +114,19 @@ impl KvAddress {
     }
 }
 
+setters! {
+    Ring {
+        with_first(first: u32);
+        with_len(len: u32);
+    }
+}
+
 impl Ring {
+    /// `first` rows that stay and a ring of `len` behind them.
+    pub const fn new(first: u32, len: u32) -> Self {
+        Self { first, len }
+    }
+
     /// Rows that it must have for what the queries of batch `b` see, from `first_query` on: of `len` keys it keeps those from
     /// `len − self.len` on, and the first.
     fn needed(&self, shape: &Shape, mask: &Mask, b: u32, first_query: u32) -> u64 {
@@ -130,7 +144,24 @@ impl Ring {
     }
 }
 
+setters! {
+    Pages {
+        with_page_len(page_len: u32);
+        with_pages(pages: u32);
+        with_per_sequence(per_sequence: u32);
+    }
+}
+
 impl Pages {
+    /// A pool of `pages` pages of `page_len` rows, of which a sequence has `per_sequence` at most.
+    pub const fn new(page_len: u32, pages: u32, per_sequence: u32) -> Self {
+        Self {
+            page_len,
+            pages,
+            per_sequence,
+        }
+    }
+
     fn validate(&self, shape: &Shape) -> Result<()> {
         if !self.page_len.is_power_of_two() || self.page_len > MAX_PAGE {
             let allowed = format!("a power of two, at most {MAX_PAGE}");

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 
 use super::{BlockGrid, BlockMask, DenseMask, DeviceBlocks, Segments, Select, Shape, Tokens, Tree};
 
-/// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded.
+/// Keys from `left` before the query's own to `right` after it, both inclusive; `None` is unbounded. Two ends are all that
+/// a window has, so a literal may state it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Window {
     /// Keys before the query's own that it sees; `None` is all.

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 /// ([`Element::Int4`]), [`Element::row_elements`] of them to a row, and every row begins at a whole 32-bit word;
 /// [`crate::quantize`] makes and reads such rows, and says how far they are from what they store.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Element {
     /// IEEE binary32
     #[default]
@@ -102,7 +103,7 @@ impl fmt::Display for Element {
 }
 
 /// Element strides of a `[batch, head, row, channel]` operand; channels are contiguous. Inputs may have stride 0
-/// (broadcast).
+/// (broadcast). An offset and three strides are all that a layout is, so a literal may state it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Layout {
     /// Elements before the first one, for an operand inside of a larger buffer (packed QKV, an arena).

@@ -80,11 +80,26 @@ impl Magnitude {
 
 /// T5's relative bias: how distances fall into buckets, and the learned table `[buckets, Hq]`.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct T5Bias {
     /// How distances fall into buckets.
     pub buckets: T5,
     /// `[buckets, Hq]`
     pub table: Values,
+}
+
+setters! {
+    T5Bias {
+        with_buckets(buckets: T5);
+        with_table(table: Values);
+    }
+}
+
+impl T5Bias {
+    /// Of a learned table `[buckets, Hq]`.
+    pub const fn new(buckets: T5, table: Values) -> Self {
+        Self { buckets, table }
+    }
 }
 
 /// The parts of a score, applied in the order of the fields:

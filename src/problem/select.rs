@@ -9,6 +9,7 @@ use super::{Mask, Offsets, Shape};
 
 /// How a block of keys is compared with q̄, the mean of a block's queries, after rotation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum SelectBy {
     /// ⟨q̄, k̄⟩ with the mean k̄ of the block's live keys.
     Mean,

@@ -10,6 +10,7 @@ use super::{
 
 /// dq, dk and dv in the shapes of q, k and v.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Gradients {
     /// `[B, Hq, Nq, D]`
     pub dq: Vec<f64>,
@@ -17,6 +18,13 @@ pub struct Gradients {
     pub dk: Vec<f64>,
     /// `[B, Hkv, Nk, Dv]`
     pub dv: Vec<f64>,
+}
+
+impl Gradients {
+    /// Of dq `[B, Hq, Nq, D]`, dk `[B, Hkv, Nk, D]` and dv `[B, Hkv, Nk, Dv]`.
+    pub fn new(dq: Vec<f64>, dk: Vec<f64>, dv: Vec<f64>) -> Self {
+        Self { dq, dk, dv }
+    }
 }
 
 /// The gradients of a loss whose gradient by o is `d_o` `[B, Hq, Nq, Dv]` and by lse, if given, `dlse` `[B, Hq, Nq]`.
@@ -117,7 +125,8 @@ fn pairs(
 }
 
 /// The gradients of the score's own parameters.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub struct ScoreGradients {
     /// `[B, Hq, Nq, Nk]`: what is broadcast is not summed, be it over batches, heads or queries.
     pub dbias: Vec<f64>,
@@ -127,6 +136,15 @@ pub struct ScoreGradients {
     pub dsinks: Vec<f64>,
     /// `[buckets, Hq]`
     pub dt5: Vec<f64>,
+}
+
+setters! {
+    ScoreGradients {
+        with_dbias(dbias: Vec<f64>);
+        with_dslopes(dslopes: Vec<f64>);
+        with_dsinks(dsinks: Vec<f64>);
+        with_dt5(dt5: Vec<f64>);
+    }
 }
 
 /// The gradients by dense bias, slopes, sinks and T5 table, of the same loss as [`backward`]'s.

@@ -34,6 +34,7 @@ pub enum MaskClass {
 
 /// A class of problems, for which a [`crate::Tuning`] has a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct Class {
     /// Which kernel.
     pub kernel: KernelFamily,
@@ -53,7 +54,33 @@ pub struct Class {
     pub bias: bool,
 }
 
+setters! {
+    Class {
+        with_elements(elements: [Element; 3]);
+        with_value_dim(value_dim: u32);
+        with_rows(rows: u32);
+        with_small(small: bool);
+        with_mask(mask: MaskClass);
+        with_bias(bias: bool);
+    }
+}
+
 impl Class {
+    /// Large calls with as many rows as make a difference, where q, k and v are stored alike and v has the channels of q,
+    /// without a mask and a bias.
+    pub const fn new(kernel: KernelFamily, element: Element, head_dim: u32) -> Self {
+        Self {
+            kernel,
+            elements: [element; 3],
+            head_dim,
+            value_dim: head_dim,
+            rows: Self::MOST_ROWS,
+            small: false,
+            mask: MaskClass::Full,
+            bias: false,
+        }
+    }
+
     /// Rows from which on more make no difference to tiles.
     pub const MOST_ROWS: u32 = 1024;
 }

@@ -43,6 +43,7 @@ impl Rows {
                 .iter()
                 .flat_map(|&x| half::bf16::from_f64(x).to_le_bytes())
                 .collect(),
+            _ => unreachable!("nothing stores {element} here"),
         };
         let of_row = element.bytes(element.row_elements(dim).into()) as usize;
         Self {
@@ -145,11 +146,11 @@ impl Way {
 
 fn pages(problem: &Problem) -> KvAddress {
     let per_sequence = problem.shape.kv_len.div_ceil(PAGE);
-    KvAddress::Paged(Pages {
-        page_len: PAGE,
-        pages: problem.shape.batch * per_sequence,
+    KvAddress::Paged(Pages::new(
+        PAGE,
+        problem.shape.batch * per_sequence,
         per_sequence,
-    })
+    ))
 }
 
 /// All of them, or of a part of the suite some.
@@ -234,10 +235,7 @@ fn a_ring_keeps_what_a_window_sees() {
     for way in looked_at(ways().into_iter().filter(windows).collect()) {
         for choice in forward_strategies(gpu()) {
             let strided = way.run(KvAddress::Strided, &choice);
-            let ring = KvAddress::Ring(Ring {
-                first: 3,
-                len: 20 + way.problem.shape.q_len,
-            });
+            let ring = KvAddress::Ring(Ring::new(3, 20 + way.problem.shape.q_len));
             assert!(
                 strided == way.run(ring, &choice),
                 "{:?} {choice:?}",
@@ -253,11 +251,7 @@ fn page_numbers_past_the_pool_are_its_last_page() {
     let mut way = ways().remove(0);
     way.problem.position = Position::default();
     let shape = way.problem.shape;
-    let address = KvAddress::Paged(Pages {
-        page_len: PAGE,
-        pages: 1,
-        per_sequence: 6,
-    });
+    let address = KvAddress::Paged(Pages::new(PAGE, 1, 6));
     let problem = way.problem.clone().with_cache(address);
     let gpu = gpu();
     let plan = gpu.attention.plan(&problem).expect("a plan");

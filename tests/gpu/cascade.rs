@@ -224,11 +224,7 @@ fn forked_pages() {
         pool(&inputs.k, shape.head_dim),
         pool(&inputs.v, shape.value_dim),
     );
-    let address = KvAddress::Paged(Pages {
-        page_len: PAGE,
-        pages,
-        per_sequence,
-    });
+    let address = KvAddress::Paged(Pages::new(PAGE, pages, per_sequence));
     let run = |shared_prefix: u32, choice: &PlanOptions| {
         let problem = case.problem.clone().with_cache(address);
         let problem = problem.with_shared_prefix(shared_prefix);

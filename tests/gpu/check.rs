@@ -179,13 +179,7 @@ fn numbers() {
     let plan = plan(|p| {
         p.score.slopes = Some(Values::Device);
         p.score.sinks = Some(Values::Device);
-        p.score.t5 = Some(T5Bias {
-            buckets: T5 {
-                buckets: 4,
-                ..T5::causal()
-            },
-            table: Values::Device,
-        });
+        p.score.t5 = Some(T5Bias::new(T5::causal().with_buckets(4), Values::Device));
     });
     let bits = |x: &[f32]| x.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
     let check = |slopes: [f32; 2], sinks: [f32; 2], t5: [f32; 8]| {

@@ -366,7 +366,7 @@ fn caches_larger_than_a_binding_are_written_and_read() {
     let starts = [10, 0, 56];
     let lens = Lengths::Host(starts.iter().map(|start| start + 4).collect());
     let offsets = Offsets::Host(starts.iter().map(|&start| start as i32).collect());
-    let ring = Ring { first: 3, len: 40 };
+    let ring = Ring::new(3, 40);
     for address in [KvAddress::Strided, KvAddress::Ring(ring)] {
         let attention = limited(gpu, 9 << 10);
         let append = KvAppend::new(shape, address, Element::F32)

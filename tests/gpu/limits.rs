@@ -153,7 +153,7 @@ fn subgroups_of_another_width_are_refused() {
             .attention
             .caps()
             .clone()
-            .with_subgroups(Subgroups { min, max });
+            .with_subgroups(Subgroups::new(min, max));
         let refused = Attention::with_caps(&gpu.device, caps).err();
         assert!(
             matches!(

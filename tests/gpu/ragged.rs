@@ -41,16 +41,9 @@ fn of_tokens(tokens: &std::ops::Range<u32>) -> Vec<i32> {
 }
 
 fn t5(heads: u32) -> T5Bias {
-    let buckets = T5 {
-        buckets: 8,
-        distance: 20,
-        bidirectional: true,
-    };
+    let buckets = T5::both().with_buckets(8).with_distance(20);
     let table = (0..8 * heads).map(|n| (n as f32 * 0.7).sin()).collect();
-    T5Bias {
-        buckets,
-        table: Values::Host(table),
-    }
+    T5Bias::new(buckets, Values::Host(table))
 }
 
 fn sinks(heads: u32) -> Values {

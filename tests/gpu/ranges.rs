@@ -24,19 +24,12 @@ fn temperature() -> Rotary {
             inv_freq: vec![1.0; 8],
             attention_factor: 1000.0,
         })
-        .with_temperature(Temperature {
-            scale: 1e6,
-            floor: 1,
-            offset: 1 << 30,
-        })
+        .with_temperature(Temperature::new(1e6, 1).with_offset(1 << 30))
 }
 
 fn t5() -> T5Bias {
     let entries = (0..32 * HEADS).map(|n| if n % 3 == 0 { MAX_SCORE } else { -MAX_SCORE });
-    T5Bias {
-        buckets: T5::causal(),
-        table: Values::Host(entries.collect()),
-    }
+    T5Bias::new(T5::causal(), Values::Host(entries.collect()))
 }
 
 fn far(p: &mut Problem) {

@@ -80,12 +80,7 @@ fn every_tile_of_a_tuning_answers_as_the_reference_does() {
         let mut tuning = Tuning::new(gpu.attention.caps().adapter.clone());
         let mut tiles = tiles;
         tiles.tiling.rows *= 2;
-        tuning.insert(wgpu_attention::tuning::Row {
-            class,
-            tiles,
-            table_ns: 0,
-            tuned_ns: 0,
-        });
+        tuning.insert(wgpu_attention::tuning::Row::new(class, tiles, 0, 0));
         let options = PlanOptions::default().with_tuning(Arc::new(tuning));
         let inputs = Inputs::new(case, Data::Normal(1.0), n as u64);
         let (plan, output) = run(gpu, &gpu.attention, case, &inputs, &options);

@@ -139,7 +139,7 @@ type Claim = fn(&mut Caps);
 /// Each claim past the device by its name, whatever the device has.
 const CLAIMS: [(&str, Claim); 11] = [
     ("subgroups", |caps| {
-        caps.subgroups = Some(Subgroups { min: 8, max: 8 });
+        caps.subgroups = Some(Subgroups::new(8, 8));
     }),
     ("int64", |caps| caps.int64 = true),
     ("invocations_per_workgroup", |caps| {

@@ -106,15 +106,8 @@ fn what_declines_says_why() {
     let rotary = || Position::rotary(Rotary::new(128));
     let mut one = problem();
     one.shape.batch = 1;
-    let cold = Rotary::new(128).with_temperature(Some(Temperature {
-        scale: 0.1,
-        floor: 8192,
-        offset: 1,
-    }));
-    let ring = KvAddress::Ring(Ring {
-        first: 0,
-        len: 4200,
-    });
+    let cold = Rotary::new(128).with_temperature(Some(Temperature::new(0.1, 8192).with_offset(1)));
+    let ring = KvAddress::Ring(Ring::new(0, 4200));
     let ways = [
         (one, "one sequence"),
         (problem().with_shared_prefix(63), "fewer than 64"),

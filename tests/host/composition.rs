@@ -197,7 +197,7 @@ fn what_naga_refuses_is_told_by_module_and_line() {
 fn default_variants() -> BTreeSet<Variant> {
     let software = Caps::BASELINE
         .with_class(AdapterClass::Cpu)
-        .with_subgroups(Subgroups { min: 8, max: 8 })
+        .with_subgroups(Subgroups::new(8, 8))
         .with_int64(true);
     let plans = |caps: Caps, dim| {
         let problem = Problem::new(Shape::square(1, 8, 4096, dim), Element::F32);

@@ -84,7 +84,7 @@ fn what_is_refused() {
     assert_eq!(few, Err(want));
     let refused = |layout, bits| {
         let mut p = problem();
-        p.mask = Mask::default().with_dense(Some(DenseMask { layout, bits }));
+        p.mask = Mask::default().with_dense(Some(DenseMask::new(layout, bits)));
         p.validate().err()
     };
     let layout = Layout::heads_first(3, 4, 3);

@@ -143,11 +143,9 @@ fn operands_of_a_task_beyond_u32() {
         Plan::merge(&sinks, caps, options)
     });
     for q_len in [0, 1, 1 << 20] {
-        let grid = BlockGrid {
-            batch: u32::MAX,
-            heads: u32::MAX,
-            ..BlockGrid::new(16, q_len, 1 << 28)
-        };
+        let grid = BlockGrid::new(16, q_len, 1 << 28)
+            .with_batch(u32::MAX)
+            .with_heads(u32::MAX);
         let scan = BlockScan::new(grid, Mods::new(MASK_MOD).expect("a sound text"));
         assert!(soon(|| Plan::scan(&scan, caps, options)).is_err());
     }
@@ -186,19 +184,12 @@ fn iterations_of_users_beyond_all_bounds() {
 
 #[test]
 fn block_masks_beyond_u32() {
-    let wide = BlockGrid {
-        batch: 1 << 16,
-        heads: 1 << 16,
-        ..BlockGrid::new(16, 16, 16)
-    };
+    let wide = BlockGrid::new(16, 16, 16)
+        .with_batch(1 << 16)
+        .with_heads(1 << 16);
     let long = BlockGrid::new(16, 1 << 28, 1 << 28);
     let error = |made: Result<BlockMask, Error>| made.expect_err("absurd").to_string();
-    for grid in [
-        wide,
-        BlockGrid { q_len: 0, ..wide },
-        BlockGrid { kv_len: 0, ..wide },
-        long,
-    ] {
+    for grid in [wide, wide.with_q_len(0), wide.with_kv_len(0), long] {
         let said = [
             soon(|| error(BlockMask::from_dense(grid, &[]))),
             soon(|| error(BlockMask::from_blocks(grid, &[]))),
@@ -211,16 +202,10 @@ fn block_masks_beyond_u32() {
         }
     }
     // 2³² pairs wrap to none.
-    let pairs = BlockGrid {
-        batch: 1 << 8,
-        ..BlockGrid::new(128, 1 << 12, 1 << 12)
-    };
+    let pairs = BlockGrid::new(128, 1 << 12, 1 << 12).with_batch(1 << 8);
     let said = soon(|| error(BlockMask::from_dense(pairs, &[])));
     assert!(said.contains("it needs 4294967296"), "{said}");
-    let lists = DeviceBlocks {
-        grid: BlockGrid::new(16, 16, 16),
-        capacity: u32::MAX,
-    };
+    let lists = DeviceBlocks::new(BlockGrid::new(16, 16, 16), u32::MAX);
     let mask = BlockMask::from_pattern(lists.grid, &Pattern::full()).expect("a block");
     let said = soon(|| lists.encode(&mask))
         .expect_err("absurd")
@@ -232,11 +217,7 @@ fn block_masks_beyond_u32() {
 /// Each head is found and counted.
 #[test]
 fn pairs_and_lists_of_many_heads() {
-    let grid = BlockGrid {
-        batch: 300,
-        heads: 300,
-        ..BlockGrid::new(16, 16, 16)
-    };
+    let grid = BlockGrid::new(16, 16, 16).with_batch(300).with_heads(300);
     let mask = BlockMask::from_pattern(grid, &Pattern::causal()).expect("a mask");
     assert_eq!(mask.pairs(), 300 * 300 * 17 * 8);
     assert!(mask.sees(299, 299, 5, 5) && !mask.sees(299, 299, 5, 6));
@@ -270,21 +251,9 @@ fn numbers_that_saturate() {
     // Nothing lies there, so it may lie anywhere.
     problem.shape.q_len = 0;
     plan(&problem, &endless()).expect("an empty operand");
-    let cold = Temperature {
-        scale: 0.1,
-        floor: 0,
-        offset: u32::MAX,
-    };
+    let cold = Temperature::new(0.1, 0).with_offset(u32::MAX);
     assert!(cold.at(i32::MAX).is_finite() && cold.at(i32::MIN).is_finite());
-    assert!(
-        soon(|| Temperature {
-            floor: 1,
-            offset: 0,
-            ..cold
-        }
-        .table(i32::MIN..=i32::MAX))
-        .is_err()
-    );
+    assert!(soon(|| cold.with_floor(1).with_offset(0).table(i32::MIN..=i32::MAX)).is_err());
     assert_eq!(
         T5::both().bucket(i64::MIN, &[16]),
         T5::both().bucket(-1 << 40, &[16])

@@ -200,7 +200,7 @@ fn forced_choices_can_run_or_are_refused() {
 /// Invocations that are no whole clusters, zeros, numbers that overflow: each is said, with what is allowed.
 #[test]
 fn tilings_that_no_kernel_can_run_are_refused() {
-    let caps = Caps::BASELINE.with_subgroups(Subgroups { min: 8, max: 8 });
+    let caps = Caps::BASELINE.with_subgroups(Subgroups::new(8, 8));
     let sound = Tiling {
         invocations: 8,
         lanes_per_row: 1,
@@ -282,7 +282,7 @@ fn wide_subgroups_share_rows() {
     }) {
         let caps = Caps::BASELINE
             .with_class(class)
-            .with_subgroups(Subgroups { min, max: min });
+            .with_subgroups(Subgroups::new(min, min));
         for (len, dim) in [
             (16, 1),
             (3000, 1),
@@ -403,7 +403,7 @@ fn nonsense_devices() -> impl Strategy<Value = Caps> {
                 let (invocations, size_x, memory, buffers, workgroups) = limits;
                 Caps::BASELINE
                     .with_class(class)
-                    .with_subgroups(subgroups.map(|(min, max)| Subgroups { min, max }))
+                    .with_subgroups(subgroups.map(|(min, max)| Subgroups::new(min, max)))
                     .with_subgroups_offered(offered)
                     .with_lanes(lanes)
                     .with_int64(int64)
@@ -467,7 +467,7 @@ fn devices_that_are_none_are_refused() {
         ),
         (|caps| caps.workgroup_size_x = 0, "workgroup_size_x is 0"),
         (
-            |caps| caps.subgroups = Some(Subgroups { min: 32, max: 8 }),
+            |caps| caps.subgroups = Some(Subgroups::new(32, 8)),
             "subgroups.min is 32; allowed is 1 to its max, 8",
         ),
     ] {

@@ -13,7 +13,7 @@ fn problem(len: u32, change: impl FnOnce(&mut Problem)) -> Result<(), Error> {
     });
     let mut problem = Problem::new(shape, Element::F32)
         .with_mask(mask)
-        .with_cache(KvAddress::Ring(Ring { first: 2, len }));
+        .with_cache(KvAddress::Ring(Ring::new(2, len)));
     change(&mut problem);
     problem.validate()
 }

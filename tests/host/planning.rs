@@ -18,7 +18,7 @@ use wgpu_attention::{
 pub fn software() -> Caps {
     Caps::BASELINE
         .with_class(AdapterClass::Cpu)
-        .with_subgroups(Subgroups { min: 8, max: 8 })
+        .with_subgroups(Subgroups::new(8, 8))
         .with_iterations(Caps::SOFTWARE_ITERATIONS)
 }
 
@@ -63,7 +63,7 @@ fn subgroups_are_used_where_they_are() {
     let chosen = plan(&problem(), &software()).expect("a plan");
     let width = |min, max| {
         let caps = Caps::BASELINE
-            .with_subgroups(Subgroups { min, max })
+            .with_subgroups(Subgroups::new(min, max))
             .with_class(AdapterClass::Discrete);
         strategy(&plan(&problem(), &caps).expect("a plan"))
     };
@@ -318,13 +318,10 @@ prop_compose! {
 #[test]
 fn small_operands_beyond_one_binding_are_refused() {
     let mut problem = Problem::new(Shape::square(1, 1, 4, 4), Element::F32);
-    problem.score.t5 = Some(T5Bias {
-        buckets: T5 {
-            distance: 1 << 14,
-            ..T5::causal()
-        },
-        table: Values::Host(vec![0.0; 32]),
-    });
+    problem.score.t5 = Some(T5Bias::new(
+        T5::causal().with_distance(1 << 14),
+        Values::Host(vec![0.0; 32]),
+    ));
     let caps = Caps::BASELINE.with_binding_bytes(64 << 10);
     let error = plan(&problem, &caps).expect_err("128 KiB of buckets");
     assert!(
@@ -364,7 +361,7 @@ prop_compose! {
         binding_bytes in prop::sample::select(vec![16 << 10, 1 << 20, 128 << 20]),
         small_grid: bool,
     ) -> Caps {
-        Caps::BASELINE.with_class(class).with_subgroups(subgroups.map(|(min, more)| Subgroups { min: 1 << min, max: 1 << (min + more) })).with_workgroup_memory(memory).with_binding_bytes(binding_bytes).with_workgroups_per_dimension(if small_grid { 97 } else { 65_535 }).with_iterations((class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS))
+        Caps::BASELINE.with_class(class).with_subgroups(subgroups.map(|(min, more)| Subgroups::new(1 << min, 1 << (min + more)))).with_workgroup_memory(memory).with_binding_bytes(binding_bytes).with_workgroups_per_dimension(if small_grid { 97 } else { 65_535 }).with_iterations((class == AdapterClass::Cpu).then_some(Caps::SOFTWARE_ITERATIONS))
     }
 }
 

@@ -15,13 +15,7 @@ fn lavapipe(driver_info: &str) -> AdapterId {
 }
 
 fn quirk(property: Property) -> Quirk {
-    Quirk {
-        id: "made-up",
-        adapter: Which::default(),
-        drivers: Drivers::default(),
-        property,
-        source: "this test",
-    }
+    Quirk::new("made-up", property, "this test")
 }
 
 fn plan(head_dim: u32, caps: &Caps, options: &PlanOptions) -> Result<Plan, Error> {
@@ -32,7 +26,7 @@ fn plan(head_dim: u32, caps: &Caps, options: &PlanOptions) -> Result<Plan, Error
 fn eight_lanes() -> Caps {
     Caps::BASELINE
         .with_class(AdapterClass::Cpu)
-        .with_subgroups(Subgroups { min: 8, max: 8 })
+        .with_subgroups(Subgroups::new(8, 8))
         .with_lanes(8)
         .with_int64(true)
 }
@@ -63,19 +57,19 @@ fn versions_are_the_first_numbers_of_what_a_driver_tells() {
 
 #[test]
 fn a_row_is_of_the_adapters_that_all_it_states_holds_for() {
-    let row = Quirk {
-        adapter: Which {
-            name: "LLVMpipe",
-            backend: "vulkan",
-            class: Some(AdapterClass::Cpu),
-            lanes: Some((8, 16)),
-        },
-        drivers: Drivers {
-            since: Some([22, 0, 0]),
-            before: Some([23, 1, 0]),
-        },
-        ..quirk(Property::Subgroups)
-    };
+    let row = quirk(Property::Subgroups)
+        .with_adapter(
+            Which::default()
+                .with_name("LLVMpipe")
+                .with_backend("vulkan")
+                .with_class(AdapterClass::Cpu)
+                .with_lanes((8, 16)),
+        )
+        .with_drivers(
+            Drivers::default()
+                .with_since([22, 0, 0])
+                .with_before([23, 1, 0]),
+        );
     let cpu = AdapterClass::Cpu;
     let is_of = |adapter: AdapterId, class, lanes| row.is_of(&adapter, class, lanes);
     assert!(is_of(lavapipe("Mesa 22.3.6"), cpu, 8));

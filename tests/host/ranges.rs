@@ -18,10 +18,7 @@ fn plan(problem: &Problem) -> Result<Plan, Error> {
 fn table(last: f32) -> T5Bias {
     let mut table = vec![0.0; 2 * 32];
     table[63] = last;
-    T5Bias {
-        buckets: T5::causal(),
-        table: Values::Host(table),
-    }
+    T5Bias::new(T5::causal(), Values::Host(table))
 }
 
 #[test]
@@ -116,12 +113,11 @@ fn rotations() {
         ),
         (
             |r| {
-                r.kind = RopeKind::Llama3(Llama3 {
-                    factor: 8.0,
-                    low_freq_factor: 1e39,
-                    high_freq_factor: 1e40,
-                    original: 8192,
-                })
+                r.kind = RopeKind::Llama3(
+                    Llama3::new(8.0, 8192)
+                        .with_low_freq_factor(1e39)
+                        .with_high_freq_factor(1e40),
+                )
             },
             "low_freq_factor is",
         ),
@@ -135,12 +131,7 @@ fn rotations() {
             "temperature offset is",
         ),
         (
-            |r| {
-                r.xpos = Some(XPos {
-                    centre: 4,
-                    scale_base: 1e-310,
-                })
-            },
+            |r| r.xpos = Some(XPos::new(4).with_scale_base(1e-310)),
             "xpos scale_base is",
         ),
     ];
@@ -203,9 +194,5 @@ fn yarn(change: fn(&mut Yarn)) -> Yarn {
 }
 
 fn temperature(scale: f64, offset: u32) -> Temperature {
-    Temperature {
-        scale,
-        floor: 1,
-        offset,
-    }
+    Temperature::new(scale, 1).with_offset(offset)
 }

@@ -35,10 +35,7 @@ fn a_ring_is_split_by_its_window_and_not_by_all_tokens_there_may_be() -> Result<
             kv_len,
             ..Shape::square(1, 32, 1, 128)
         };
-        let ring = Ring {
-            first: 4,
-            len: 1024,
-        };
+        let ring = Ring::new(4, 1024);
         let mut problem = Problem::new(shape, Element::F32).with_cache(KvAddress::Ring(ring));
         problem.mask.window = Some(Window {
             left: Some(1023),

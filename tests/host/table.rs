@@ -112,19 +112,12 @@ fn the_plain_program_is_near_the_definition() {
 }
 
 fn stored(out: Forward, element: Element) -> Forward {
-    Forward {
-        o: decode(element, &encode(element, &out.o)),
-        ..out
-    }
+    Forward::new(decode(element, &encode(element, &out.o)), out.lse)
 }
 
 fn stored_gradients(out: Gradients, element: Element) -> Gradients {
     let store = |values: Vec<f64>| decode(element, &encode(element, &values));
-    Gradients {
-        dq: store(out.dq),
-        dk: store(out.dk),
-        dv: store(out.dv),
-    }
+    Gradients::new(store(out.dq), store(out.dk), store(out.dv))
 }
 
 #[test]

@@ -21,7 +21,7 @@ fn caps() -> Caps {
     Caps::BASELINE
         .with_adapter(adapter())
         .with_class(AdapterClass::Discrete)
-        .with_subgroups(Subgroups { min: 32, max: 32 })
+        .with_subgroups(Subgroups::new(32, 32))
         .with_lanes(32)
 }
 
@@ -51,12 +51,7 @@ fn row(plan: &Plan, change: impl Fn(&mut TunedTiles)) -> Row {
 fn row_at(plan: &Plan, n: usize, change: impl Fn(&mut TunedTiles)) -> Row {
     let (class, mut tiles) = plan.tile_classes().nth(n).expect("a class");
     change(&mut tiles);
-    Row {
-        class,
-        tiles,
-        table_ns: 1_200_000,
-        tuned_ns: 1_000_000,
-    }
+    Row::new(class, tiles, 1_200_000, 1_000_000)
 }
 
 fn tuning(row: Row) -> Tuning {
@@ -69,17 +64,16 @@ fn notes(plan: &Plan) -> String {
     plan.notes().join("\n")
 }
 
-const WORKGROUP: TunedTiles = TunedTiles {
-    width: None,
-    key_loop: false,
-    tiling: Tiling {
+const WORKGROUP: TunedTiles = {
+    let mut tiles = TunedTiles::workgroup(Tiling {
         invocations: 64,
         lanes_per_row: 1,
         rows: 1,
         keys: 2,
         tile: 8,
-    },
-    busy: Some(512),
+    });
+    tiles.busy = Some(512);
+    tiles
 };
 
 #[test]
@@ -88,16 +82,9 @@ fn a_class_is_what_tiles_depend_on() {
     let causal = class(&problem());
     assert_eq!(
         causal,
-        Class {
-            kernel: KernelFamily::Prefill,
-            elements: [Element::F16; 3],
-            head_dim: 64,
-            value_dim: 64,
-            rows: 1024,
-            small: false,
-            mask: MaskClass::Interval,
-            bias: false,
-        }
+        Class::new(KernelFamily::Prefill, Element::F16, 64)
+            .with_rows(1024)
+            .with_mask(MaskClass::Interval)
     );
     let mut longer = problem();
     longer.shape.q_len = 5000;
@@ -251,14 +238,11 @@ fn tiles_that_do_not_fit_the_device_are_left_out_with_a_note() {
         (|tiles| tiles.width = Some(64), "does not fit subgroups"),
         (
             |tiles| {
-                *tiles = TunedTiles {
-                    tiling: Tiling {
-                        tile: 32,
-                        keys: 3,
-                        ..WORKGROUP.tiling
-                    },
-                    ..WORKGROUP
-                }
+                *tiles = WORKGROUP.with_tiling(Tiling {
+                    tile: 32,
+                    keys: 3,
+                    ..WORKGROUP.tiling
+                })
             },
             "multiple of keys per step",
         ),
@@ -276,13 +260,7 @@ fn tiles_that_do_not_fit_the_device_are_left_out_with_a_note() {
 #[test]
 fn a_row_against_a_quirk_is_left_out() {
     let table = plan(&problem(), None);
-    let quirk = quirks::Quirk {
-        id: "made-up",
-        adapter: Default::default(),
-        drivers: Default::default(),
-        property: Property::RowWords(100),
-        source: "this test",
-    };
+    let quirk = quirks::Quirk::new("made-up", Property::RowWords(100), "this test");
     let caps = caps().with_quirks(vec![quirk]);
     let tuning = tuning(row(&table, |tiles| {
         tiles.tiling.lanes_per_row = 1;

@@ -20,7 +20,7 @@ fn devices() -> Vec<Caps> {
     let of = |class, min, max| {
         Caps::BASELINE
             .with_class(class)
-            .with_subgroups(Subgroups { min, max })
+            .with_subgroups(Subgroups::new(min, max))
     };
     vec![
         Caps::BASELINE,

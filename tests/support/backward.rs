@@ -72,16 +72,16 @@ impl Output {
         let values = |bytes: &[u8], operand: &Operand, sizes, dim| {
             gather(bytes, operand.element, &operand.layout, sizes, dim)
         };
-        Gradients {
-            dq: values(
+        Gradients::new(
+            values(
                 &self.dq,
                 &backward.dq,
                 backward.problem.q_sizes(),
                 s.head_dim,
             ),
-            dk: values(&self.dk, &backward.dk, kv, s.head_dim),
-            dv: values(&self.dv, &backward.dv, kv, s.value_dim),
-        }
+            values(&self.dk, &backward.dk, kv, s.head_dim),
+            values(&self.dv, &backward.dv, kv, s.value_dim),
+        )
     }
 }
 

@@ -137,7 +137,7 @@ fn half_unit(element: Element, magnitude: f64) -> f64 {
         Element::F32 => (24, f64::from(f32::MIN_POSITIVE)),
         Element::F16 => (11, half::f16::MIN_POSITIVE.to_f64()),
         Element::BF16 => (8, half::bf16::MIN_POSITIVE.to_f64()),
-        Element::Int8 | Element::Int4 => unreachable!("{element} stores whole rows"),
+        _ => unreachable!("{element} is no type that stores number by number"),
     };
     magnitude.max(least_normal) * 0.5f64.powi(bits)
 }

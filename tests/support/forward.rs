@@ -20,13 +20,13 @@ impl Output {
     /// Logical o and lse.
     pub fn forward(&self, case: &Case) -> Forward {
         let (operand, sizes, dim) = output(case);
-        Forward {
-            o: gather(&self.o, operand.element, &operand.layout, sizes, dim),
-            lse: decode(
+        Forward::new(
+            gather(&self.o, operand.element, &operand.layout, sizes, dim),
+            decode(
                 Element::F32,
                 &self.lse[..sizes.iter().product::<u32>() as usize * 4],
             ),
-        }
+        )
     }
 
     /// Whether gaps of o and rows beside the slice kept their poison; the error says what did not.

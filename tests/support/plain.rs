@@ -30,10 +30,10 @@ struct Key {
 pub fn forward(problem: &Problem, tensors: &Tensors) -> Forward {
     let shape = &problem.shape;
     let dim = shape.value_dim as usize;
-    let mut out = Forward {
-        o: vec![f64::NAN; shape.rows() as usize * dim],
-        lse: vec![f64::NAN; shape.rows() as usize],
-    };
+    let mut out = Forward::new(
+        vec![f64::NAN; shape.rows() as usize * dim],
+        vec![f64::NAN; shape.rows() as usize],
+    );
     let rotated = Rotated::new(problem, tensors);
     for (b, h, i) in rows(problem) {
         let row = row_index(problem, (b, h, i));
@@ -94,11 +94,8 @@ pub fn backward(
     }
     rotated.back(problem, tensors, &mut value, false);
     rotated.back(problem, tensors, &mut terms, true);
-    let gradients = |[dq, dk, dv]: [Vec<f32>; 3]| Gradients {
-        dq: widen(&dq),
-        dk: widen(&dk),
-        dv: widen(&dv),
-    };
+    let gradients =
+        |[dq, dk, dv]: [Vec<f32>; 3]| Gradients::new(widen(&dq), widen(&dk), widen(&dv));
     Rounded {
         value: gradients(value),
         terms: gradients(terms),
@@ -250,12 +247,11 @@ impl Numbers {
     }
 
     fn widened(&self) -> ScoreGradients {
-        ScoreGradients {
-            dbias: widen(&self.bias),
-            dslopes: widen(&self.slopes),
-            dsinks: widen(&self.sinks),
-            dt5: widen(&self.t5),
-        }
+        ScoreGradients::default()
+            .with_dbias(widen(&self.bias))
+            .with_dslopes(widen(&self.slopes))
+            .with_dsinks(widen(&self.sinks))
+            .with_dt5(widen(&self.t5))
     }
 }
 

@@ -177,19 +177,19 @@ pub fn put(whole: &mut [f64], values: &[f64], heads: u32, dim: u32, rows: &Range
 
 /// Of the results of all sequences those of one.
 pub fn cut_forward(shape: &Shape, all: &Forward, part: &Part) -> Forward {
-    Forward {
-        o: cut(&all.o, shape.q_heads, shape.value_dim, &part.q),
-        lse: cut(&all.lse, shape.q_heads, 1, &part.q),
-    }
+    Forward::new(
+        cut(&all.o, shape.q_heads, shape.value_dim, &part.q),
+        cut(&all.lse, shape.q_heads, 1, &part.q),
+    )
 }
 
 /// The same of gradients.
 pub fn cut_gradients(shape: &Shape, all: &Gradients, part: &Part) -> Gradients {
-    Gradients {
-        dq: cut(&all.dq, shape.q_heads, shape.head_dim, &part.q),
-        dk: cut(&all.dk, shape.kv_heads, shape.head_dim, &part.k),
-        dv: cut(&all.dv, shape.kv_heads, shape.value_dim, &part.k),
-    }
+    Gradients::new(
+        cut(&all.dq, shape.q_heads, shape.head_dim, &part.q),
+        cut(&all.dk, shape.kv_heads, shape.head_dim, &part.k),
+        cut(&all.dv, shape.kv_heads, shape.value_dim, &part.k),
+    )
 }
 
 fn cut_inputs(shape: &Shape, all: &Inputs, part: &Part) -> Inputs {

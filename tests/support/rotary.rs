@@ -17,12 +17,12 @@ pub fn kinds(dim: u32) -> Vec<(&'static str, RopeKind)> {
         ("yarn", RopeKind::Yarn(Yarn::new(factor, original))),
         (
             "yarn by DeepSeek",
-            RopeKind::Yarn(Yarn {
-                truncate: false,
-                mscale: Some(1.0),
-                mscale_all_dim: Some(0.7),
-                ..Yarn::new(factor, original)
-            }),
+            RopeKind::Yarn(
+                Yarn::new(factor, original)
+                    .with_truncate(false)
+                    .with_mscale(1.0)
+                    .with_mscale_all_dim(0.7),
+            ),
         ),
         ("longrope", RopeKind::LongRope(long_rope(pairs))),
         ("llama3", RopeKind::Llama3(llama3())),
@@ -44,22 +44,16 @@ pub fn kinds(dim: u32) -> Vec<(&'static str, RopeKind)> {
 }
 
 pub fn long_rope(pairs: usize) -> LongRope {
-    LongRope {
-        short_factor: (0..pairs).map(|i| 1.0 + 0.01 * i as f64).collect(),
-        long_factor: (0..pairs).map(|i| 1.0 + i as f64).collect(),
-        factor: 32.0,
-        original: 4096,
-        attention_factor: None,
-    }
+    LongRope::new(
+        (0..pairs).map(|i| 1.0 + 0.01 * i as f64).collect(),
+        (0..pairs).map(|i| 1.0 + i as f64).collect(),
+        32.0,
+        4096,
+    )
 }
 
 pub fn llama3() -> Llama3 {
-    Llama3 {
-        factor: 8.0,
-        low_freq_factor: 1.0,
-        high_freq_factor: 4.0,
-        original: 8192,
-    }
+    Llama3::new(8.0, 8192)
 }
 
 /// A repeatable vector of standard-ish numbers.

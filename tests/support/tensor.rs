@@ -22,7 +22,7 @@ pub fn round(element: Element, x: f64) -> f64 {
         Element::F32 => f64::from(x as f32),
         Element::F16 => f16::from_f64(x).to_f64(),
         Element::BF16 => bf16::from_f64(x).to_f64(),
-        Element::Int8 | Element::Int4 => unreachable!("{element} stores whole rows"),
+        _ => unreachable!("{element} is no type that stores number by number"),
     }
 }
 
@@ -146,7 +146,7 @@ fn put(element: Element, x: f64, at: &mut [u8]) {
         Element::F32 => at.copy_from_slice(&(x as f32).to_le_bytes()),
         Element::F16 => at.copy_from_slice(&f16::from_f64(x).to_le_bytes()),
         Element::BF16 => at.copy_from_slice(&bf16::from_f64(x).to_le_bytes()),
-        Element::Int8 | Element::Int4 => unreachable!("{element} stores whole rows"),
+        _ => unreachable!("{element} is no type that stores number by number"),
     }
 }
 
@@ -155,6 +155,6 @@ fn get(element: Element, at: &[u8]) -> f64 {
         Element::F32 => f64::from(f32::from_le_bytes([at[0], at[1], at[2], at[3]])),
         Element::F16 => f16::from_le_bytes([at[0], at[1]]).to_f64(),
         Element::BF16 => bf16::from_le_bytes([at[0], at[1]]).to_f64(),
-        Element::Int8 | Element::Int4 => unreachable!("{element} stores whole rows"),
+        _ => unreachable!("{element} is no type that stores number by number"),
     }
 }

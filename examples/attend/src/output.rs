@@ -87,5 +87,6 @@ fn dtype(element: Element) -> Dtype {
         Element::BF16 => Dtype::BF16,
         // Of rows that hold scales, which no output does.
         Element::Int8 | Element::Int4 => Dtype::U8,
+        _ => unreachable!("no output is {element}"),
     }
 }

@@ -106,11 +106,10 @@ impl PositionArgs {
         let direction = self.t5.context(
             "the tensor t5 can be read in two ways; say which by --t5 causal or --t5 both, or remove it",
         )?;
-        Ok(T5 {
-            buckets,
-            distance: self.t5_distance,
-            bidirectional: matches!(direction, T5Name::Both),
-        })
+        Ok(T5::causal()
+            .with_buckets(buckets)
+            .with_distance(self.t5_distance)
+            .with_bidirectional(matches!(direction, T5Name::Both)))
     }
 }
 

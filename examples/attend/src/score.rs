@@ -89,7 +89,7 @@ fn t5(file: &TensorFile, args: &PositionArgs, shape: &Shape) -> Result<Option<T5
     );
     let buckets = args.buckets(u32::try_from(sizes[0]).unwrap_or(u32::MAX))?;
     let table = values(&tensor)?;
-    Ok(Some(T5Bias { buckets, table }))
+    Ok(Some(T5Bias::new(buckets, table)))
 }
 
 fn values(tensor: &Tensor) -> Result<Values> {

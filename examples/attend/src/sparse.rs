@@ -188,11 +188,7 @@ fn grid(tensor: &Tensor, side: u32, shape: &Shape) -> Result<BlockGrid> {
         wanted()
     );
     let (batch, heads) = (batch as u32, heads as u32);
-    Ok(BlockGrid {
-        batch,
-        heads,
-        ..whole
-    })
+    Ok(whole.with_batch(batch).with_heads(heads))
 }
 
 fn segments(file: &TensorFile, [q, k]: [[u32; 2]; 2]) -> Result<Option<Segments>> {

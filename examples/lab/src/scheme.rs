@@ -126,13 +126,12 @@ impl Scheme {
                 original,
             },
             Self::Yarn => RopeKind::Yarn(Yarn::new(factor, original)),
-            Self::LongRope(factors) if factor > 1.0 => RopeKind::LongRope(LongRope {
-                short_factor: vec![1.0; factors.len()],
-                long_factor: factors.clone(),
+            Self::LongRope(factors) if factor > 1.0 => RopeKind::LongRope(LongRope::new(
+                vec![1.0; factors.len()],
+                factors.clone(),
                 factor,
                 original,
-                attention_factor: None,
-            }),
+            )),
             _ => RopeKind::Default,
         };
         Position::rotary(Rotary::new(HEAD_DIM as u32).with_kind(kind))

@@ -12,6 +12,7 @@ use super::{Block, BlockGrid, BlockMask};
 /// masks go. A list longer than its capacity is not stored: it stands for every block, each partial. Numbers of blocks
 /// are clamped to those there are; a list that does not ascend makes its own rows wrong, and the gradients of keys it names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct DeviceBlocks {
     /// How blocks are numbered.
     pub grid: BlockGrid,
@@ -19,7 +20,19 @@ pub struct DeviceBlocks {
     pub capacity: u32,
 }
 
+setters! {
+    DeviceBlocks {
+        with_grid(grid: BlockGrid);
+        with_capacity(capacity: u32);
+    }
+}
+
 impl DeviceBlocks {
+    /// Lists with room for `capacity` blocks each.
+    pub const fn new(grid: BlockGrid, capacity: u32) -> Self {
+        Self { grid, capacity }
+    }
+
     /// The bit of a listed block whose pairs `mask_mod` is asked about.
     pub const PARTIAL: u32 = 1 << 31;
 

@@ -15,6 +15,7 @@ use super::rope::{Precision, Rotary, check_attention_factor, check_fraction, che
 
 /// How a model's frequencies were stretched beyond its training length; `factor` is the stretch s ≥ 1.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
 pub enum RopeKind {
     /// θ_i = b^(−2i/d).
     #[default]

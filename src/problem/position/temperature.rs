@@ -13,6 +13,7 @@ const MAX_SCALE: f64 = 1e6;
 
 /// τ(p) = 1 + a·ln(1 + ⌊(p + offset)/F⌋), a factor on the scores of the query at p, applied after the rotation.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Temperature {
     /// a, 0.1 in the published models.
     pub scale: f64,
@@ -22,7 +23,24 @@ pub struct Temperature {
     pub offset: u32,
 }
 
+setters! {
+    Temperature {
+        with_scale(scale: f64);
+        with_floor(floor: u32);
+        with_offset(offset: u32);
+    }
+}
+
 impl Temperature {
+    /// `scale` per logarithm of steps of `floor` positions, without an offset.
+    pub const fn new(scale: f64, floor: u32) -> Self {
+        Self {
+            scale,
+            floor,
+            offset: 0,
+        }
+    }
+
     /// τ at one position; 1 where p + offset is negative. A floor of 0, which no problem may have, counts as 1.
     pub fn at(&self, position: i32) -> f64 {
         let p = (i64::from(position) + i64::from(self.offset)).max(0);

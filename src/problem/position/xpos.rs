@@ -8,11 +8,19 @@ use crate::error::Result;
 /// ζ_i^((p − centre)/scale_base) on q and its inverse on k, with ζ_i = (2i/d + 0.4)/1.4. The product depends on the
 /// difference of positions only, but each factor leaves f32 far from the centre: keep that near the block.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct XPos {
     /// The position at which both factors are 1.
     pub centre: i32,
     /// Positions over which pair 0 fades by ζ_0; 512 in the paper.
     pub scale_base: f64,
+}
+
+setters! {
+    XPos {
+        with_centre(centre: i32);
+        with_scale_base(scale_base: f64);
+    }
 }
 
 impl XPos {

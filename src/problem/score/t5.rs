@@ -7,6 +7,7 @@ const MAX_DISTANCE: u32 = 1 << 22;
 
 /// How distances fall into buckets. The learned table is `[buckets, Hq]`, added to the score.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
 pub struct T5 {
     /// n, the rows of the table; 32 in the published models.
     pub buckets: u32,
@@ -14,6 +15,14 @@ pub struct T5 {
     pub distance: u32,
     /// Whether keys after the query have buckets of their own (an encoder), or count as distance 0.
     pub bidirectional: bool,
+}
+
+setters! {
+    T5 {
+        with_buckets(buckets: u32);
+        with_distance(distance: u32);
+        with_bidirectional(bidirectional: bool);
+    }
 }
 
 impl T5 {

@@ -57,14 +57,10 @@ fn user(mask: Mask) -> Case {
 }
 
 fn t5() -> T5Bias {
-    T5Bias {
-        buckets: T5 {
-            buckets: 8,
-            distance: 20,
-            bidirectional: true,
-        },
-        table: Values::Host((0..8 * HEADS).map(|n| (n % 7) as f32 / 4.0 - 0.8).collect()),
-    }
+    T5Bias::new(
+        T5::both().with_buckets(8).with_distance(20),
+        Values::Host((0..8 * HEADS).map(|n| (n % 7) as f32 / 4.0 - 0.8).collect()),
+    )
 }
 
 /// One pair, its score before the user's function, and where its parameters lie.
@@ -143,12 +139,11 @@ fn own(user: &Case, inputs: &Inputs, pairs: &[Pair]) -> (Case, Inputs) {
 
 /// From dS by the modified score of each pair to the gradients of what lies beneath; of `terms`, nothing cancels.
 fn beneath(modified: &ScoreGradients, pairs: &[Pair], terms: bool) -> ScoreGradients {
-    let mut out = ScoreGradients {
-        dbias: vec![0.0; pairs.len()],
-        dslopes: vec![0.0; HEADS as usize],
-        dsinks: modified.dsinks.clone(),
-        dt5: vec![0.0; 8 * HEADS as usize],
-    };
+    let mut out = ScoreGradients::default()
+        .with_dbias(vec![0.0; pairs.len()])
+        .with_dslopes(vec![0.0; HEADS as usize])
+        .with_dsinks(modified.dsinks.clone())
+        .with_dt5(vec![0.0; 8 * HEADS as usize]);
     let sign = if terms { 1.0 } else { -1.0 };
     for pair in pairs.iter().filter(|pair| modified.dbias[pair.at] != 0.0) {
         let ds = modified.dbias[pair.at] * bend_grad(pair.score, pair.h);

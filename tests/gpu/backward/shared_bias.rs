@@ -90,10 +90,7 @@ fn under_lists_of_blocks() {
         (b + h + i / 16 + j / 16) % 3 != 0 && (i + j) % 5 != 0
     })
     .expect("a sound mask");
-    let lists = DeviceBlocks {
-        grid,
-        capacity: grid.kv_blocks(),
-    };
+    let lists = DeviceBlocks::new(grid, grid.kv_blocks());
     let mut device = case
         .clone()
         .with(|p| p.mask.blocks = Some(Blocks::Device(lists)));

@@ -49,11 +49,9 @@ fn gradients_over_every_pattern() {
 /// Lists that differ by batch and head, under a window with first keys, with a bias and slopes to differentiate.
 #[test]
 fn gradients_over_lists_of_each_head() {
-    let grid = BlockGrid {
-        batch: SIZES.batch,
-        heads: SIZES.q_heads,
-        ..BlockGrid::new(32, SIZES.q_len, SIZES.kv_len)
-    };
+    let grid = BlockGrid::new(32, SIZES.q_len, SIZES.kv_len)
+        .with_batch(SIZES.batch)
+        .with_heads(SIZES.q_heads);
     let sees =
         |b: u32, h: u32, i: u32, j: u32| !(i / 9 + j / 7 + b + h).is_multiple_of(3) && i % 31 != 5;
     let blocks = BlockMask::from_fn(grid, sees).expect("a legal grid");

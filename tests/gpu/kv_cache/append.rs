@@ -55,7 +55,7 @@ fn submit(call: &Call) {
 #[test]
 fn a_ring_keeps_the_latest_of_more_rows_than_it_has() {
     for (first, len, new) in [(2, 7, 40), (0, 5, 11), (4, 3, 9), (0, 1024, 10_000)] {
-        let address = KvAddress::Ring(Ring { first, len });
+        let address = KvAddress::Ring(Ring::new(first, len));
         for at in [0, 3] {
             let cache = buffer(&gpu().device, &poisoned(u64::from((first + len) * DIM) * 4));
             let append = append(address, (new, 20_000), at);
@@ -83,7 +83,7 @@ fn a_ring_keeps_the_latest_of_more_rows_than_it_has() {
 /// Rows whose place later ones have by the stated length are not written at all, in whatever order invocations run.
 #[test]
 fn what_a_ring_has_no_room_for_is_not_written() {
-    let address = KvAddress::Ring(Ring { first: 1, len: 5 });
+    let address = KvAddress::Ring(Ring::new(1, 5));
     let cache = buffer(&gpu().device, &poisoned(u64::from(6 * DIM) * 4));
     // Of 9 tokens the ring keeps 0 and 4 to 8; new are 2, 3 and 4.
     let append = append(address, (3, 20), 2).with_kv_lens(Lengths::Host(vec![9]));

@@ -71,10 +71,7 @@ fn masks_and_scores() -> [(&'static str, Change); 9] {
         ("T5", |mut p, _| {
             let buckets = T5::causal();
             let table = (0..buckets.buckets * HEADS).map(|n| (n % 13) as f32 * 0.2 - 1.0);
-            p.score.t5 = Some(T5Bias {
-                table: Values::Host(table.collect()),
-                buckets,
-            });
+            p.score.t5 = Some(T5Bias::new(buckets, Values::Host(table.collect())));
             p
         }),
         ("softcap", |mut p, _| {

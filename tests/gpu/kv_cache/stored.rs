@@ -178,6 +178,7 @@ fn half_step(storage: Element, row: &[f32]) -> impl Fn(f64) -> f64 {
             Element::BF16 => x.abs() / 256.0,
             Element::Int8 => largest / 254.0,
             Element::Int4 => (high - low) / 30.0 + (low.abs() + high - low) / 1024.0,
+            _ => unreachable!("no step is known of {storage}"),
         };
         step + 4e-6 * (1.0 + x.abs())
     }

@@ -35,14 +35,13 @@ fn masks() -> [Mask; 3] {
 
 fn t5(bidirectional: bool, distance: u32) -> T5Bias {
     let table = (0..10 * HEADS).map(|n| (1.3 * n as f32).cos()).collect();
-    T5Bias {
-        buckets: T5 {
-            buckets: 10,
-            distance,
-            bidirectional,
-        },
-        table: Values::Host(table),
-    }
+    T5Bias::new(
+        T5::causal()
+            .with_buckets(10)
+            .with_distance(distance)
+            .with_bidirectional(bidirectional),
+        Values::Host(table),
+    )
 }
 
 /// `(p_k − p_q, head)` of every pair in the order of a dense bias.

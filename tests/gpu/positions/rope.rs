@@ -75,11 +75,7 @@ fn kinds_that_depend_on_length() {
 
 #[test]
 fn variations_of_a_rotation() {
-    let temperature = Some(Temperature {
-        scale: 0.4,
-        floor: 8,
-        offset: 1,
-    });
+    let temperature = Some(Temperature::new(0.4, 8).with_offset(1));
     let plain = Rotary::new(16);
     let variations = [
         plain.clone().with_temperature(temperature),
@@ -253,11 +249,7 @@ fn rotated_keys_cannot_be_fused() {
 fn a_temperature_without_a_rotation() {
     let rotary = Rotary::new(16)
         .with_kind(RopeKind::Nope)
-        .with_temperature(Temperature {
-            scale: 0.4,
-            floor: 8,
-            offset: 1,
-        });
+        .with_temperature(Temperature::new(0.4, 8).with_offset(1));
     let case = grouped("nope", 16, Element::F32).with(|p| {
         p.mask = Mask::causal();
         p.position.rotary = Some(rotary);
@@ -390,11 +382,7 @@ fn offsets_on_the_device() {
 /// A cut changes no position: slices of queries, splits and row slices, and slices of keys merged.
 #[test]
 fn cuts_of_a_rotated_problem() {
-    let rotary = Rotary::new(16).with_temperature(Temperature {
-        scale: 0.2,
-        floor: 4,
-        offset: 0,
-    });
+    let rotary = Rotary::new(16).with_temperature(Temperature::new(0.2, 4));
     let whole = grouped("cut", 16, Element::F32).with(|p| {
         p.mask = Mask::causal();
         p.position.rotary = Some(rotary);

@@ -16,10 +16,7 @@ use crate::support::ragged::{Part, Ragged, cut, cut_gradients, put};
 fn kept_of(ragged: &Ragged) -> Forward {
     let (shape, [_, _, rows]) = (&ragged.case.problem.shape, ragged.case.problem.q_sizes());
     let rows = (shape.q_heads * rows) as usize;
-    let mut all = Forward {
-        o: vec![0.0; rows * shape.value_dim as usize],
-        lse: vec![0.0; rows],
-    };
+    let mut all = Forward::new(vec![0.0; rows * shape.value_dim as usize], vec![0.0; rows]);
     for (part, case, inputs) in &ragged.sequences {
         let of = kept(&case.problem, &inputs.tensors(case));
         put(&mut all.o, &of.o, shape.q_heads, shape.value_dim, &part.q);
@@ -56,12 +53,7 @@ fn add(sum: &mut ScoreGradients, more: &ScoreGradients, per_batch: bool) {
 
 fn expected(ragged: &Ragged, given: &Given) -> Expected {
     let per_batch = ragged.case.problem.score.slopes_per_batch;
-    let none = || ScoreGradients {
-        dbias: Vec::new(),
-        dslopes: Vec::new(),
-        dsinks: Vec::new(),
-        dt5: Vec::new(),
-    };
+    let none = ScoreGradients::default;
     let [mut want, mut value, mut terms] = [none(), none(), none()];
     for (part, case, inputs) in &ragged.sequences {
         let one = Expected::of(case, inputs, &given_of(ragged, given, part));

@@ -32,11 +32,9 @@ fn every_pattern_by_both_strategies() {
 
 /// A list per batch and head, some of them empty, bits in every other block.
 fn mixed(side: u32, sizes: Sizes) -> Blocks {
-    let grid = BlockGrid {
-        batch: sizes.batch,
-        heads: sizes.q_heads,
-        ..BlockGrid::new(side, sizes.q_len, sizes.kv_len)
-    };
+    let grid = BlockGrid::new(side, sizes.q_len, sizes.kv_len)
+        .with_batch(sizes.batch)
+        .with_heads(sizes.q_heads);
     let visible = |b: u32, h: u32, i: u32, j: u32| match (b + h + i / side + 2 * (j / side)) % 3 {
         0 => true,
         1 => false,

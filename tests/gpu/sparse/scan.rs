@@ -90,11 +90,9 @@ const SIZES: Sizes = Sizes {
 };
 
 fn grid(side: u32) -> BlockGrid {
-    BlockGrid {
-        batch: SIZES.batch,
-        heads: SIZES.q_heads,
-        ..BlockGrid::new(side, SIZES.q_len, SIZES.kv_len)
-    }
+    BlockGrid::new(side, SIZES.q_len, SIZES.kv_len)
+        .with_batch(SIZES.batch)
+        .with_heads(SIZES.q_heads)
 }
 
 fn offsets() -> Offsets {
@@ -161,10 +159,7 @@ fn backward((user, want): (&Case, &Case), inputs: &Inputs, choice: &PlanOptions)
 #[test]
 fn lists_of_garbage_are_clamped() {
     let gpu = gpu();
-    let lists = DeviceBlocks {
-        grid: grid(16),
-        capacity: 4,
-    };
+    let lists = DeviceBlocks::new(grid(16), 4);
     let random = |n: u64| n.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(31) as u32;
     let mut garbage = case("garbage", SIZES, Mask::causal());
     let inputs = Inputs::new(&case("whole", SIZES, Mask::default()), Data::Normal(1.0), 3);

@@ -21,18 +21,14 @@ fn bad_parameters_are_refused() {
         })
     };
     let list = |value, len| {
-        with(RopeKind::LongRope(LongRope {
-            long_factor: vec![value; len],
-            ..long_rope(32)
-        }))
+        with(RopeKind::LongRope(
+            long_rope(32).with_long_factor(vec![value; len]),
+        ))
     };
     let dim = |dim| Rotary::new(DIM).with_dim(dim);
     let fraction = |factor, fraction| with(RopeKind::Proportional { factor, fraction });
     let (factor, original) = (2.0, 2048);
-    let turns = with(RopeKind::Llama3(Llama3 {
-        high_freq_factor: 0.5,
-        ..llama3()
-    }));
+    let turns = with(RopeKind::Llama3(llama3().with_high_freq_factor(0.5)));
     for (rotary, what) in [
         (dim(63), "rotary dimension"),
         (dim(0), "rotary dimension"),
@@ -76,19 +72,9 @@ fn bad_parameters_are_refused() {
         (fraction(0.0, 0.5), "factor"),
         (custom(1.0, 33), "inv_freq"),
         (custom(f64::NAN, 32), "inv_freq"),
+        (dim(64).with_xpos(XPos::new(0).with_scale_base(0.0)), "xpos"),
         (
-            dim(64).with_xpos(XPos {
-                centre: 0,
-                scale_base: 0.0,
-            }),
-            "xpos",
-        ),
-        (
-            dim(64).with_temperature(Temperature {
-                scale: factor,
-                floor: 0,
-                offset: 0,
-            }),
+            dim(64).with_temperature(Temperature::new(factor, 0)),
             "floor",
         ),
         (

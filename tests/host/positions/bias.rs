@@ -48,11 +48,10 @@ fn t5_thresholds_are_the_logarithms() {
     for buckets in [5, 8, 32, 33, 64] {
         for distance in [20, 100, 128, 1000] {
             for bidirectional in [false, true] {
-                let t5 = T5 {
-                    buckets,
-                    distance,
-                    bidirectional,
-                };
+                let t5 = T5::causal()
+                    .with_buckets(buckets)
+                    .with_distance(distance)
+                    .with_bidirectional(bidirectional);
                 let Ok(thresholds) = t5.thresholds() else {
                     assert!(distance <= t5.exact(), "{t5:?}");
                     continue;
@@ -76,11 +75,10 @@ fn t5_buckets_that_make_no_sense_are_refused() {
         (32, 8, true),
     ];
     for (buckets, distance, bidirectional) in bad {
-        let t5 = T5 {
-            buckets,
-            distance,
-            bidirectional,
-        };
+        let t5 = T5::causal()
+            .with_buckets(buckets)
+            .with_distance(distance)
+            .with_bidirectional(bidirectional);
         assert!(matches!(t5.thresholds(), Err(Error::Size { .. })), "{t5:?}");
     }
     assert_eq!(T5::causal().thresholds().unwrap().len(), 15);

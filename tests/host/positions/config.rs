@@ -31,17 +31,11 @@ fn aliases_and_optional_fields() {
     let text = r#""type": "yarn", "original_max_position_embeddings": 2048, "mscale": 0.0, "truncate": false,
                   "beta_fast": 16, "llama_4_scaling_beta": 0.1"#;
     let rotary = scaled(text).unwrap();
-    let expected = Yarn {
-        beta_fast: 16.0,
-        truncate: false,
-        ..Yarn::new(4.0, 2048)
-    };
+    let expected = Yarn::new(4.0, 2048)
+        .with_beta_fast(16.0)
+        .with_truncate(false);
     assert_eq!(rotary.kind, RopeKind::Yarn(expected));
-    let temperature = Temperature {
-        scale: 0.1,
-        floor: 2048,
-        offset: 0,
-    };
+    let temperature = Temperature::new(0.1, 2048);
     assert_eq!(rotary.temperature, Some(temperature));
     let mrope = scaled(r#""type": "mrope", "mrope_section": [8, 12, 12]"#).unwrap();
     assert_eq!(mrope.kind, RopeKind::Default);

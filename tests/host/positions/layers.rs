@@ -110,11 +110,7 @@ fn llama4_rotates_or_has_a_temperature() {
         assert_eq!((rotary.base, rotary.temperature), (5e5, None));
         assert_eq!(rotary.layout, RotaryLayout::Interleaved);
     }
-    let temperature = Temperature {
-        scale: 0.2,
-        floor: 8192,
-        offset: 1,
-    };
+    let temperature = Temperature::new(0.2, 8192).with_offset(1);
     let still = layer(json, "full_attention");
     assert_eq!(
         (still.kind, still.temperature),

@@ -77,12 +77,7 @@ fn dynamic_ntk_is_plain_up_to_the_original_length() {
 /// Llama 4's equal factors: no passage between kept and interpolated pairs.
 #[test]
 fn llama3_with_equal_factors_is_a_step() {
-    let llama4 = Llama3 {
-        factor: 16.0,
-        low_freq_factor: 1.0,
-        high_freq_factor: 1.0,
-        original: 8192,
-    };
+    let llama4 = Llama3::new(16.0, 8192).with_high_freq_factor(1.0);
     let plain = Rotary::new(128).with_base(5e5);
     for precision in [Precision::Exact, Precision::AsTrained] {
         let plain = plain.clone().with_precision(precision);
@@ -135,11 +130,7 @@ fn xpos_fades_with_distance_whatever_the_centre() {
 
 #[test]
 fn temperature_steps_with_the_position() {
-    let llama4 = Temperature {
-        scale: 0.1,
-        floor: 8192,
-        offset: 1,
-    };
+    let llama4 = Temperature::new(0.1, 8192).with_offset(1);
     let at = |p| llama4.at(p);
     assert_eq!([at(-9000), at(0), at(8190)], [1.0; 3]);
     assert_eq!(at(8191), 1.0 + 0.1 * 2f64.ln());

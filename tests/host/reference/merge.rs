@@ -70,24 +70,15 @@ fn gradients_of_a_cut_add_up() {
 
 #[test]
 fn empty_partials_merge_to_an_empty_one() {
-    let empty = Forward {
-        o: vec![0.0; 2],
-        lse: vec![f64::NEG_INFINITY],
-    };
+    let empty = Forward::new(vec![0.0; 2], vec![f64::NEG_INFINITY]);
     assert_eq!(merge(&[empty.clone(), empty.clone()]), empty);
-    let full = Forward {
-        o: vec![3.0, 4.0],
-        lse: vec![-7.5],
-    };
+    let full = Forward::new(vec![3.0, 4.0], vec![-7.5]);
     assert_eq!(merge(&[empty, full.clone()]), full);
 }
 
 #[test]
 fn partials_weigh_by_the_exponential_of_their_lse() {
-    let part = |o, lse| Forward {
-        o: vec![o],
-        lse: vec![lse],
-    };
+    let part = |o, lse| Forward::new(vec![o], vec![lse]);
     let merged = merge(&[part(1.0, 1000.0), part(5.0, 1000.0 + 3f64.ln())]);
     assert_near(merged.o[0], 4.0, 1e-12);
     assert_near(merged.lse[0], 1000.0 + 4f64.ln(), 1e-12);

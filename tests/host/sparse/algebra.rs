@@ -9,13 +9,9 @@ use super::{dense, pairs};
 fn matrices() -> impl Strategy<Value = (BlockGrid, Vec<bool>, Vec<bool>)> {
     let sizes = (1u32..=3, 1u32..90, 1u32..90, 1u32..=2, 1u32..=2);
     sizes.prop_flat_map(|(side, q_len, kv_len, batch, heads)| {
-        let grid = BlockGrid {
-            side: 16 * side,
-            batch,
-            heads,
-            q_len,
-            kv_len,
-        };
+        let grid = BlockGrid::new(16 * side, q_len, kv_len)
+            .with_batch(batch)
+            .with_heads(heads);
         let blocks = grid.lists() * grid.kv_blocks() as usize;
         let matrix = (prop::collection::vec(0u8..3, blocks), any::<u64>()).prop_map(
             move |(blocks, seed)| {
@@ -67,10 +63,10 @@ proptest! {
 
 #[test]
 fn axes_of_one_are_broadcast() {
-    let of = |batch, heads| BlockGrid {
-        batch,
-        heads,
-        ..BlockGrid::new(16, 20, 40)
+    let of = |batch, heads| {
+        BlockGrid::new(16, 20, 40)
+            .with_batch(batch)
+            .with_heads(heads)
     };
     let some = |grid, n: u32| {
         BlockMask::from_fn(grid, move |b, h, i, j| (b + 2 * h + i + j) % n == 0).expect("legal")

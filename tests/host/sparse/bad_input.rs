@@ -41,10 +41,7 @@ fn lists() {
 fn sizes() {
     refused(BlockMask::from_dense(grid(16), &[true; 9]), &["9", "7000"]);
     refused(BlockMask::from_blocks(grid(32), &[1; 11]), &["11", "12"]);
-    let heads = BlockGrid {
-        heads: 3,
-        ..grid(16)
-    };
+    let heads = grid(16).with_heads(3);
     let two = [Pattern::causal(), Pattern::full()];
     refused(BlockMask::from_patterns(heads, &two), &["2", "3"]);
     refused(
@@ -75,8 +72,8 @@ fn masks_of_another_problem() {
     refused(with(grid(16)), &["kv_len", "70", "100"]);
     let square = BlockGrid::new(16, 100, 100);
     with(square).expect("broadcast");
-    refused(with(BlockGrid { heads: 2, ..square }), &["heads", "2", "4"]);
-    refused(with(BlockGrid { batch: 3, ..square }), &["batch", "3", "2"]);
+    refused(with(square.with_heads(2)), &["heads", "2", "4"]);
+    refused(with(square.with_batch(3)), &["batch", "3", "2"]);
 }
 
 #[test]

@@ -120,15 +120,11 @@ fn big_bird_stands_bottom_right() {
 
 #[test]
 fn a_pattern_per_head() {
-    let grid = BlockGrid {
-        heads: 2,
-        ..BlockGrid::new(16, 40, 40)
-    };
+    let grid = BlockGrid::new(16, 40, 40).with_heads(2);
     let patterns = [Pattern::sliding_window(3, 3), Pattern::strided(8)];
     let mask = BlockMask::from_patterns(grid, &patterns).expect("one per head");
     for (n, pattern) in patterns.iter().enumerate() {
-        let alone =
-            BlockMask::from_pattern(BlockGrid { heads: 1, ..grid }, pattern).expect("legal");
+        let alone = BlockMask::from_pattern(grid.with_heads(1), pattern).expect("legal");
         for (b, h, i, j) in pairs(alone.grid()) {
             assert_eq!(mask.sees(b, n as u32, i, j), alone.sees(b, h, i, j));
         }

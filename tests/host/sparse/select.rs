@@ -25,20 +25,13 @@ fn coverage_is_over_rows_that_see_something() {
 fn encoded_lists_are_read_as_they_were() {
     let grid = BlockGrid::new(16, 70, 90);
     let mask = BlockMask::from_fn(grid, |_, _, i, j| j <= i).expect("a legal grid");
-    let lists = DeviceBlocks { grid, capacity: 4 };
+    let lists = DeviceBlocks::new(grid, 4);
     let words = lists.encode(&mask).expect("the mask's own grid");
     assert_eq!(words.len() as u64, lists.words());
     assert_eq!(lists.list(&words, 1), [(0, false), (1, true)]);
     // No room for the last list's blocks: it stands for all.
     let all: Vec<_> = (0..6).map(|block| (block, true)).collect();
     assert_eq!(lists.list(&words, 4), all);
-    let other = BlockGrid { heads: 2, ..grid };
-    assert!(
-        DeviceBlocks {
-            grid: other,
-            capacity: 4
-        }
-        .encode(&mask)
-        .is_err()
-    );
+    let other = grid.with_heads(2);
+    assert!(DeviceBlocks::new(other, 4).encode(&mask).is_err());
 }

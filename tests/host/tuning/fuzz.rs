@@ -20,9 +20,9 @@ fn devices() -> [Caps; 3] {
         caps.clone(),
         caps.clone()
             .with_class(AdapterClass::Discrete)
-            .with_subgroups(Subgroups { min: 32, max: 32 }),
+            .with_subgroups(Subgroups::new(32, 32)),
         caps.with_class(AdapterClass::Cpu)
-            .with_subgroups(Subgroups { min: 8, max: 8 })
+            .with_subgroups(Subgroups::new(8, 8))
             .with_lanes(8)
             .with_int64(true)
             .with_iterations(Caps::SOFTWARE_ITERATIONS),

@@ -55,14 +55,10 @@ pub fn apply(setting: &Setting, problem: &mut Problem) {
 /// Both directions in 8 buckets.
 fn t5(heads: u32) -> T5Bias {
     let table = (0..8 * heads).map(|n| (0.9 * n as f32).sin()).collect();
-    T5Bias {
-        buckets: T5 {
-            buckets: 8,
-            distance: 20,
-            bidirectional: true,
-        },
-        table: Values::Host(table),
-    }
+    T5Bias::new(
+        T5::both().with_buckets(8).with_distance(20),
+        Values::Host(table),
+    )
 }
 
 fn rotary(rotation: &RotaryCase, head_dim: u32) -> Rotary {
@@ -70,11 +66,11 @@ fn rotary(rotation: &RotaryCase, head_dim: u32) -> Rotary {
         // Whole 4-vectors, as a kernel needs them that rotates what it loads.
         .with_dim(head_dim / 8 * 8)
         .with_layout(rotation.layout)
-        .with_temperature(rotation.temperature.then_some(Temperature {
-            scale: 0.3,
-            floor: 16,
-            offset: 1,
-        }))
+        .with_temperature(
+            rotation
+                .temperature
+                .then_some(Temperature::new(0.3, 16).with_offset(1)),
+        )
 }
 
 /// Brings offsets near the keys where positions matter, and states the range of those on the device.

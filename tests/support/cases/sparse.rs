@@ -91,14 +91,13 @@ fn blocks(side: u32, bits: bool, problem: &Problem) -> BlockMask {
 
 /// The same lists on the device, which has no room for the longest ones: these stand for every block.
 fn device(mask: &BlockMask, words: &mut Option<Vec<u32>>) -> Blocks {
-    let lists = DeviceBlocks {
-        grid: *mask.grid(),
-        capacity: mask
-            .longest_list()
+    let lists = DeviceBlocks::new(
+        *mask.grid(),
+        mask.longest_list()
             .saturating_sub(1)
             .max(1)
             .min(mask.grid().kv_blocks()),
-    };
+    );
     *words = Some(lists.encode(mask).expect("the mask's own grid"));
     Blocks::Device(lists)
 }

@@ -16,10 +16,7 @@ pub fn draw(draw: &mut Draw) -> Caps {
     ]);
     if draw.one_in(2) {
         let min = draw.size(2, 5);
-        caps.subgroups = Some(Subgroups {
-            min: 1 << min,
-            max: 1 << (min + draw.size(0, 2)),
-        });
+        caps.subgroups = Some(Subgroups::new(1 << min, 1 << (min + draw.size(0, 2))));
         caps.lanes = 1 << min;
     }
     caps.workgroup_memory = draw.pick(&[16 << 10, 32 << 10, 64 << 10]);

@@ -150,10 +150,10 @@ fn blocks(draw: &mut Draw, case: &mut Case) {
     case.problem.mask.blocks = Some(match draw.one_in(3) {
         true => {
             let least = mask.longest_list().saturating_sub(1).max(1);
-            let lists = DeviceBlocks {
+            let lists = DeviceBlocks::new(
                 grid,
-                capacity: draw.size(least.min(grid.kv_blocks()), grid.kv_blocks()),
-            };
+                draw.size(least.min(grid.kv_blocks()), grid.kv_blocks()),
+            );
             case.values.block_lists = Some(lists.encode(&mask).expect("the mask's own grid"));
             Blocks::Device(lists)
         }

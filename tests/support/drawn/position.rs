@@ -43,11 +43,9 @@ fn rotary(draw: &mut Draw, head_dim: u32) -> Rotary {
     rotary.layout = draw.pick(&[RotaryLayout::Half, RotaryLayout::Interleaved]);
     rotary.precision = draw.pick(&[Precision::Exact, Precision::AsTrained]);
     rotary.xpos = draw.one_in(6).then(|| XPos::new(draw.of(0..=60)));
-    rotary.temperature = draw.one_in(5).then_some(Temperature {
-        scale: 0.3,
-        floor: 16,
-        offset: 1,
-    });
+    rotary.temperature = draw
+        .one_in(5)
+        .then_some(Temperature::new(0.3, 16).with_offset(1));
     rotary
 }
 

@@ -36,7 +36,7 @@ pub fn draw(draw: &mut Draw, case: &mut Case) {
             let numbers = 0..buckets.buckets * shape.q_heads;
             let given = numbers.map(|n| (0.9 * n as f32).sin()).collect();
             let (table, device) = values(draw, given);
-            score.t5 = Some(T5Bias { buckets, table });
+            score.t5 = Some(T5Bias::new(buckets, table));
             case.values.t5 = device;
         }
         _ => {}

@@ -78,10 +78,7 @@ fn compare(problem: &Problem, input: &str, output: &str) -> Result<()> {
         bias.as_ref()
             .map(|(values, sizes)| Bias::new(values, [sizes[0], sizes[1], sizes[2]])),
     );
-    let got = Forward {
-        o: output.floats("o")?,
-        lse: output.floats("lse")?,
-    };
+    let got = Forward::new(output.floats("o")?, output.floats("lse")?);
     assert_forward(problem, &tensors, &got, &format!("{problem:?}"));
     Ok(())
 }
@@ -283,14 +280,13 @@ fn t5_of_either_direction() -> Result<()> {
             .with(Tensor::floats("t5", &table).shaped(&[8, 4]))
             .check(|p| {
                 p.score.softcap = (options.contains("softcap")).then_some(2.0);
-                p.score.t5 = Some(T5Bias {
-                    buckets: T5 {
-                        buckets: 8,
-                        distance,
-                        bidirectional,
-                    },
-                    table: Values::Host(table.clone()),
-                });
+                p.score.t5 = Some(T5Bias::new(
+                    T5::causal()
+                        .with_buckets(8)
+                        .with_distance(distance)
+                        .with_bidirectional(bidirectional),
+                    Values::Host(table.clone()),
+                ));
             })?;
     }
     Ok(())
@@ -381,14 +377,10 @@ fn everything_together() -> Result<()> {
         p.score.bias = Some(bias_layout([1, 4, 9]));
         p.score.slopes = Some(Values::Host(alibi_slopes(4)));
         p.score.sinks = Some(Values::Host(vec![1.0, 2.0, -1.0, 0.0]));
-        p.score.t5 = Some(T5Bias {
-            buckets: T5 {
-                buckets: 6,
-                distance: 20,
-                bidirectional: true,
-            },
-            table: Values::Host(table),
-        });
+        p.score.t5 = Some(T5Bias::new(
+            T5::both().with_buckets(6).with_distance(20),
+            Values::Host(table),
+        ));
         p.position.rotary = Some(rotary(YARN));
         place(p, given);
     })

@@ -59,10 +59,7 @@ fn the_choice_its_answer_and_its_gradients() -> Result<()> {
         );
 
         let problem = reference::selected(&problem, &tensors);
-        let got = Forward {
-            o: output.floats("o")?,
-            lse: output.floats("lse")?,
-        };
+        let got = Forward::new(output.floats("o")?, output.floats("lse")?);
         assert_forward(&problem, &tensors, &got, name);
         let want = reference::backward(&problem, &tensors, &input.floats("do")?, None);
         for (tensor, want) in [("dq", want.dq), ("dk", want.dk), ("dv", want.dv)] {

@@ -72,10 +72,7 @@ fn check(
     let [q, k, v] = [input.floats("q")?, input.floats("k")?, input.floats("v")?];
     let bias = hiding(sees);
     let tensors = Tensors::new(&q, &k, &v).with_bias(Bias::new(&bias, [2, 4, 40]));
-    let got = Forward {
-        o: output.floats("o")?,
-        lse: output.floats("lse")?,
-    };
+    let got = Forward::new(output.floats("o")?, output.floats("lse")?);
     assert_forward(&problem, &tensors, &got, name);
     let want = reference::backward(&problem, &tensors, &input.floats("do")?, None);
     for (tensor, want) in [("dq", want.dq), ("dk", want.dk), ("dv", want.dv)] {

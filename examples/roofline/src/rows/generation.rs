@@ -53,11 +53,7 @@ fn row(kernel: &'static str, strategy: &'static str, problem: Problem, case: Mak
 fn storages() -> Group {
     let problem = Problem::new(shape((32, 8), 1), Element::F32);
     let plain = decode("decode", "subgroup", problem.clone());
-    let pages = KvAddress::Paged(Pages {
-        page_len: PAGE,
-        pages: KEYS / PAGE,
-        per_sequence: KEYS / PAGE,
-    });
+    let pages = KvAddress::Paged(Pages::new(PAGE, KEYS / PAGE, KEYS / PAGE));
     let paged = decode(
         "decode-paged",
         "subgroup",
@@ -109,10 +105,7 @@ fn rings() -> Group {
             .with_window(window)
             .with_kv_lens(Lengths::Host(vec![len]))
             .with_q_offset(Offsets::Host(vec![len as i32 - 1]));
-        let ring = KvAddress::Ring(Ring {
-            first: 0,
-            len: WINDOW,
-        });
+        let ring = KvAddress::Ring(Ring::new(0, WINDOW));
         let problem = Problem::new(shape, Element::F32)
             .with_mask(mask)
             .with_cache(ring);

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "llama3".
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Llama3 {
     /// s, the stretch of the slow pairs.
     pub factor: f64,
@@ -19,7 +20,26 @@ pub struct Llama3 {
     pub original: u32,
 }
 
+setters! {
+    Llama3 {
+        with_factor(factor: f64);
+        with_low_freq_factor(low_freq_factor: f64);
+        with_high_freq_factor(high_freq_factor: f64);
+        with_original(original: u32);
+    }
+}
+
 impl Llama3 {
+    /// A stretch of `factor` from `original` tokens, with Llama 3.1's passage from 1 to 4 turns.
+    pub const fn new(factor: f64, original: u32) -> Self {
+        Self {
+            factor,
+            low_freq_factor: 1.0,
+            high_freq_factor: 4.0,
+            original,
+        }
+    }
+
     pub(super) fn inv_freq(&self, powers: &Powers) -> Vec<f64> {
         let r = |x| powers.precision.round(x);
         let stretch = |theta: f64| {

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "longrope".
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct LongRope {
     /// λ_i, one per pair, up to `original` tokens.
     pub short_factor: Vec<f64>,
@@ -18,7 +19,33 @@ pub struct LongRope {
     pub attention_factor: Option<f64>,
 }
 
+setters! {
+    LongRope {
+        with_short_factor(short_factor: Vec<f64>);
+        with_long_factor(long_factor: Vec<f64>);
+        with_factor(factor: f64);
+        with_original(original: u32);
+        with_attention_factor(attention_factor?: f64);
+    }
+}
+
 impl LongRope {
+    /// A stretch of `factor` from `original` tokens by these two lists, with the paper's attention factor.
+    pub const fn new(
+        short_factor: Vec<f64>,
+        long_factor: Vec<f64>,
+        factor: f64,
+        original: u32,
+    ) -> Self {
+        Self {
+            short_factor,
+            long_factor,
+            factor,
+            original,
+            attention_factor: None,
+        }
+    }
+
     /// θ_i / λ_i.
     pub(super) fn inv_freq(&self, powers: &Powers, length: u32) -> Vec<f64> {
         let r = |x| powers.precision.round(x);

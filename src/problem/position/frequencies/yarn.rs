@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 
 /// The parameters of `rope_type` "yarn".
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub struct Yarn {
     /// s, the stretch of the slow pairs.
     pub factor: f64,
@@ -33,6 +34,20 @@ pub struct Yarn {
     pub scales_softmax: bool,
     /// Takes the place of every computed factor.
     pub attention_factor: Option<f64>,
+}
+
+setters! {
+    Yarn {
+        with_factor(factor: f64);
+        with_original(original: u32);
+        with_beta_fast(beta_fast: f64);
+        with_beta_slow(beta_slow: f64);
+        with_truncate(truncate: bool);
+        with_mscale(mscale?: f64);
+        with_mscale_all_dim(mscale_all_dim?: f64);
+        with_scales_softmax(scales_softmax: bool);
+        with_attention_factor(attention_factor?: f64);
+    }
 }
 
 impl Yarn {

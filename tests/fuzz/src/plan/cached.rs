@@ -14,19 +14,16 @@ fn address(draw: &mut Draw, shape: &Shape) -> KvAddress {
         1 => {
             let page_len = draw.pick(&[1, 2, 16, 16, 64, 256, 3, 0, u32::MAX]);
             let per_sequence = draw.near(1, shape.kv_len.clamp(1, 300));
-            KvAddress::Paged(Pages {
+            KvAddress::Paged(Pages::new(
                 page_len,
-                pages: draw.near(1, 40),
-                per_sequence: match draw.one_in(2) {
+                draw.near(1, 40),
+                match draw.one_in(2) {
                     true => per_sequence,
                     false => shape.kv_len.div_ceil(page_len.max(1)),
                 },
-            })
+            ))
         }
-        _ => KvAddress::Ring(Ring {
-            first: draw.near(0, 9),
-            len: draw.near(1, 300),
-        }),
+        _ => KvAddress::Ring(Ring::new(draw.near(0, 9), draw.near(1, 300))),
     }
 }
 

@@ -12,7 +12,7 @@ pub fn draw(draw: &mut Draw) -> Caps {
     }
     if draw.rarely() {
         let (min, max) = (draw.near(1, 128), draw.near(1, 128));
-        caps.subgroups = Some(Subgroups { min, max });
+        caps.subgroups = Some(Subgroups::new(min, max));
     }
     for limit in [
         &mut caps.lanes,

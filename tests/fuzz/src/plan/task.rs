@@ -150,7 +150,7 @@ fn blocks(draw: &mut Draw, shape: &Shape) -> Blocks {
     let grid = grid(draw, shape);
     let capacity = draw.near(1, grid.kv_blocks().max(1));
     if draw.one_in(2) {
-        return Blocks::Device(DeviceBlocks { grid, capacity });
+        return Blocks::Device(DeviceBlocks::new(grid, capacity));
     }
     let mut select = Select::new(grid.side, capacity);
     (select.local, select.written) = (draw.near(0, 3), draw.one_in(2));
@@ -176,7 +176,7 @@ fn score(draw: &mut Draw, p: &mut Problem) {
         _ => {
             let mut buckets = T5::causal();
             (buckets.buckets, buckets.distance) = (draw.near(8, 8), draw.near(9, 200));
-            p.score.t5 = Some(T5Bias { buckets, table });
+            p.score.t5 = Some(T5Bias::new(buckets, table));
         }
     }
 }
