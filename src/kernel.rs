@@ -30,6 +30,7 @@ mod scan_blocks;
 mod score;
 mod score_blocks;
 mod sequences;
+mod strategy;
 mod tiles;
 
 use std::fmt;
@@ -62,7 +63,8 @@ pub use scan_blocks::ScanBlocks;
 pub use score::ScoreKey;
 pub use score_blocks::ScoreBlocks;
 pub use sequences::Sequences;
-pub use tiles::{Strategy, Tiles, Tiling, workgroup_tile_bytes};
+pub use strategy::{Strategy, StrategyKind};
+pub use tiles::{Tiles, Tiling, workgroup_tile_bytes};
 
 use crate::error::{Error, Result};
 use crate::problem::ModText;
@@ -98,7 +100,7 @@ pub trait Kernel: fmt::Display {
     fn needs(&self) -> Needs {
         let tiles = self.tiles();
         Needs {
-            subgroups: tiles.is_some_and(|tiles| tiles.strategy != Strategy::Workgroup),
+            subgroups: tiles.is_some_and(|tiles| tiles.strategy.uses_subgroups()),
             int64: tiles.is_some_and(|tiles| tiles.vec8),
         }
     }

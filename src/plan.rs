@@ -25,11 +25,12 @@ mod step;
 mod tiles;
 mod view;
 
+pub use crate::kernel::StrategyKind;
 pub use budget::Budget;
 pub use check::{Allowed, Check};
 pub use cost::Cost;
 pub use operation::{TableNeed, TableRows};
-pub use options::{PlanOptions, RotateWhere, StrategyKind};
+pub use options::{PlanOptions, RotateWhere};
 #[doc(hidden)]
 pub use pace::Pace;
 pub use schedule::{Interval, Schedule};

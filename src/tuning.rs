@@ -14,7 +14,7 @@ use std::fmt;
 
 use crate::caps::{AdapterId, Caps};
 use crate::error::{Error, Result};
-use crate::kernel::Tiling;
+use crate::kernel::{StrategyKind, Tiling};
 
 /// The version of the library, as a tuning names it.
 const LIBRARY: &str = env!("CARGO_PKG_VERSION");
@@ -66,7 +66,8 @@ impl Row {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TunedTiles {
-    /// Lanes of a cluster of the subgroup strategies; `None` is the workgroup strategy.
+    /// Lanes of a cluster of the subgroup strategies; `None`, and null in JSON, is the workgroup strategy: see
+    /// [`Self::strategy`].
     pub width: Option<u32>,
     /// Scores come key by key out of a loop.
     pub key_loop: bool,
@@ -86,6 +87,14 @@ setters! {
 }
 
 impl TunedTiles {
+    /// Which strategy they are of, as the width tells it.
+    pub const fn strategy(&self) -> StrategyKind {
+        match self.width {
+            Some(_) => StrategyKind::Subgroup,
+            None => StrategyKind::Workgroup,
+        }
+    }
+
     /// Tiles of the workgroup strategy; splits as the table has them.
     pub const fn workgroup(tiling: Tiling) -> Self {
         Self {

@@ -97,13 +97,13 @@ impl Prefill {
     /// Whether finding a row is a load, which the invocation that has its column does for all: on lavapipe a load is dearer than
     /// a shuffle.
     fn looks_up(&self) -> bool {
-        matches!(self.strategy, Strategy::Channels { .. })
+        self.strategy.spreads_columns()
             && [self.k_address, self.v_address].contains(&Address::Paged)
     }
 
     /// Whether rows are read without their scale, which the strategy reads once.
     fn is_bare(&self, input: &Input) -> bool {
-        matches!(self.strategy, Strategy::Channels { .. }) && input.element == Element::Int8
+        self.strategy.spreads_columns() && input.element == Element::Int8
     }
 
     /// `q,v`, or `q,k,v` where k is stored otherwise than q.

@@ -1,24 +1,12 @@
-//! What the kernels that visit KV tiles have in common: strategy, sizes, chunks of channels.
+//! What the kernels that visit KV tiles have in common: sizes and chunks of channels, and what a strategy asks of the text.
 
 use std::fmt;
 
 use crate::problem::MAX_LEN;
 use crate::shader::Source;
 
-use super::Workgroup;
 use super::codec::add_chunks;
-
-/// How a score row and a key meet.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Strategy {
-    /// Keys live in the lanes of a cluster of `width` invocations and are broadcast by shuffle. With `fixed` the
-    /// device has this one width, so the source lane is a constant.
-    Subgroup { width: u32, fixed: bool },
-    /// Channels live in the lanes of a cluster of `width` invocations, which share their rows; with `fixed` as above.
-    Channels { width: u32, fixed: bool },
-    /// Keys live in workgroup memory; needs no feature.
-    Workgroup,
-}
+use super::{Strategy, Workgroup};
 
 /// Sizes of a kernel's tiles.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -98,7 +86,7 @@ impl Tiles {
         let vec4s = add_chunks(source, self.vec8);
         // Parts of a chunk that are multiplied one after the other: a chunk of workgroup memory is read once, but of what
         // lanes hold a shuffle takes a 4-vector, and products of one at a time need fewer registers.
-        let shuffles = self.strategy != Strategy::Workgroup;
+        let shuffles = self.strategy.shuffles();
         let shares = if shuffles { vec4s } else { 1 };
         let all = [self.chunks, self.value_chunks].map(|of_row| of_row.div_ceil(vec4s));
         let [chunks, value_chunks] = all.map(|chunks| chunks.div_ceil(lanes));
@@ -174,9 +162,9 @@ impl Tiles {
 
     /// Columns of a step that an invocation has scores of.
     fn own_keys(&self) -> u32 {
-        match self.strategy {
-            Strategy::Channels { .. } => 1,
-            Strategy::Subgroup { .. } | Strategy::Workgroup => self.tiling.keys,
+        match self.strategy.owns_keys() {
+            true => self.tiling.keys,
+            false => 1,
         }
     }
 
@@ -207,16 +195,6 @@ pub(super) struct Dims(pub u32, pub u32);
 impl fmt::Display for Dims {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "D<={} Dv<={}", self.0 * 4, self.1 * 4)
-    }
-}
-
-impl fmt::Display for Strategy {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Subgroup { .. } => "subgroup",
-            Self::Channels { .. } => "subgroup, by channels",
-            Self::Workgroup => "workgroup",
-        })
     }
 }
 

@@ -3,20 +3,10 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::kernel::Tiling;
+use crate::kernel::{StrategyKind, Tiling};
 use crate::tuning::Tuning;
 
 use super::budget::Budget;
-
-/// The strategies by name, for a caller that wants a certain one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StrategyKind {
-    /// Keys live in the lanes of a subgroup and are read by shuffle.
-    Subgroup,
-    /// Keys live in workgroup memory; needs no feature.
-    Workgroup,
-}
 
 /// Where a rotation happens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,7 +78,7 @@ setters! {
 impl PlanOptions {
     /// True where nothing but the subgroup strategy can do what is asked.
     pub(super) fn asks_for_subgroups(&self) -> bool {
-        self.strategy == Some(StrategyKind::Subgroup)
+        self.strategy.is_some_and(StrategyKind::uses_subgroups)
             || self.width.is_some()
             || self.key_loop == Some(true)
     }
@@ -108,18 +98,20 @@ impl PlanOptions {
                 return Err(Error::size(what, 0u32, "at least 1"));
             }
         }
-        for (what, asked) in [
+        let without = self.strategy.filter(|kind| !kind.uses_subgroups());
+        let asked = [
             ("width", self.width.is_some()),
             ("key_loop", self.key_loop == Some(true)),
-        ] {
-            if asked && self.strategy == Some(StrategyKind::Workgroup) {
-                return Err(Error::Strategy {
-                    strategy: "workgroup",
-                    reason: format!(
-                        "PlanOptions::{what} asks for the subgroup strategy; leave one of the two out"
-                    ),
-                });
-            }
+        ];
+        if let Some(kind) = without
+            && let Some((what, _)) = asked.into_iter().find(|(_, asked)| *asked)
+        {
+            return Err(Error::Strategy {
+                strategy: kind.name(),
+                reason: format!(
+                    "PlanOptions::{what} asks for the subgroup strategy; leave one of the two out"
+                ),
+            });
         }
         Ok(())
     }

@@ -139,7 +139,7 @@ fn read_row(row: &Object<'_>) -> Result<Row> {
         },
         busy: row.optional("busy")?,
     };
-    if tiles.key_loop && tiles.width.is_none() {
+    if tiles.key_loop && !tiles.strategy().uses_subgroups() {
         let allowed = "false where width is null: only lanes of subgroups loop over keys";
         return Err(row.refuse("key_loop", allowed));
     }

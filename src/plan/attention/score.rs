@@ -1,7 +1,7 @@
 //! The parts of a score as a step sees them: which need code, and where their numbers lie.
 
 use crate::error::Result;
-use crate::kernel::{NOTHING, Params, ScoreKey, Strategy};
+use crate::kernel::{NOTHING, Params, ScoreKey};
 use crate::plan::Declined;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::tiles::TileChoice;
@@ -124,8 +124,7 @@ impl ScorePlan {
     /// Of the bias, where there is one and the tiles load pairs.
     fn bias_bytes(&self, tiles: &TileChoice) -> Option<u64> {
         // Whose lanes lie across channels has one key at a time.
-        let owns_keys = !matches!(tiles.strategy, Strategy::Channels { .. });
-        let pairs = tiles.vec8 && owns_keys && tiles.tiling.keys.is_multiple_of(2);
+        let pairs = tiles.vec8 && tiles.strategy.owns_keys() && tiles.tiling.keys.is_multiple_of(2);
         let bytes = self.bias.filter(|_| pairs)?.bytes();
         (bytes > 0).then_some(bytes)
     }

@@ -1,7 +1,6 @@
 //! Few queries: tiles that pack the rows of the query heads of one KV head, so that each key is read once for all of them.
 
 use crate::error::{Error, Result};
-use crate::kernel::Strategy;
 use crate::plan::Declined;
 use crate::plan::attention::context::pairs;
 use crate::plan::builder::PlanBuilder;
@@ -42,7 +41,7 @@ pub(super) fn steps(builder: &mut PlanBuilder<'_>, call: &Call<'_>) -> Result<An
         }
         Err(error) => return Err(error),
     };
-    if asked.is_none() && packed == 1 && chosen.strategy == Strategy::Workgroup {
+    if asked.is_none() && packed == 1 && !chosen.strategy.uses_subgroups() {
         let reason = "without subgroups only heads that share keys gain by it, and none are packed";
         return Ok(Answer::NotMine(Some(reason.into())));
     }

@@ -2,9 +2,9 @@
 
 use crate::caps::Caps;
 use crate::error::{Error, Result};
-use crate::kernel::{Strategy, Tiling};
+use crate::kernel::Tiling;
+use crate::plan::PlanOptions;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::{PlanOptions, StrategyKind};
 use crate::problem::Problem;
 use crate::tuning::{Class, KernelFamily, MaskClass, TunedTiles};
 
@@ -101,10 +101,7 @@ pub(super) fn legal(
     options: &PlanOptions,
     tiles: &TunedTiles,
 ) -> Result<TileChoice, String> {
-    let strategy = match tiles.width {
-        Some(_) => StrategyKind::Subgroup,
-        None => StrategyKind::Workgroup,
-    };
+    let strategy = tiles.strategy();
     let options = PlanOptions {
         strategy: Some(strategy),
         width: tiles.width,
@@ -117,7 +114,7 @@ pub(super) fn legal(
             .channels
             .div_ceil(tiles.tiling.lanes_per_row.max(1));
     match caps.row_words() {
-        Some((most, quirk)) if tiles.width.is_some() && words > most => {
+        Some((most, quirk)) if strategy.uses_subgroups() && words > most => {
             return Err(format!("a lane would hold {words} words of rows; {quirk}"));
         }
         _ => {}
@@ -169,10 +166,7 @@ fn class(problem: &Problem, tile_request: &TileRequest) -> Option<Class> {
 impl TileChoice {
     pub(super) fn tuned_tiles(&self) -> TunedTiles {
         TunedTiles {
-            width: match self.strategy {
-                Strategy::Subgroup { width, .. } | Strategy::Channels { width, .. } => Some(width),
-                Strategy::Workgroup => None,
-            },
+            width: self.strategy.width(),
             key_loop: self.key_loop,
             tiling: self.tiling,
             busy: self.busy,

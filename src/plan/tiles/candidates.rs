@@ -1,7 +1,7 @@
 //! Tiles that are worth a measurement, around those that are known: each differs in one size.
 
 use crate::caps::{AdapterClass, Caps};
-use crate::kernel::Tiling;
+use crate::kernel::{StrategyKind, Tiling};
 use crate::plan::PlanOptions;
 use crate::tuning::{KernelFamily, TunedTiles};
 
@@ -24,7 +24,7 @@ impl Asked {
     /// Legal tiles one step away from `around`, and those of the table for the other strategy.
     pub(crate) fn candidates(&self, caps: &Caps, around: &TunedTiles) -> Vec<TunedTiles> {
         let mut all = sizes(around, &self.request);
-        if caps.class == AdapterClass::Cpu && around.width.is_some() {
+        if caps.class == AdapterClass::Cpu && around.strategy().uses_subgroups() {
             all.push(TunedTiles {
                 key_loop: !around.key_loop,
                 ..*around
@@ -56,9 +56,9 @@ impl Asked {
 
     /// What the table says of the strategy that `around` is not of.
     fn other_strategy(&self, caps: &Caps, around: &TunedTiles) -> Option<TunedTiles> {
-        let other = match around.width {
-            Some(_) => crate::plan::StrategyKind::Workgroup,
-            None => crate::plan::StrategyKind::Subgroup,
+        let other = match around.strategy() {
+            StrategyKind::Subgroup => StrategyKind::Workgroup,
+            StrategyKind::Workgroup => StrategyKind::Subgroup,
         };
         let options = PlanOptions::default().with_strategy(other);
         let chosen = choose(self.request, caps, &options).ok()?;

@@ -2,8 +2,8 @@
 
 use crate::caps::{AdapterClass, Caps, Property, Subgroups};
 use crate::error::{Error, Result};
-use crate::kernel::{Strategy, Tiling};
-use crate::plan::{Declined, PlanOptions, StrategyKind};
+use crate::kernel::{Strategy, StrategyKind, Tiling};
+use crate::plan::{Declined, PlanOptions};
 
 use super::{TileChoice, TileRequest, channels, check, gpu, software};
 
@@ -19,7 +19,7 @@ pub(super) fn choose(
         vec8,
         ..tile_request
     };
-    if options.strategy != Some(StrategyKind::Workgroup) {
+    if options.strategy.is_none_or(StrategyKind::uses_subgroups) {
         let key_loop = options.key_loop.unwrap_or(software::key_loop_pays(caps));
         match subgroup(tile_request, caps, options, key_loop) {
             Ok((strategy, tiling)) => {
@@ -27,7 +27,7 @@ pub(super) fn choose(
                     strategy,
                     tiling,
                     vec8,
-                    key_loop: key_loop && matches!(strategy, Strategy::Subgroup { .. }),
+                    key_loop: key_loop && strategy.has_key_loop(),
                     busy: None,
                     is_tuned: false,
                     declined,
