@@ -20,16 +20,18 @@ mod reset;
 mod schedule;
 mod scratch;
 mod slices;
+mod source;
 mod sparse;
 mod step;
+mod table;
 mod tiles;
+mod units;
 mod view;
 
 pub use crate::kernel::StrategyKind;
 pub use budget::Budget;
 pub use check::{Allowed, Check};
 pub use cost::Cost;
-pub use operation::{TableNeed, TableRows};
 pub use options::{PlanOptions, RotateWhere};
 #[doc(hidden)]
 pub use pace::Pace;
@@ -40,6 +42,7 @@ pub use slices::{Piece, Slice};
 pub use step::Step;
 #[doc(hidden)]
 pub use step::{Binding, Bindings, Slot};
+pub use table::{TableNeed, TableRows};
 
 use crate::caps::Caps;
 #[cfg(feature = "wgpu")]

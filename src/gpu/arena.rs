@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use super::held::{Count, Counted};
+use super::count::{Count, Counted};
 
 /// Bytes of buffers that wait for a call, at most; what a call hands back beyond is freed.
 const MOST_WAITING: u64 = 256 << 20;

@@ -10,10 +10,11 @@ use crate::problem::Problem;
 use crate::task::{Backward, BlockScan, Embedding, KvAppend, Merge, Quantization, Rotation};
 use crate::tuning::Tuning;
 
-use super::call::{Call, Shared};
+use super::call::Call;
 use super::clock::Clock;
 use super::operands::Operands;
 use super::pipelines::Pipelines;
+use super::shared::Shared;
 use super::warm_up::{Wanted, WarmUp};
 
 /// Attention on one device. Clones share compiled kernels, rotary tables and scratch; the device stays the application's.

@@ -9,18 +9,14 @@ use crate::error::{Error, Result};
 use crate::plan::{AuxCopy, Check, Plan, Slot};
 use crate::problem::Role;
 
-use super::arena::{Arena, Scratch};
+use super::arena::Scratch;
 use super::binding::{Parameters, bind_step};
 use super::buffers::scoped;
-use super::clock::Clock;
 use super::compile::Pipeline;
-use super::constants::{Constants, ConstantsArena};
+use super::constants::Constants;
 use super::handles::{blame, rehearse};
-use super::held::Count;
-use super::lost::Liveness;
 use super::operands::Operands;
-use super::pipelines::Pipelines;
-use super::rotary_tables::Tables;
+use super::shared::Shared;
 use super::staging::Staging;
 
 pub(super) const FEWER_BYTES: &str = "free what is kept (Attention::trim), drop calls that are not needed, or plan parts of it: fewer \
@@ -260,19 +256,6 @@ impl Drop for Call {
             self.shared.constants.put(constants);
         }
     }
-}
-
-/// What the calls of an [`super::Attention`] share.
-#[derive(Debug, Default)]
-pub(super) struct Shared {
-    pub pipelines: Pipelines,
-    pub tables: Tables,
-    pub arena: Arena,
-    pub constants: ConstantsArena,
-    /// Bytes of caches.
-    pub caches: Count,
-    pub liveness: Liveness,
-    pub clock: Clock,
 }
 
 /// What steps bind.

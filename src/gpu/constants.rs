@@ -7,7 +7,7 @@ use crate::kernel::Variant;
 use crate::plan::{AuxCopy, Plan};
 
 use super::buffers::filled;
-use super::held::{Count, Counted};
+use super::count::{Count, Counted};
 
 /// Bytes that wait for a call, at most; the longest waiting go first.
 const MOST_WAITING: u64 = 16 << 20;

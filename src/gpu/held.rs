@@ -1,8 +1,5 @@
 //! What the library holds on the device, in bytes.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use super::attention::Attention;
 
 /// What an [`Attention`] and all that was made by it hold on the device: [`Attention::held`]. Bytes of buffers, without what a driver
@@ -56,36 +53,5 @@ impl Attention {
             waiting_constants: shared.constants.waiting_bytes(),
             caches: shared.caches.get(),
         }
-    }
-}
-
-/// Bytes that some hold and give back by being dropped.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Count(Arc<AtomicU64>);
-
-impl Count {
-    pub fn add(&self, bytes: u64) -> Counted {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-        Counted {
-            count: self.clone(),
-            bytes,
-        }
-    }
-
-    pub fn get(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Bytes that are counted as long as it lives.
-#[derive(Debug)]
-pub(super) struct Counted {
-    count: Count,
-    bytes: u64,
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.count.0.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }

@@ -12,7 +12,7 @@ use crate::problem::Operand;
 
 use super::attention::Attention;
 use super::buffers::scoped;
-use super::held::Counted;
+use super::count::Counted;
 use super::staging::Staging;
 
 /// Keys and values of sequences that grow, on one device.

@@ -14,9 +14,9 @@ use crate::error::{Error, Result};
 use crate::plan::{Plan, TableNeed};
 
 use super::attention::Attention;
-use super::call::Shared;
 use super::first_dispatch::first_dispatch;
 use super::pipelines::{Key, Urgency, keys};
+use super::shared::Shared;
 
 #[cfg(not(target_arch = "wasm32"))]
 type Work = futures::future::BoxFuture<'static, Result<()>>;

@@ -63,6 +63,6 @@ impl TryFrom<Duration> for Budget {
 
 impl fmt::Display for Budget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", super::explain::Time(self.seconds()))
+        write!(f, "{}", super::units::Time(self.seconds()))
     }
 }

@@ -14,7 +14,6 @@ use crate::kernel::Params;
 use crate::problem::{Problem, Role};
 use crate::task::Task;
 
-use super::attention::inputs::Source;
 use super::attention::lookup::addresses;
 use super::attention::positions::explicit;
 use super::attention::score;
@@ -23,8 +22,12 @@ use super::operation::hadamard;
 use super::operation::max_scores::{self, Tensors};
 use super::operation::merge::{Target, merge_partials};
 use super::parts::Parts;
+use super::source::Source;
 use super::view::Rows;
 use super::{Declined, Plan, PlanOptions};
+
+/// Past this many parts the merge costs more than it gains.
+const MOST_SPLITS: u32 = 1024;
 
 /// What a family says of a call.
 pub(super) enum Answer {

@@ -13,5 +13,4 @@ pub(super) use append::plan as append;
 pub(super) use embed::plan as embed;
 pub(super) use merge::plan as merge;
 pub(super) use quantize::plan as quantize;
-pub use rotary_table::{TableNeed, TableRows};
 pub(super) use rotate::plan as rotate;

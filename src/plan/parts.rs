@@ -8,8 +8,8 @@ use crate::problem::{Shape, Slice};
 
 use super::builder::PlanBuilder;
 use super::dispatch::cut;
-use super::explain::Bytes;
 use super::limits::{check_steps, product, refuse_uncut};
+use super::units::Bytes;
 use super::view::{Bound, Rows, View};
 
 /// What of a problem a step takes, in coordinates of the whole: `heads` are query heads.

@@ -39,7 +39,7 @@ pub(super) fn bounded(
                 cut.options = options.clone();
                 cut.notes.push(format!(
                     "max_scratch allows {}: {rows} rows at a time",
-                    super::explain::Bytes(most)
+                    super::units::Bytes(most)
                 ));
                 return Ok(cut);
             }

@@ -12,7 +12,6 @@ mod gpu;
 mod iterations;
 mod software;
 
-pub(crate) use ask::Asked;
 pub(super) use ask::ask;
 pub(super) use choose::{no_vec8, vec8_loads};
 pub(super) use iterations::{iterations, loads, row_loads, searches};
@@ -20,7 +19,7 @@ pub(super) use iterations::{iterations, loads, row_loads, searches};
 use crate::caps::{AdapterClass, Caps};
 use crate::kernel::{Strategy, Tiling, workgroup_tile_bytes};
 use crate::problem::Shape;
-use crate::tuning::KernelFamily;
+use crate::tuning::{Class, KernelFamily, TunedTiles};
 
 use super::Declined;
 
@@ -55,6 +54,9 @@ impl TileChoice {
 /// 4-vectors of a row of q and of o that one invocation holds by itself: D = Dv = 256.
 const MOST_OF_ONE: u32 = 128;
 
+/// Words of a long row that an invocation holds: a thread of a GPU has 255 registers at most.
+const MOST_WORDS: u32 = 160;
+
 /// What a kernel asks of its tiles.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct TileRequest {
@@ -75,6 +77,14 @@ pub(crate) struct TileRequest {
     /// Few rows, which meet many keys.
     pub decode: bool,
     pub flops: u64,
+}
+
+/// What was asked for a plan, and the answer: where a measurement begins.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Asked {
+    pub class: Class,
+    pub request: TileRequest,
+    pub tiles: TunedTiles,
 }
 
 impl TileRequest {

@@ -15,8 +15,7 @@ use super::support::rotary;
 use super::support::rotary::{kinds, llama3, long_rope, relative_error, vector};
 use wgpu_attention::error::Error;
 use wgpu_attention::problem::position::{
-    Growth, Llama3, LongRope, Precision, RopeKind, Rotary, RotaryLayout, Side, Table, Temperature,
-    XPos, Yarn,
+    Growth, Llama3, Precision, RopeKind, Rotary, RotaryLayout, Side, Table, Temperature, XPos, Yarn,
 };
 use wgpu_attention::problem::{Layout, Positions, T5, Values, alibi_slopes};
 use wgpu_attention::{Element, Problem, Shape};

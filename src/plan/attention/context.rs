@@ -10,11 +10,12 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::{hadamard, rotary_table, rotate};
 use crate::plan::parts::{Part, Parts, RowsOf};
 use crate::plan::schedule::Schedule;
+use crate::plan::source::Source;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice, TileRequest};
 use crate::problem::{Operand, Problem, Role, Slice};
 
-use super::inputs::{Source, bind_inputs, rotate_inputs, rows_looked_at, widen_keys};
+use super::inputs::{bind_inputs, rotate_inputs, rows_looked_at, widen_keys};
 use super::lookup::push_lookup;
 use super::mask::push_mask;
 use super::score::{self, ScorePlan};

@@ -4,30 +4,11 @@ use crate::error::Result;
 use crate::kernel::{Address, Params};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::operation::rotate::Pass;
-use crate::plan::view::View;
+use crate::plan::source::Source;
 use crate::problem::position::Side;
 use crate::problem::{Operand, Positions, Problem, Role, Slice};
 
 use super::lookup::{address, addresses};
-
-/// An input as the attention kernel reads it: the caller's tensor, or its rows rotated into scratch.
-#[derive(Clone, Copy)]
-pub(in crate::plan) struct Source {
-    pub operand: Operand,
-    pub view: View,
-    pub address: Address,
-}
-
-impl Source {
-    /// The same rows, found by another address.
-    fn at(&self, address: Address) -> Self {
-        Self {
-            operand: self.operand,
-            view: self.view.at(address),
-            address,
-        }
-    }
-}
 
 pub(in crate::plan) fn bind_inputs(
     builder: &mut PlanBuilder<'_>,

@@ -9,12 +9,12 @@ use crate::error::Result;
 use crate::kernel::{NOTHING, Params};
 use crate::plan::Binding;
 use crate::plan::attention::context::Context;
-use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::explain::Bytes;
 use crate::plan::limits::product;
 use crate::plan::operation::merge::{Target, merge_partials};
 use crate::plan::operation::rotate;
+use crate::plan::source::Source;
+use crate::plan::units::Bytes;
 use crate::plan::view::{Rows, View};
 use crate::problem::{Element, Operand, Position, Problem, Slice};
 

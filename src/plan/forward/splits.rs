@@ -7,6 +7,7 @@ use crate::plan::limits::product;
 use crate::plan::tiles;
 use crate::problem::Slice;
 
+use super::MOST_SPLITS;
 use super::partials::PARTIAL_BYTES;
 use super::tiled::Tiled;
 
@@ -138,8 +139,6 @@ impl Tiled<'_> {
     }
 }
 
-/// Past this many parts the merge costs more than it gains.
-pub(super) const MOST_SPLITS: u32 = 1024;
 /// Loop iterations that are not key steps.
 pub(in crate::plan) const ITERATION_MARGIN: u64 = 535;
 

@@ -5,7 +5,6 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::kernel::{Decode, Input, Output, Params, Prefill, Variant};
 use crate::plan::attention::context::Context;
-use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::cost::PerHead;
 use crate::plan::dispatch::{TileCounts, WorkHeads, cut, tile_steps};
@@ -13,15 +12,15 @@ use crate::plan::limits::{check_steps, product};
 use crate::plan::operation::merge::{Deferred, Target, into_target, merge_partials};
 use crate::plan::parts::{Axis, Lengths, Part, Parts};
 use crate::plan::schedule::Schedule;
+use crate::plan::source::Source;
 use crate::plan::sparse::select;
 use crate::plan::tiles::{self, TileChoice};
 use crate::plan::view::Rows;
 use crate::plan::{Binding, Cost};
 use crate::problem::Problem;
 
-use super::Call;
 use super::fused_rotation::fuses_rotation;
-use super::splits::MOST_SPLITS;
+use super::{Call, MOST_SPLITS};
 
 /// Whose tiles they are.
 #[derive(Clone, Copy)]

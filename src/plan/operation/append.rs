@@ -8,12 +8,12 @@ use crate::plan::builder::PlanBuilder;
 use crate::plan::limits::product;
 use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::view::{Rows, View};
-use crate::plan::{Binding, Cost, Plan, PlanOptions, tiles};
+use crate::plan::{Binding, Cost, Plan, PlanOptions, TableRows, tiles};
 use crate::problem::{Element, Layout, Operand, Positions, Role};
 use crate::task::{KvAppend, Task};
 
 use super::hadamard;
-use super::rotary_table::{TableRows, bind_given_rows, bind_table};
+use super::rotary_table::{bind_given_rows, bind_table};
 use super::rotate::RotateStep;
 
 pub(in crate::plan) fn plan(

@@ -5,10 +5,10 @@ use std::ops::Range;
 use crate::error::Result;
 use crate::kernel::{Hadamard, Input, Output, Params};
 use crate::plan::Cost;
-use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::limits::product;
 use crate::plan::parts::{Parts, RowsOf};
+use crate::plan::source::Source;
 use crate::plan::view::{Rows, View};
 use crate::problem::{Element, Operand, Problem, hadamard_block};
 

@@ -3,18 +3,18 @@
 use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::kernel::{Address, Input, Output, Params, ROTATED_HEADS, Rotate};
-use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::parts::{Parts, RowsOf};
+use crate::plan::source::Source;
 use crate::plan::tiles;
 use crate::plan::view::{Rows, View};
-use crate::plan::{Binding, Cost, Plan, PlanOptions};
+use crate::plan::{Binding, Cost, Plan, PlanOptions, TableRows};
 use crate::problem::position::{Rotary, RotaryLayout, Side};
 use crate::problem::{Element, Layout, Operand, Position, Positions, Role, tokens};
 use crate::task::{Rotation, Task};
 
 use super::merge::pack_into;
-use super::rotary_table::{TableRows, bind_table};
+use super::rotary_table::bind_table;
 
 /// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.
 pub(in crate::plan) fn whole_chunks(rotary: &Rotary, channels: u32) -> bool {

@@ -4,10 +4,10 @@ use std::ops::Range;
 
 use crate::error::Result;
 use crate::kernel::{Input, ListFrom, MaskKey, Params, Pool, ScanBlocks, ScoreBlocks};
-use crate::plan::attention::inputs::Source;
 use crate::plan::builder::PlanBuilder;
 use crate::plan::dispatch::cut;
 use crate::plan::limits::product;
+use crate::plan::source::Source;
 use crate::plan::step::Bindings;
 use crate::plan::{Binding, Cost};
 use crate::problem::{DeviceBlocks, Problem, Role, Select, SelectBy};

@@ -8,15 +8,7 @@ use crate::plan::builder::PlanBuilder;
 use crate::problem::Problem;
 use crate::tuning::{Class, KernelFamily, MaskClass, TunedTiles};
 
-use super::{TileChoice, TileRequest, choose, fit_block, software};
-
-/// What was asked for a plan, and the answer: where a measurement begins.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Asked {
-    pub class: Class,
-    pub request: TileRequest,
-    pub tiles: TunedTiles,
-}
+use super::{Asked, TileChoice, TileRequest, choose, fit_block, software};
 
 /// Strategy and tiles of one kernel, in blocks where there are some. The plan's notes say who chose.
 pub(in crate::plan) fn ask(

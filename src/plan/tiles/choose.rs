@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Strategy, StrategyKind, Tiling};
 use crate::plan::{Declined, PlanOptions};
 
-use super::{TileChoice, TileRequest, channels, check, gpu, software};
+use super::{MOST_WORDS, TileChoice, TileRequest, channels, check, gpu, software};
 
 /// The tiles that a call forces, else those of the table.
 pub(super) fn choose(
@@ -166,9 +166,6 @@ fn subgroup(
     check::check(strategy, &tiling, &tile_request, caps)?;
     Ok((strategy, tiling))
 }
-
-/// Words of a long row that an invocation holds: a thread of a GPU has 255 registers at most.
-pub(super) const MOST_WORDS: u32 = 160;
 
 /// Why the lanes of a cluster, four to sixteen, are too few for a long row, which more invocations share in workgroup
 /// memory. A software adapter's registers are memory; what its compiler cannot cope with is a quirk.

@@ -1,7 +1,7 @@
 //! The tiles of GPUs, where registers and workgroup memory are what ends first.
 
+use super::MOST_WORDS;
 use super::TileRequest;
-use super::choose::MOST_WORDS;
 
 /// Sizes of the workgroup strategy, of which the first tile is taken that the memory holds.
 pub(super) struct WorkgroupTable {

@@ -2,8 +2,8 @@
 
 use crate::caps::{AdapterClass, Caps};
 
+use super::MOST_WORDS;
 use super::TileRequest;
-use super::choose::MOST_WORDS;
 use super::gpu::WorkgroupTable;
 
 /// Below this work a call takes the variant that compiles fastest. On lavapipe 4 rows per lane compile for 2 s (D = 64),

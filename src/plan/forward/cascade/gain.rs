@@ -1,9 +1,9 @@
 //! What a cascade saves.
 
 use crate::plan::builder::PlanBuilder;
-use crate::plan::explain::Bytes;
 use crate::plan::forward::decode::MOST_QUERIES;
 use crate::plan::forward::plan_of_few;
+use crate::plan::units::Bytes;
 use crate::problem::{Problem, Slice};
 
 use super::suits::partial_bytes;

@@ -3,7 +3,7 @@
 use crate::plan::view::View;
 use crate::problem::{Element, KvAddress, Layout, Mask, Operand, Problem, Shape};
 
-use crate::plan::attention::inputs::Source;
+use crate::plan::source::Source;
 
 use super::part;
 

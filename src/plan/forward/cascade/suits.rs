@@ -2,10 +2,10 @@
 
 use crate::plan::RotateWhere;
 use crate::plan::builder::PlanBuilder;
-use crate::plan::explain::Bytes;
 use crate::plan::forward::Call;
 use crate::plan::limits::product;
 use crate::plan::parts::Parts;
+use crate::plan::units::Bytes;
 use crate::plan::view::Rows;
 use crate::problem::{KvAddress, Mask, Problem, Score};
 
