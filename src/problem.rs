@@ -16,8 +16,11 @@ mod role;
 mod score;
 mod segments;
 mod select;
+mod shape;
 mod shared_prefix;
+mod slice;
 mod tree;
+mod validate;
 
 pub use block_mask::{
     BitTile, Block, BlockGrid, BlockMask, DeviceBlocks, MAX_BLOCK, MIN_BLOCK, Pattern,
@@ -41,115 +44,14 @@ pub use score::{
 };
 pub use segments::Segments;
 pub use select::{Coverage, Select, SelectBy};
+pub(crate) use shape::tokens;
+pub use shape::{MAX_DIM, MAX_LEN, Shape};
+pub use slice::Slice;
 pub use tree::{MAX_TREE_QUERIES, Tree};
 pub(crate) use tree::{TREE_WORDS, check_parents, words as tree_words};
-
-use std::ops::Range;
-
-use crate::error::{Error, Result};
-
-/// Largest number of queries or keys: positions are `i32` in the shaders, with room for a window on either side.
-pub const MAX_LEN: u32 = 1 << 28;
-/// Largest head size, for q and k as for v.
-pub const MAX_DIM: u32 = 576;
-
-/// The sizes of one attention problem: q `[B, Hq, Nq, D]`, k `[B, Hkv, Nk, D]`, v `[B, Hkv, Nk, Dv]`. These seven are
-/// all that there are, so a literal may state them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Shape {
-    /// B
-    pub batch: u32,
-    /// Hq
-    pub q_heads: u32,
-    /// Divides `q_heads`; query head h reads KV head `h / (q_heads / kv_heads)` (GQA, MQA at 1).
-    pub kv_heads: u32,
-    /// Nq
-    pub q_len: u32,
-    /// Nk
-    pub kv_len: u32,
-    /// D, the size of a row of q and k.
-    pub head_dim: u32,
-    /// Dv, the size of a row of v and o.
-    pub value_dim: u32,
-}
-
-impl Shape {
-    /// As many KV heads, keys and value channels as query heads, queries and channels.
-    pub fn square(batch: u32, heads: u32, len: u32, dim: u32) -> Self {
-        Self {
-            batch,
-            q_heads: heads,
-            kv_heads: heads,
-            q_len: len,
-            kv_len: len,
-            head_dim: dim,
-            value_dim: dim,
-        }
-    }
-
-    /// Query heads that share one KV head; none where there is no KV head.
-    pub fn group(&self) -> u32 {
-        self.q_heads.checked_div(self.kv_heads).unwrap_or(0)
-    }
-
-    /// Rows of q, o and lse: `B · Hq · Nq`, at most 2⁶⁴ − 1.
-    pub fn rows(&self) -> u64 {
-        match self.q_len {
-            0 => 0,
-            len => tokens(self.batch, self.q_heads).saturating_mul(len.into()),
-        }
-    }
-}
-
-/// Numbers of one per token, or rows of a batch's heads: two factors never overflow.
-pub(crate) fn tokens(batch: u32, len: u32) -> u64 {
-    u64::from(batch) * u64::from(len)
-}
-
-/// Refuses a factor on q·k that makes no finite numbers.
-pub(crate) fn check_scale(scale: f32) -> Result<()> {
-    match scale.is_nan() || scale.abs() > MAX_SCALE {
-        true => Err(Error::number(
-            "scale",
-            scale,
-            "a finite number, -1e12 to 1e12",
-        )),
-        false => Ok(()),
-    }
-}
-
-/// The part of a problem that one call computes: these queries against these keys, in coordinates of the whole
-/// problem, so a cut changes no mask, position or bias.
-///
-/// A call with a slice of the keys yields a partial `(o, lse)`; [`crate::Merge`] joins partials. Two ranges are all that a
-/// slice is, so a literal may state it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Slice {
-    /// Queries, as indices of the whole problem.
-    pub q: Range<u32>,
-    /// Keys, as indices of the whole problem.
-    pub k: Range<u32>,
-}
-
-impl Slice {
-    /// True where it holds queries and keys.
-    pub(crate) fn has_pairs(&self) -> bool {
-        !self.q.is_empty() && !self.k.is_empty()
-    }
-}
-
-/// The channels that a Walsh–Hadamard rotation of rows of `dim` mixes: the largest power of two that divides it.
-pub(crate) fn hadamard_block(dim: u32) -> u32 {
-    1 << dim.trailing_zeros()
-}
-
-/// Refuses such a rotation of rows that no power of two divides.
-pub(crate) fn check_hadamard(what: &'static str, asked: bool, dim: u32) -> Result<()> {
-    match asked && hadamard_block(dim) < 2 {
-        true => Err(Error::OddHadamard { what, dim }),
-        false => Ok(()),
-    }
-}
+#[cfg(feature = "wgpu")]
+pub(crate) use validate::check_scale;
+pub(crate) use validate::{check_hadamard, hadamard_block};
 
 /// One attention problem: [`Problem::new`], then a `with_` per field that differs. Fields are public and plain; [`Problem::validate`] (called by every plan) checks them.
 #[derive(Clone, Debug, PartialEq)]
@@ -304,109 +206,5 @@ impl Problem {
         let left = self.mask.window.and_then(|window| window.left);
         let window = left.unwrap_or(self.shape.kv_len).saturating_add(1);
         self.mask.first.saturating_add(window)
-    }
-
-    /// Checks everything that the host can know.
-    pub fn validate(&self) -> Result<()> {
-        let s = &self.shape;
-        for (what, value) in [("q_heads", s.q_heads), ("kv_heads", s.kv_heads)] {
-            if value == 0 {
-                return Err(Error::size(what, value, "at least 1"));
-            }
-        }
-        if !s.q_heads.is_multiple_of(s.kv_heads) {
-            return Err(Error::size(
-                "q_heads",
-                s.q_heads,
-                format!("a multiple of kv_heads = {}", s.kv_heads),
-            ));
-        }
-        for (what, value) in [("head_dim", s.head_dim), ("value_dim", s.value_dim)] {
-            if value == 0 || value > MAX_DIM {
-                return Err(Error::size(what, value, format!("1 to {MAX_DIM}")));
-            }
-        }
-        for (what, value) in [("q_len", s.q_len), ("kv_len", s.kv_len)] {
-            if value > MAX_LEN {
-                return Err(Error::size(what, value, format!("at most {MAX_LEN}")));
-            }
-        }
-        self.validate_slice()?;
-        self.kv_address.validate(s)?;
-        self.validate_ragged()?;
-        let (q, kv) = (self.q_sizes(), self.kv_sizes());
-        self.q.validate("q", q, s.head_dim)?;
-        self.k.validate_stored("k", kv, s.head_dim)?;
-        self.v.validate_stored("v", kv, s.value_dim)?;
-        self.o.validate("o", q, s.value_dim)?;
-        self.o.validate_output("o", q, s.value_dim)?;
-        self.lse_operand().validate("lse", q, 1)?;
-        self.lse_operand().validate_output("lse", q, 1)?;
-        if let Some(max_score) = &self.max_score {
-            max_score.validate(s)?;
-        }
-        self.scale.map_or(Ok(()), check_scale)?;
-        let tokens = [self.queries(), self.keys()];
-        self.mask.validate(s, tokens)?;
-        self.validate_shared_prefix()?;
-        self.kv_address
-            .validate_mask(s, &self.mask, self.slice().q.start)?;
-        if self.mask.selected_blocks().is_some() {
-            self.kv_address.check_strided("the choice of blocks")?;
-        }
-        self.score.validate(s)?;
-        let known = self.resolved();
-        self.position.validate(s, &known.mask, tokens)?;
-        self.validate_given_positions()?;
-        let is_ring = matches!(self.kv_address, KvAddress::Ring(_));
-        if self.position.within_cache && !is_ring {
-            return Err(Error::WithinCache {
-                reason: "k and v lie in no ring; state Problem::kv_address",
-            });
-        }
-        self.validate_hadamard()
-    }
-
-    /// Positions beside the queries' rotary rows are for biases by distance and temperatures only.
-    fn validate_given_positions(&self) -> Result<()> {
-        let position = &self.position;
-        let temperature = position.rotary.as_ref().and_then(|x| x.temperature);
-        let read = self.score.uses_positions() || temperature.is_some();
-        let stated = position.q_positions != Positions::Index;
-        match position.rows_given && stated && !read {
-            true => Err(Error::GivenRows {
-                reason: "Position::q_positions are stated, which nothing reads then; give the rows of these positions, and \
-                         leave them out",
-            }),
-            false => Ok(()),
-        }
-    }
-
-    fn validate_hadamard(&self) -> Result<()> {
-        let s = &self.shape;
-        check_hadamard("k_hadamard", self.k_hadamard, s.head_dim)?;
-        check_hadamard("v_hadamard", self.v_hadamard, s.value_dim)?;
-        match self.k_hadamard && self.position.rotates(position::Side::Key) {
-            true => Err(Error::HadamardBeforeRotation),
-            false => Ok(()),
-        }
-    }
-
-    fn validate_slice(&self) -> Result<()> {
-        let slice = self.slice();
-        for (what, range, len) in [
-            ("slice.q", &slice.q, self.shape.q_len),
-            ("slice.k", &slice.k, self.shape.kv_len),
-        ] {
-            if range.start > range.end || range.end > len {
-                return Err(Error::Range {
-                    what,
-                    start: range.start,
-                    end: range.end,
-                    len,
-                });
-            }
-        }
-        Ok(())
     }
 }

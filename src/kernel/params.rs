@@ -1,7 +1,10 @@
 //! The parameters of a step, in groups of one meaning a field each. A shader declares those groups that its text reads
 //! (`params.work.begin`): the composer looks for them and writes their WGSL from the same list that makes these structures.
 
-use crate::problem::{Layout, MAX_LEN, Problem};
+mod of_problem;
+mod strides;
+
+use crate::problem::MAX_LEN;
 use crate::shader::{GROUP_ALIGNMENT, Group};
 
 macro_rules! kinds {
@@ -326,116 +329,9 @@ impl Params {
         Some((before - own) as u64)
     }
 
-    /// What a problem says of itself; where its tensors lie and which part a step computes comes later.
-    pub fn of(problem: &Problem) -> Self {
-        let (shape, mask, slice) = (&problem.shape, &problem.mask, problem.slice());
-        let side = |side: Option<u32>| side.map_or(UNBOUNDED, |n| n.min(UNBOUNDED));
-        let (left, right) = mask.window.map_or((None, None), |w| (w.left, w.right));
-        let softcap = problem.score.softcap.unwrap_or(1.0);
-        Self {
-            sizes: Sizes {
-                batch: shape.batch,
-                q_heads: shape.q_heads,
-                group: shape.group(),
-                q_len: shape.q_len,
-                kv_len: shape.kv_len,
-                head_dim: shape.head_dim,
-                value_dim: shape.value_dim,
-            },
-            work: Work {
-                heads: shape.q_heads,
-                splits: 1,
-                ..Work::default()
-            },
-            range: Range {
-                q_begin: slice.q.start,
-                q_end: slice.q.end,
-                k_begin: slice.k.start,
-                k_end: slice.k.end,
-            },
-            intervals: Intervals {
-                causal: mask.ends_at_own().into(),
-                window_left: side(left),
-                window_right: side(right),
-                // `first` is an exemption from the window: without one it does nothing.
-                first: if mask.window.is_some() { mask.first } else { 0 },
-                ..Intervals::default()
-            },
-            score: ScoreOf {
-                scale: problem.scale(),
-                softcap,
-                softcap_inverse: 1.0 / softcap,
-                ..ScoreOf::default()
-            },
-            sequences: Sequences {
-                q_at: NOTHING,
-                k_at: NOTHING,
-                q_total: NOTHING,
-                k_total: NOTHING,
-                count: shape.batch,
-                ..Sequences::default()
-            },
-            sinks: Place { at: NOTHING },
-            documents: Documents {
-                keys_at: NOTHING,
-                queries_at: NOTHING,
-                ..Documents::default()
-            },
-            ..Self::default()
-        }
-    }
-
     /// The same parameters with some of them changed.
     pub fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
-    }
-
-    /// For kernels of rows, to which a sequence is nothing: all rows of a ragged side, of these sizes, as those of one batch.
-    pub fn of_rows(self, is_ragged: bool, [batch, _, rows]: [u32; 3]) -> Self {
-        if !is_ragged {
-            return self;
-        }
-        self.with(|p| {
-            p.sizes.batch = batch;
-            p.sizes.q_len = rows;
-            (p.range.q_begin, p.range.q_end) = (0, rows);
-        })
-    }
-
-    /// Rows of queries that a step computes.
-    pub fn rows(&self) -> u32 {
-        self.range.q_end - self.range.q_begin
-    }
-}
-
-impl Strides {
-    /// A validated layout (it ends below 2³² elements). A stride of an axis of one may be anything: it is never used.
-    pub fn of(layout: &Layout) -> Self {
-        Self {
-            start: layout.offset as u32,
-            batch: layout.batch as u32,
-            head: layout.head as u32,
-            row: layout.row as u32,
-        }
-    }
-
-    /// True when every row starts at a multiple of `n` elements, of whatever axes: one of size 1 counts too, whose stride
-    /// may be anything.
-    pub fn is_aligned(&self, n: u32) -> bool {
-        [self.start, self.batch, self.head, self.row]
-            .iter()
-            .all(|x| x.is_multiple_of(n))
-    }
-
-    /// Contiguous rows of `dim`, of which the first is row `begin` of the whole problem.
-    pub fn contiguous(heads: u32, rows: u32, dim: u32, begin: u32) -> Self {
-        let row = dim;
-        Self {
-            start: begin.wrapping_mul(row).wrapping_neg(),
-            batch: heads.wrapping_mul(rows).wrapping_mul(dim),
-            head: rows.wrapping_mul(dim),
-            row,
-        }
     }
 }
