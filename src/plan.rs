@@ -24,6 +24,7 @@ mod source;
 mod sparse;
 mod step;
 mod table;
+mod tile_costs;
 mod tiles;
 mod units;
 mod view;

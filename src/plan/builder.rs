@@ -8,9 +8,8 @@ use crate::kernel::{Params, ROW_KERNEL_INVOCATIONS, Variant};
 use crate::problem::{Element, Mods, Operand, Problem, Role};
 use crate::task::Task;
 
-use super::cost::step_flops;
 use super::limits::{binding_limit, check_binding, check_buffer, check_steps, product};
-use super::pace::workgroup_flops_in;
+use super::pace::{step_flops, workgroup_flops_in};
 use super::step::Bindings;
 use super::tiles::Asked;
 use super::view::{LEAST_SCRATCH, Rows, View};

@@ -1,10 +1,4 @@
-//! What steps cost, and may cost.
-
-use crate::caps::AdapterClass;
-
-use super::budget::Budget;
-use super::dispatch::TileCounts;
-use super::pace::flops_in;
+//! What steps cost.
 
 /// What a step costs. Numbers of tiles and bytes are exact where the host knows lengths and offsets, else at most.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,41 +29,4 @@ impl std::ops::AddAssign for Cost {
             *sum = sum.saturating_add(more);
         }
     }
-}
-
-/// The cost of a tile, the same for every head unless these have lists of their own: computed once per batch, differing
-/// head and tile.
-pub(super) struct PerHead<'a, F> {
-    tiles: &'a TileCounts,
-    heads: u32,
-    compute: F,
-    known: Option<(u32, u32)>,
-    costs: Vec<Cost>,
-}
-
-impl<'a, F: Fn(u32, u32, u32) -> Cost> PerHead<'a, F> {
-    pub fn new(tiles: &'a TileCounts, heads: u32, compute: F) -> Self {
-        Self {
-            tiles,
-            heads,
-            compute,
-            known: None,
-            costs: Vec::new(),
-        }
-    }
-
-    pub fn of(&mut self, b: u32, h: u32, tile: u32) -> Cost {
-        let h = h.min(self.heads - 1);
-        if self.known != Some((b, h)) {
-            self.known = Some((b, h));
-            let tiles = 0..self.tiles.of(b);
-            self.costs = tiles.map(|tile| (self.compute)(b, h, tile)).collect();
-        }
-        self.costs[tile as usize]
-    }
-}
-
-/// FLOPs of a step at the most: what a device of this class is taken to do in the time of a submit.
-pub(super) fn step_flops(class: AdapterClass) -> u64 {
-    flops_in(class, Budget::SUBMIT.seconds())
 }

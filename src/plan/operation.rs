@@ -5,6 +5,7 @@ pub(super) mod embed;
 pub(super) mod hadamard;
 pub(in crate::plan) mod max_scores;
 pub(super) mod merge;
+pub(in crate::plan) mod pack;
 mod quantize;
 pub(super) mod rotary_table;
 pub(super) mod rotate;

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use crate::caps::AdapterClass;
 
 use super::Cost;
+use super::budget::Budget;
 
 /// What a device of a class is taken to do until it is measured: FLOPs and bytes per second, and seconds per dispatch.
 struct Speed {
@@ -37,11 +38,16 @@ const fn workgroup_flops(class: AdapterClass) -> f64 {
 }
 
 /// FLOPs that a device of this class is taken to do in so many seconds.
-pub(super) fn flops_in(class: AdapterClass, seconds: f64) -> u64 {
+fn flops_in(class: AdapterClass, seconds: f64) -> u64 {
     (speed(class).flops * seconds) as u64
 }
 
-/// The same of one workgroup.
+/// FLOPs of a step at the most: what a device of this class is taken to do in the time of a submit.
+pub(super) fn step_flops(class: AdapterClass) -> u64 {
+    flops_in(class, Budget::SUBMIT.seconds())
+}
+
+/// FLOPs that one workgroup is taken to do in so many seconds.
 pub(super) fn workgroup_flops_in(class: AdapterClass, seconds: f64) -> u64 {
     (workgroup_flops(class) * seconds) as u64
 }

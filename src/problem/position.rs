@@ -11,6 +11,7 @@ mod hf_config;
 mod rope;
 mod table;
 mod temperature;
+mod within;
 mod xpos;
 
 pub use frequencies::{Llama3, LongRope, RopeKind, Yarn, mscale};

@@ -6,7 +6,7 @@ use crate::error::Result;
 use crate::kernel::{Address, Strides};
 use crate::plan::builder::PlanBuilder;
 use crate::plan::limits::product;
-use crate::plan::operation::merge::pack;
+use crate::plan::operation::pack::pack;
 use crate::plan::operation::rotate::BackPass;
 use crate::plan::parts::{Parts, RowsOf};
 use crate::plan::view::{Rows, View, contiguous_bytes};

@@ -8,7 +8,7 @@ use crate::plan::{Plan, PlanOptions};
 use crate::problem::{Element, Layout, Operand, Positions, Role, tokens};
 use crate::task::{Embedding, Task};
 
-use super::merge::pack_words;
+use super::pack::pack_words;
 
 pub(in crate::plan) fn plan(
     embedding: &Embedding,

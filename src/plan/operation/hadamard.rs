@@ -12,7 +12,8 @@ use crate::plan::source::Source;
 use crate::plan::view::{Rows, View};
 use crate::problem::{Element, Operand, Problem, hadamard_block};
 
-use super::merge::{Target, pack_into};
+use super::merge::Target;
+use super::pack::pack_into;
 
 /// q's rows of a call, rotated into contiguous f32 scratch.
 pub(in crate::plan) fn rotate_queries(

@@ -10,7 +10,8 @@ use crate::plan::view::{Bound, Rows, View};
 use crate::plan::{Binding, Cost, OFFSET_ALIGNMENT};
 use crate::problem::{Element, Layout, Operand, Problem, Role};
 
-use super::merge::{Target, pack};
+use super::merge::Target;
+use super::pack::pack;
 
 /// Scratch for lse, with room for the largest scores behind it where they are asked for.
 #[derive(Clone, Copy)]

@@ -13,7 +13,7 @@ use crate::problem::position::{Rotary, RotaryLayout, Side};
 use crate::problem::{Element, Layout, Operand, Position, Positions, Role, tokens};
 use crate::task::{Rotation, Task};
 
-use super::merge::pack_into;
+use super::pack::pack_into;
 use super::rotary_table::bind_table;
 
 /// Whether partners lie in whole chunks of `channels`, so that a kernel that loads those can rotate as it loads.

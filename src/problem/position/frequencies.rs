@@ -11,7 +11,8 @@ pub use yarn::{Yarn, mscale};
 
 use crate::error::{Error, Result};
 
-use super::rope::{Precision, Rotary, check_attention_factor, check_fraction, check_within};
+use super::rope::{Precision, Rotary};
+use super::within::{check_attention_factor, check_fraction, check_within};
 
 /// How a model's frequencies were stretched beyond its training length; `factor` is the stretch s ≥ 1.
 #[derive(Clone, Debug, Default, PartialEq)]

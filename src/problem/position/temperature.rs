@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::MAX_POSITION;
-use super::rope::check_within;
+use super::within::check_within;
 use crate::error::{Error, Result};
 use crate::problem::MAX_LEN;
 

@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::rope::check_within;
+use super::within::check_within;
 use crate::error::Result;
 
 /// ζ_i^((p − centre)/scale_base) on q and its inverse on k, with ζ_i = (2i/d + 0.4)/1.4. The product depends on the

@@ -4,6 +4,9 @@ use serde_json::{Map, Value};
 
 use crate::error::{Error, Result};
 
+/// The training length before a stretch.
+pub const ORIGINAL: &str = "original_max_position_embeddings";
+
 /// One object of a config; `path` is its name with a trailing dot, empty for the whole file.
 #[derive(Clone, Copy)]
 pub struct Fields<'a> {

@@ -1,6 +1,6 @@
 //! Which rule stretches the frequencies, and its parameters.
 
-use super::fields::Fields;
+use super::fields::{Fields, ORIGINAL};
 use super::model::Model;
 use crate::error::{Error, Result};
 use crate::problem::position::{Llama3, LongRope, RopeKind, Yarn};
@@ -10,7 +10,6 @@ use crate::problem::position::{Llama3, LongRope, RopeKind, Yarn};
 const TYPES: &str =
     "default, linear, ntk, dynamic, yarn, longrope (or su), llama3, proportional, mrope";
 
-pub const ORIGINAL: &str = "original_max_position_embeddings";
 const MAX_POSITIONS: &str = "max_position_embeddings";
 
 impl<'a> Model<'a> {

@@ -2,8 +2,7 @@
 
 use super::agreed;
 use super::families::Family;
-use super::fields::Fields;
-use super::kind::ORIGINAL;
+use super::fields::{Fields, ORIGINAL};
 use super::layers::{Kind, Layers, sliding_base};
 use super::sizes::Head;
 use crate::error::{Error, Result};
