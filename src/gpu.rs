@@ -14,6 +14,7 @@ mod compile;
 mod constants;
 mod count;
 mod download;
+mod driver_cache;
 mod first_dispatch;
 mod handles;
 mod held;
@@ -30,6 +31,7 @@ mod shared;
 mod staging;
 mod timed;
 mod timer;
+mod urgency;
 mod warm_up;
 #[cfg(not(target_arch = "wasm32"))]
 mod workers;

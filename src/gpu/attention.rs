@@ -1,4 +1,4 @@
-//! Plan, prepare, run: the one file that knows the others.
+//! Plan, prepare, run: where an application begins.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -179,7 +179,8 @@ impl Attention {
     /// Of the future: [`crate::Error::Claim`] for a plan for more than the device has, [`crate::Error::Cancelled`],
     /// [`crate::Error::DeviceLost`], [`crate::Error::ForeignQueue`], and what a compiler refuses.
     pub fn warm_up(&self, queue: &wgpu::Queue, plans: &[Plan]) -> WarmUp {
-        WarmUp::new(self, queue, Wanted::of(plans, &self.caps))
+        let wanted = Wanted::of(plans, &self.caps);
+        WarmUp::new(&self.device, queue, &self.shared, wanted)
     }
 
     pub(super) fn clock(&self) -> &Clock {

@@ -23,7 +23,7 @@ pub(super) async fn first_dispatch(
 ) -> Result<()> {
     let dispatched = dispatched(device.clone(), queue.clone(), pipeline);
     #[cfg(not(target_arch = "wasm32"))]
-    let dispatched = super::workers::run(super::pipelines::Urgency::Begun, dispatched);
+    let dispatched = super::workers::run(super::urgency::Urgency::Begun, dispatched);
     dispatched.await
 }
 

@@ -1,40 +1,10 @@
 //! What the driver keeps of its own compiling, from one start of the application to the next.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use futures::FutureExt;
 
 use super::attention::Attention;
 use super::buffers::scoped;
 use super::cache_frame::{framed, unframed};
-
-/// The driver's cache of pipelines, if the application wants one.
-#[derive(Debug, Default)]
-pub(super) struct PipelineCache {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    cache: Option<wgpu::PipelineCache>,
-    note: Option<String>,
-}
-
-impl PipelineCache {
-    /// What pipelines are made with.
-    pub fn get(&self) -> Option<wgpu::PipelineCache> {
-        self.lock().cache.clone()
-    }
-
-    fn set(&self, cache: Option<wgpu::PipelineCache>, note: Option<String>) {
-        *self.lock() = State { cache, note };
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // It is whole at every moment, so a panic elsewhere does not spoil it.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
 
 impl Attention {
     /// Compiles with what the driver kept in an earlier start of the application: the bytes of [`Self::pipeline_cache_data`],
@@ -57,7 +27,7 @@ impl Attention {
 
     /// Why the bytes given to [`Self::with_pipeline_cache`] are not used, if so.
     pub fn pipeline_cache_note(&self) -> Option<String> {
-        self.pipelines().driver.lock().note.clone()
+        self.pipelines().driver.note()
     }
 
     /// What the driver has kept so far, for [`Self::with_pipeline_cache`] at the next start of the application: to be asked for when

@@ -9,19 +9,11 @@ use crate::plan::{Plan, Step};
 use crate::problem::ModText;
 
 use super::compile::{Pipeline, compile};
-use super::pipeline_cache::PipelineCache;
+use super::driver_cache::DriverCache;
+use super::urgency::Urgency;
 
 /// A variant and the text of the user's functions that it calls: texts are compared whole, not by a hash.
 pub(super) type Key = (Variant, Option<ModText>);
-
-/// Whether somebody waits to go on, or for a time that may come; what is begun is ended first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[cfg_attr(target_arch = "wasm32", allow(dead_code))]
-pub(super) enum Urgency {
-    Now,
-    Begun,
-    Ahead,
-}
 
 /// Pipelines kept, at most: many times what a model takes, and some 100 MB where a driver needs the most for each.
 pub(super) const MOST_KEPT: usize = 256;
@@ -31,7 +23,7 @@ pub(super) const MOST_KEPT: usize = 256;
 pub(crate) struct Pipelines {
     cache: Arc<Mutex<Cache>>,
     /// What the driver keeps of its own.
-    pub driver: PipelineCache,
+    pub driver: DriverCache,
 }
 
 #[derive(Debug, Default)]

@@ -25,7 +25,7 @@ impl Attention {
         let mut wanted = Wanted::default();
         let kept = self.pipelines().keys().into_iter().rev();
         wanted.keys = kept.filter(|(variant, _)| runs(variant, caps)).collect();
-        let warm_up = WarmUp::new(&attention, queue, wanted);
+        let warm_up = WarmUp::new(attention.device(), queue, attention.shared(), wanted);
         (attention, warm_up)
     }
 }

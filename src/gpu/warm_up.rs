@@ -13,17 +13,17 @@ use crate::caps::Caps;
 use crate::error::{Error, Result};
 use crate::plan::{Plan, TableNeed};
 
-use super::attention::Attention;
 use super::first_dispatch::first_dispatch;
-use super::pipelines::{Key, Urgency, keys};
+use super::pipelines::{Key, keys};
 use super::shared::Shared;
+use super::urgency::Urgency;
 
 #[cfg(not(target_arch = "wasm32"))]
 type Work = futures::future::BoxFuture<'static, Result<()>>;
 #[cfg(target_arch = "wasm32")]
 type Work = futures::future::LocalBoxFuture<'static, Result<()>>;
 
-/// Kernels on their way to being compiled: [`Attention::warm_up`]. A future that borrows nothing. Nothing happens before it is polled;
+/// Kernels on their way to being compiled: [`Attention::warm_up`](crate::Attention::warm_up). A future that borrows nothing. Nothing happens before it is polled;
 /// dropped, it compiles no more (the kernels that compilers are at, one per thread, are finished and kept).
 #[must_use = "a future compiles when it is polled"]
 pub struct WarmUp {
@@ -64,7 +64,12 @@ impl WarmUp {
         self.progress.clone()
     }
 
-    pub(super) fn new(attention: &Attention, queue: &wgpu::Queue, wanted: Wanted) -> Self {
+    pub(super) fn new(
+        device: &wgpu::Device,
+        queue: &wgpu::Queue,
+        shared: &Arc<Shared>,
+        wanted: Wanted,
+    ) -> Self {
         let (abort, registration) = AbortHandle::new_pair();
         let progress = Progress {
             done: Arc::default(),
@@ -72,9 +77,9 @@ impl WarmUp {
             abort,
         };
         let work = Warming {
-            device: attention.device().clone(),
+            device: device.clone(),
             queue: queue.clone(),
-            shared: attention.shared().clone(),
+            shared: shared.clone(),
             done: progress.done.clone(),
         };
         let work: Work = Box::pin(async move {

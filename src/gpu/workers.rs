@@ -12,7 +12,7 @@ use futures::channel::oneshot;
 
 use crate::error::{Error, Result};
 
-use super::pipelines::Urgency;
+use super::urgency::Urgency;
 
 /// Threads, at most. A driver's compiler may take gigabytes for one kernel.
 const MOST_THREADS: usize = 4;
