@@ -7,7 +7,6 @@ import part::numbers;
 import part::chunk;
 import position::table;
 @if(sequences) import part::search;
-@if(positions_given) import part::tokens;
 import slot::x_rows for x;
 import slot::o_rows for o;
 
@@ -55,7 +54,8 @@ fn main(own: ItemInvocation) {
 }
 
 fn position_of(b: u32, i: u32) -> i32 {
-    @if(positions_given) return bitcast<i32>(aux[params.rotation.q_at + query_token(b, i)]);
+    // Rows of a ragged batch are one batch of all of them here, so each has its own number.
+    @if(positions_given) return bitcast<i32>(aux[params.rotation.q_at + b * params.sizes.q_len + i]);
     @if(!positions_given) @if(!sequences) return bitcast<i32>(aux[params.intervals.offsets_at + b]) + i32(i);
     // Of all rows, row i is of sequence s.
     @if(!positions_given) @if(sequences) let s = run_with(params.sequences.q_at, params.sequences.count, i);

@@ -3,7 +3,7 @@
 use wgpu_attention::problem::{Lengths, Mask, Offsets};
 use wgpu_attention::{Attention, Call, Element, Error, Plan, PlanOptions};
 
-use crate::device::gpu;
+use crate::device::{Gpu, gpu};
 use crate::run::Output;
 use crate::run::{Buffers, check, read, strategies};
 use crate::support::cases::{Case, Setting, Sizes};
@@ -218,4 +218,34 @@ fn a_plan_that_is_prepared_again_takes_what_was_left() {
     attention.trim();
     assert_eq!(attention.waiting_constant_bytes(), 0);
     assert_eq!(attention.compiled_variants(), 0);
+}
+
+/// Recorded with other lengths, offsets and scales, a call makes nothing that was not there after its second recording: the
+/// buffers that carry the values come back when their submission is done.
+#[test]
+fn other_values_make_no_buffers() {
+    let (instance, gpu) = Gpu::alone();
+    let case = case(|mask| {
+        mask.kv_lens = Lengths::Host(vec![150, 120]);
+        mask.causal = true;
+        mask.q_offset = Offsets::Host(vec![131, 101]);
+    });
+    let plan = gpu.attention.plan(&case.problem).expect("a plan");
+    let buffers = Buffers::new(&gpu.device, &case, &inputs(&case));
+    let mut call = prepared(&gpu.attention, &plan, &buffers);
+    let mut made = Vec::new();
+    for n in 0..20 {
+        call.set_kv_lens(&[150 - n, 120 - n]).expect("lengths");
+        call.set_q_offset(&[131 - n as i32, 101]).expect("offsets");
+        call.set_scale(0.1 + n as f32 * 0.01).expect("a scale");
+        let mut encoder = gpu.device.create_command_encoder(&Default::default());
+        call.encode(&mut encoder);
+        gpu.queue.submit([encoder.finish()]);
+        let poll = gpu.device.poll(wgpu::PollType::wait_indefinitely());
+        poll.expect("the device answers");
+        let report = instance.generate_report().expect("a native instance");
+        let hub = report.hub_report();
+        made.push([&hub.buffers, &hub.bind_groups].map(|of| of.num_allocated));
+    }
+    assert!(made[1..].iter().all(|now| *now == made[1]), "{made:?}");
 }

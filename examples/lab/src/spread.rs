@@ -55,19 +55,19 @@ pub fn read(folders: &[PathBuf]) -> Result<Spread> {
         each.collect()
     };
     let sides = |after: bool| joined(folders, tuned.iter().map(|x| of_tuned(x, after)).collect());
-    let bytes = zero_shot.first().map_or(0, |record| record.bytes);
-    ensure!(
-        zero_shot.iter().all(|record| record.bytes == bytes),
-        "the records measure different texts: {:?} bytes; give those of one --bytes",
-        zero_shot
-            .iter()
-            .map(|record| record.bytes)
-            .collect::<Vec<_>>()
-    );
+    let bytes = same("bytes", zero_shot.iter().map(|record| record.bytes))?;
+    same(
+        "fine-tuned bytes",
+        tuned.iter().map(|record| record.measured),
+    )?;
+    let tuned_at = same(
+        "bytes of context in fine-tuning",
+        tuned.iter().map(|record| record.len),
+    )?;
     Ok(Spread {
         bytes,
         zero_shot: joined(folders, zero_shot.iter().map(of_zero_shot).collect())?,
-        tuned_at: tuned.first().map_or(0, |record| record.len),
+        tuned_at,
         before: sides(false)?,
         after: sides(true)?,
     })
@@ -81,6 +81,17 @@ fn records<T: DeserializeOwned>(folders: &[PathBuf], name: &str) -> Result<Vec<T
         serde_json::from_str(&text).with_context(|| format!("{} is no record", path.display()))
     });
     each.collect()
+}
+
+/// What all records have, 0 where there are none.
+fn same(what: &str, values: impl Iterator<Item = usize>) -> Result<usize> {
+    let values: Vec<_> = values.collect();
+    let first = values.first().copied().unwrap_or(0);
+    ensure!(
+        values.iter().all(|&value| value == first),
+        "the records are of other {what}: {values:?}; give those of one command"
+    );
+    Ok(first)
 }
 
 /// Rows of the same scheme and length side by side.

@@ -59,7 +59,7 @@ fn records_that_do_not_fit() {
         out.join("none"),
     ];
     let [a, b, c, none] = paths.map(|path| path.display().to_string());
-    refused(&out, &["spread", &a, &b], &["[1024, 2048]", "--bytes"]);
+    refused(&out, &["spread", &a, &b], &["[1024, 2048]", "one command"]);
     refused(&out, &["spread", &a, &c], &["has no none at 256"]);
     refused(
         &out,
