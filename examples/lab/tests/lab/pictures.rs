@@ -25,8 +25,17 @@ fn are_those_of_the_records() {
     approximate.write(&json, &drawn).unwrap();
     let passkey: lab::passkey::Passkeys = record("passkey.json");
     passkey.write(&drawn).unwrap();
+    let spread: lab::spread::Spread = record("spread.json");
+    spread.write(&json, &drawn).unwrap();
     let docs = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/images");
-    for name in ["length", "position", "fine-tune", "approximate", "passkey"] {
+    for name in [
+        "length",
+        "spread",
+        "position",
+        "fine-tune",
+        "approximate",
+        "passkey",
+    ] {
         let name = format!("lab-{name}.svg");
         let [ours, theirs] = [&drawn, &docs].map(|folder| {
             std::fs::read_to_string(folder.join(&name)).unwrap_or_else(|e| panic!("{name}: {e}"))
