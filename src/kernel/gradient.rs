@@ -58,6 +58,12 @@ impl Gradient {
         [transposed, every_tile]: [bool; 2],
         [head_sum, value_sum]: [bool; 2],
     ) {
+        // Their texts go over all columns of a step.
+        debug_assert!(
+            self.strategy.owns_keys(),
+            "no gradient by {}",
+            self.strategy
+        );
         self.tiles().compose(source);
         let (queries, keys) = (self.q_address, self.k_address);
         for (slot, input, address) in [

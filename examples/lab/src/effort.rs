@@ -15,12 +15,12 @@ const TRIAL: usize = 1024;
 /// An adapter is slow when the work takes more seconds than this.
 const SLOW: f64 = 600.0;
 
-/// What bytes cost here, measured on a trial.
+/// What tokens cost here, bytes of a tiny model or those of a real one, measured on a trial.
 pub struct Effort {
-    /// Seconds a byte outside of attention.
-    plain: f64,
-    /// Seconds a byte and byte of context in attention.
-    attention: f64,
+    /// Seconds per token outside of attention.
+    pub plain: f64,
+    /// Seconds per token and token of the context's length in attention.
+    pub attention: f64,
 }
 
 impl Effort {
@@ -41,22 +41,28 @@ impl Effort {
         })
     }
 
-    /// Seconds that so many bytes take in contexts of `len`.
-    pub fn seconds(&self, bytes: usize, len: usize) -> f64 {
-        bytes as f64 * (self.plain + self.attention * len as f64)
+    /// Seconds that so many tokens take in contexts of `len`.
+    pub fn seconds(&self, tokens: usize, len: usize) -> f64 {
+        tokens as f64 * (self.plain + self.attention * len as f64)
     }
 }
 
-/// A bar over so many seconds of work, which warns where an adapter is slow.
-pub fn bar(what: &str, seconds: f64, adapter: &str) -> Result<ProgressBar> {
+/// Says how long it will take, and what takes less where that is long.
+pub fn tell(what: &str, seconds: f64, adapter: &str, less: &str) {
     if seconds > SLOW {
         eprintln!(
-            "{what} on {adapter} takes about {:.0} minutes; less text (--bytes) or shorter contexts (--longest) take less",
+            "{what} on {adapter} takes about {:.0} minutes; {less}",
             seconds / 60.0
         );
     } else {
         eprintln!("{what} on {adapter} takes about {seconds:.0} s");
     }
+}
+
+/// A bar over so many seconds of work, told before.
+pub fn bar(what: &str, seconds: f64, adapter: &str) -> Result<ProgressBar> {
+    let less = "less text (--bytes) or shorter contexts (--longest) take less";
+    tell(what, seconds, adapter, less);
     let bar = ProgressBar::new((seconds * 1000.0) as u64);
     bar.set_style(ProgressStyle::with_template(
         "{elapsed_precise} {wide_bar} {msg}, {eta} left",

@@ -11,8 +11,9 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 
 use crate::attention::Gpu;
+use crate::effort::tell;
 use crate::kept::write_json;
-use crate::real::{Cost, PART, Real};
+use crate::real::{PART, Real, effort};
 use crate::text;
 
 /// The share of numbers that were told right, by tokens of text and depth (0 begin, 1 end).
@@ -47,10 +48,14 @@ pub fn measure(
             filler.len()
         );
     }
-    let each = lengths
-        .iter()
-        .flat_map(|&len| std::iter::repeat_n(len, depths * tries));
-    Cost::measure(gpu, real, &filler)?.tell("the pass keys", each, gpu);
+    let effort = effort(gpu, real, &filler)?;
+    let seconds = lengths.iter().map(|&len| effort.seconds(len, len));
+    tell(
+        "asking for pass keys",
+        seconds.sum::<f64>() * (depths * tries) as f64,
+        &gpu.name,
+        "fewer --lengths, --depths or --tries take less",
+    );
     let mut rng = StdRng::seed_from_u64(1);
     let mut right = BTreeMap::new();
     let bar = indicatif::ProgressBar::new((lengths.iter().sum::<usize>() * depths * tries) as u64);

@@ -16,6 +16,7 @@ use wgpu_attention::problem::{Operand, Position};
 use wgpu_attention::{Element, Host, Layout, Mask, Problem, Shape};
 
 use crate::attention::Gpu;
+use crate::effort::{Effort, tell};
 use crate::kept::write_json;
 use crate::text;
 
@@ -89,49 +90,34 @@ impl Real {
     }
 }
 
-/// What tokens cost on an adapter, measured on a trial.
-pub struct Cost {
-    /// Seconds per token outside of attention.
-    plain: f64,
-    /// Seconds per token and token of context in attention.
-    attention: f64,
-}
-
-impl Cost {
-    /// Reads a part twice; the first time compiles kernels.
-    pub fn measure(gpu: &Gpu, real: &Real, tokens: &[u32]) -> Result<Self> {
-        let tokens = &tokens[..PART.min(tokens.len())];
-        let read = || -> Result<[f64; 2]> {
-            let mut cache = real.cache(gpu, "none", tokens.len())?;
-            let start = Instant::now();
-            real.model.forward(tokens, &mut cache, Wanted::All)?;
-            let attention = cache.spent().as_secs_f64();
-            Ok([start.elapsed().as_secs_f64() - attention, attention])
-        };
-        read()?;
-        let [plain, attention] = read()?;
-        let n = tokens.len() as f64;
-        Ok(Self {
-            plain: plain / n,
-            attention: attention / (n * n),
-        })
-    }
-
-    /// Of reading `len` tokens, each after those before it.
-    fn seconds(&self, len: usize) -> f64 {
-        let n = len as f64;
-        n * (self.plain + self.attention * n)
-    }
-
-    /// Says before it starts how long reading texts of these lengths will take.
-    pub fn tell(&self, what: &str, lengths: impl IntoIterator<Item = usize>, gpu: &Gpu) {
-        let seconds: f64 = lengths.into_iter().map(|len| self.seconds(len)).sum();
-        let time = match seconds {
-            s if s < 120.0 => format!("{s:.0} s"),
-            s => format!("{:.0} minutes", s / 60.0),
-        };
-        eprintln!("{what} on {} takes about {time}", gpu.name);
-    }
+/// What this model's tokens cost, measured on two parts of a text: what the second takes longer in attention is what the
+/// context costs.
+pub fn effort(gpu: &Gpu, real: &Real, tokens: &[u32]) -> Result<Effort> {
+    let trial = tokens
+        .get(..2 * PART)
+        .with_context(|| format!("the text is shorter than {} tokens", 2 * PART))?;
+    let read = || -> Result<[[f64; 2]; 2]> {
+        let mut cache = real.cache(gpu, "none", trial.len())?;
+        let mut times = [[0.0; 2]; 2];
+        for (part, time) in trial.chunks(PART).zip(&mut times) {
+            let (start, spent) = (Instant::now(), cache.spent());
+            real.model.forward(part, &mut cache, Wanted::All)?;
+            let attention = cache.spent() - spent;
+            *time = [start.elapsed().as_secs_f64(), attention.as_secs_f64()];
+        }
+        Ok(times)
+    };
+    // The first time compiles kernels.
+    read()?;
+    let [[first, first_attention], [_, second_attention]] = read()?;
+    // Each token of the second part has a part's keys more before it.
+    let per_pair = (second_attention - first_attention).max(0.0) / (PART * PART) as f64;
+    let pairs_of_first = (PART * PART / 2) as f64;
+    Ok(Effort {
+        plain: (first - per_pair * pairs_of_first).max(0.0) / PART as f64,
+        // A token sees half of its context on average.
+        attention: per_pair / 2.0,
+    })
 }
 
 /// Keys, not rotated, and values of every layer in host memory, `[n, Hkv, D]`.
@@ -281,12 +267,14 @@ pub fn perplexity(
         missing.extend(schemes.map(|scheme| (len, scheme)));
     }
     if !missing.is_empty() {
-        let what = format!(
-            "perplexity, {} rows, each kept as it is done,",
-            missing.len()
+        let effort = effort(gpu, real, &tokens)?;
+        let seconds = missing.iter().map(|&(len, _)| effort.seconds(len, len));
+        tell(
+            &format!("perplexity, {} rows", missing.len()),
+            seconds.sum(),
+            &gpu.name,
+            "each row is kept as it is done, and fewer --lengths or --schemes take less",
         );
-        let lengths = missing.iter().map(|x| x.0);
-        Cost::measure(gpu, real, &tokens)?.tell(&what, lengths, gpu);
     }
     for (len, scheme) in missing {
         record

@@ -33,6 +33,9 @@ pub struct Spread {
     pub after: Vec<Row>,
 }
 
+/// Scheme, length and bits of one model.
+type Cell = (String, usize, f64);
+
 /// The `zero-shot.json` of each folder, and `fine-tune.json` where all have one.
 pub fn read(folders: &[PathBuf]) -> Result<Spread> {
     let zero_shot: Vec<zero_shot::Record> = records(folders, "zero-shot.json")?;
@@ -41,12 +44,12 @@ pub fn read(folders: &[PathBuf]) -> Result<Spread> {
         true => records(folders, "fine-tune.json")?,
         false => Vec::new(),
     };
-    let of_zero_shot = |record: &zero_shot::Record| -> Vec<(String, usize, f64)> {
+    let of_zero_shot = |record: &zero_shot::Record| -> Vec<Cell> {
         let rows = record.rows.iter();
         rows.map(|row| (row.scheme.clone(), row.len, row.bits))
             .collect()
     };
-    let of_tuned = |record: &fine_tune::Record, after: bool| -> Vec<(String, usize, f64)> {
+    let of_tuned = |record: &fine_tune::Record, after: bool| -> Vec<Cell> {
         let each = record.schemes.iter().flat_map(|tuned| {
             let bits = if after { &tuned.after } else { &tuned.before };
             bits.iter()
@@ -95,12 +98,12 @@ fn same(what: &str, values: impl Iterator<Item = usize>) -> Result<usize> {
 }
 
 /// Rows of the same scheme and length side by side.
-fn joined(folders: &[PathBuf], all: Vec<Vec<(String, usize, f64)>>) -> Result<Vec<Row>> {
+fn joined(folders: &[PathBuf], all: Vec<Vec<Cell>>) -> Result<Vec<Row>> {
     let Some(first) = all.first() else {
         return Ok(Vec::new());
     };
-    let row = |(scheme, len, _): &(String, usize, f64)| {
-        let find = |(rows, folder): (&Vec<(String, usize, f64)>, &PathBuf)| {
+    let row = |(scheme, len, _): &Cell| {
+        let find = |(rows, folder): (&Vec<Cell>, &PathBuf)| {
             let found = rows.iter().find(|x| (&x.0, &x.1) == (scheme, len));
             let bits = found.map(|x| (x.2 * 1e4).round() / 1e4);
             bits.with_context(|| {
