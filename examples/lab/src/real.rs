@@ -270,7 +270,7 @@ pub fn perplexity(
         let effort = effort(gpu, real, &tokens)?;
         let seconds = missing.iter().map(|&(len, _)| effort.seconds(len, len));
         tell(
-            &format!("perplexity, {} rows", missing.len()),
+            &format!("perplexity for a table of {}", missing.len()),
             seconds.sum(),
             &gpu.name,
             "each row is kept as it is done, and fewer --lengths or --schemes take less",
